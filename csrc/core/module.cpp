@@ -1,0 +1,14 @@
+#include "engine/guard.h"
+#include "register.h"
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "The compiled part of rys: a thin layer on llama.cpp. Use the names in `rys`, not these.";
+
+    rys::install_callbacks();
+
+    register_errors(m);
+    register_build_info(m);
+    register_gguf(m);
+    register_model(m);
+    register_scheduler(m);
+}

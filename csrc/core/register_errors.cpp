@@ -1,0 +1,29 @@
+#include "engine/guard.h"
+#include "register.h"
+
+#include <pybind11/stl.h>
+
+namespace py = pybind11;
+
+static void raise(const char * name, const std::exception & error) {
+    py::object type = py::module_::import("rys.errors").attr(name);
+    PyErr_SetString(type.ptr(), error.what());
+}
+
+void register_errors(py::module_ & m) {
+    py::register_exception_translator([](std::exception_ptr pointer) {
+        try {
+            std::rethrow_exception(pointer);
+        } catch (const rys::engine_error & error) {
+            raise("EngineError", error);
+        } catch (const rys::interrupted & error) {
+            raise("EngineError", error);
+        } catch (const rys::request_error & error) {
+            raise("RequestError", error);
+        }
+    });
+
+    m.def("set_log_level", &rys::set_log_level, py::arg("level"),
+          "Keep llama.cpp's log lines of at least this ggml_log_level: 1 debug, 2 info, 3 warning, 4 error.");
+    m.def("drain_log", &rys::drain_log, "Take the kept log lines, oldest first: (ggml_log_level, text).");
+}

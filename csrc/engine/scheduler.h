@@ -1,0 +1,99 @@
+#pragma once
+
+// Runs a list of requests on a context: continuous batching over parallel sequences, shared prefixes evaluated once.
+
+#include "context.h"
+#include "prefix_tree.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace rys {
+
+class scheduler {
+public:
+    // The context must not be used by anybody else until the scheduler is gone. `n_ctx` is the largest number of
+    // tokens that one request may have, at most the cells of the context.
+    // Throws request_error if a request cannot be right; a request that is too long fails alone, as `context_full`.
+    scheduler(std::shared_ptr<context> context, std::vector<request> requests, uint32_t n_ctx);
+    ~scheduler(); // empties the context
+
+    scheduler(const scheduler &)             = delete;
+    scheduler & operator=(const scheduler &) = delete;
+
+    // Compute batches until all requests are done or, after at least one batch, `seconds` have passed.
+    // Returns whether all are done. Throws what context::decode throws; nothing but destruction is possible then.
+    bool advance(double seconds, const interrupt_fn & interrupt);
+
+    const std::vector<result> & results() const { return results_; }
+    const std::vector<request> & requests() const { return requests_; }
+    uint32_t n_done() const { return n_done_; }
+    uint64_t n_tokens() const { return n_tokens_; } // evaluated so far
+
+    // number of leading bytes of a generation's text that later tokens cannot take back
+    size_t n_text_settled(uint32_t request) const;
+
+private:
+    using clock = std::chrono::steady_clock;
+
+    // a sequence of the context and what it is doing
+    struct sequence {
+        llama_seq_id id;
+        uint32_t     node;      // whose prefix it continues
+        int32_t      generates; // request, or -1 while it evaluates the node's tokens
+        uint32_t     n_pos;     // tokens that it holds
+        uint32_t     n_cells;   // cells set aside for it, those of its ancestors not included
+    };
+
+    struct node_state {
+        bool     expanded = false; // its children and generations are in the queue
+        int32_t  seq      = -1;    // held sequence with exactly the prefix, or -1
+        uint32_t n_users  = 0;     // sequences that contain the node's cells
+        uint32_t n_left   = 0;     // children and generations that have yet to fork from it
+    };
+
+    // what waits for a sequence: a node to evaluate, or a generation whose first token is known
+    struct task {
+        uint32_t node;
+        int32_t  generates; // request, or -1
+    };
+
+    struct generation {
+        token_sampler sampler;
+        llama_token   next = LLAMA_TOKEN_NULL; // chosen, not yet evaluated
+    };
+
+    std::shared_ptr<context> context_;
+    std::vector<request>     requests_;
+    std::vector<result>      results_;
+    uint32_t                 n_ctx_;
+
+    std::vector<prefix_node>               nodes_;
+    std::vector<node_state>                states_;
+    std::vector<task>                      queue_; // last in, first out: depth first keeps few prefixes alive
+    std::vector<sequence>                  active_;
+    std::vector<std::optional<generation>> generations_;
+    std::vector<llama_seq_id>              free_seqs_;
+    std::vector<clock::time_point>         started_;
+    uint32_t                               n_cells_free_;
+    uint32_t                               n_done_   = 0;
+    uint64_t                               n_tokens_ = 0;
+    bool                                   any_not_finite_ = false;
+
+    void     validate(const request & request) const;
+    uint32_t cells_of(const task & task) const;
+    bool     start(const task & task);
+    void     start_queued();
+    void     evict_prefixes(int32_t keep, bool ancestors);
+    void     hold_ancestors(int32_t node, int32_t change);
+    void     release(llama_seq_id id, uint32_t node, uint32_t n_cells);
+    void     step(const interrupt_fn & interrupt);
+    void     on_node_evaluated(sequence & seq);
+    void     read_logits(uint32_t request, uint32_t pos, const float * logits);
+    bool     on_token(uint32_t request, const float * logits);
+    void     finish_request(uint32_t request, finish state);
+};
+
+} // namespace rys

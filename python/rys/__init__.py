@@ -1,0 +1,13 @@
+"""Run a GGUF model along any path through its layers, in process, without copying a weight."""
+
+from rys._extension import load_core
+
+load_core()
+
+from rys.build_info import build_info  # noqa: E402  (what follows needs the extension module)
+from rys.errors import RysError  # noqa: E402
+from rys.layer_path import LayerPath  # noqa: E402
+from rys.model import Model  # noqa: E402
+from rys.requests import Generate, LogLikelihood, NextToken  # noqa: E402
+
+__all__ = ["Generate", "LayerPath", "LogLikelihood", "Model", "NextToken", "RysError", "build_info"]

@@ -1,0 +1,48 @@
+"""Options of a model under llama.cpp's names, checked before llama.cpp sees them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rys.errors import RequestError
+
+__all__ = ["choice", "default_n_threads", "integer"]
+
+GGML_TYPES = {
+    "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30,
+}  # fmt: skip
+SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
+ROPE_SCALING_TYPES = {"none": 0, "linear": 1, "yarn": 2, "longrope": 3}
+
+
+def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
+    """Return an option that is an int. Raises RequestError, a ValueError, if it is none or out of range."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise RequestError(f"{name} is {value!r}, but must be an integer")
+    if not low <= int(value) <= high:
+        raise RequestError(f"{name} is {value}, but must be {low}..{high}")
+    return int(value)
+
+
+def choice(name: str, value: Any, choices: Mapping[str, int]) -> int:
+    """Return the number of an option given by name, or by llama.cpp's number. Raises RequestError."""
+    if isinstance(value, str) and value.lower() in choices:
+        return choices[value.lower()]
+    if isinstance(value, int) and not isinstance(value, bool) and value in choices.values():
+        return value
+    raise RequestError(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
+
+
+def default_n_threads() -> int:
+    """Return the number of physical cores that this process may use."""
+    if not hasattr(os, "sched_getaffinity"):
+        return max(1, (os.cpu_count() or 2) // 2) if os.uname().sysname != "Darwin" else os.cpu_count() or 1
+    cpus = os.sched_getaffinity(0)
+    cores = set()
+    for cpu in cpus:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.add(siblings.read_text().strip() if siblings.exists() else str(cpu))
+    return max(1, len(cores))
