@@ -109,6 +109,20 @@ static std::string check_first_slot(const llama_model & model, uint32_t il) {
     return "layer " + std::to_string(il) + " differs from layer 0 in its heads or sizes, which this architecture takes from the first slot, so the path must begin with a layer like layer 0";
 }
 
+// the caches of sparse attention divide by sizes that are 0 without a layer that fills them
+static std::string check_sparse_cache(const llama_model & model, const std::vector<uint32_t> & path) {
+    const llama_hparams & hparams = model.hparams;
+
+    const auto fills = [&](uint32_t il) {
+        return model.arch == LLM_ARCH_DEEPSEEK4 ? hparams.dsv4_compress_ratios[il] == 4 : !hparams.is_swa(il);
+    };
+    if (std::none_of(path.begin(), path.end(), fills)) {
+        return model.arch == LLM_ARCH_DEEPSEEK4 ? "the path must visit a layer with compressed sparse attention"
+                                                : "the path must visit a layer with full attention";
+    }
+    return "";
+}
+
 std::string llama_layer_path_check(const llama_model & model, const std::vector<uint32_t> & path) {
     const llama_hparams & hparams = model.hparams;
 
@@ -138,6 +152,9 @@ std::string llama_layer_path_check(const llama_model & model, const std::vector<
         case LLM_ARCH_GEMMA3N:
         case LLM_ARCH_GEMMA4:
             return check_shared_kv(hparams, path);
+        case LLM_ARCH_DEEPSEEK4:
+        case LLM_ARCH_DOTS3NOTE:
+            return check_sparse_cache(model, path);
         case LLM_ARCH_GLM_DSA:
         case LLM_ARCH_GLM5_NEXT:
             return check_shared_indexer(hparams, path);

@@ -238,7 +238,7 @@ def test_malformed_messages_are_refused_by_index(messages, complaint):
         (None, "the chat template is NoneType, but must be a str"),
         (
             " " * (templates.MAX_TEMPLATE_CHARACTERS + 1),
-            "the chat template was stopped: its source has more than 1048576",
+            "the chat template was stopped: its source has more than 262144",
         ),
     ],
     ids=range(15),
@@ -327,8 +327,9 @@ def grow(start, step, use=""):
 
 def keep(step):
     """A loop whose every result is small enough, and that keeps them all."""
+    values = "{% set x = 'x' * 400000 %}{% set r = range(10000) | list %}{% set d = dict(r | groupby) %}"
     loop = "{% for i in range(1000) %}{% set ns.l = [ns.l, " + step + "] %}{% endfor %}"
-    return "{% set ns = namespace(l=[]) %}{% set x = 'x' * 400000 %}" + loop
+    return "{% set ns = namespace(l=[]) %}" + values + loop
 
 
 # Lists that hold the previous list twice: they print 2 ** 60 times what they hold.
@@ -411,6 +412,13 @@ MEMORY_BOMBS = {
     "many methods' results kept": keep("x.upper()"),
     "many filters' results kept": keep("x | upper"),
     "many formats kept": keep("'{}'.format(x)"),
+    "many dicts kept": keep("dict(d)"),
+    "many namespaces kept": keep("namespace(d)"),
+    "many cyclers kept": keep("cycler(*r)"),
+    "many list literals kept": keep("[" + "0, " * 10000 + "]"),
+    "many tuple literals kept": keep("(" + "i, " * 10000 + ")"),
+    "many dict literals kept": keep("{" + ", ".join(f"{i}: i" for i in range(10000)) + "}"),
+    "strftime": "{{ strftime_now('%c' * 200000) }}",
 }
 
 
@@ -487,6 +495,14 @@ def test_a_limit_refuses_what_is_above_it_and_no_less(monkeypatch, limit, value,
         render(template % (value + 1))
 
 
+def test_a_value_that_no_earlier_check_foresees_is_refused_once_it_is_made(monkeypatch):
+    monkeypatch.setattr(templates, "MAX_CHARACTERS", 100)
+    assert render("{{ ('x' * 50 + 'x' * 50) | length }}") == "100"
+    for value in ("'x' * 50 + 'x' * 51", "('&' * 50) | e", "[1] * 4 + [1] * 4"):
+        with pytest.raises(ChatTemplateError, match="a value or a prompt of more than 100 characters"):
+            render("{{ (" + value + ") | length }}")
+
+
 # State between renderings
 
 
@@ -511,6 +527,11 @@ def test_templates_are_rendered_in_several_threads():
     with ThreadPoolExecutor(8) as pool:
         prompts = list(pool.map(lambda chat: render(template, chat), chats))
     assert prompts == [render_as_transformers(template, chat) for chat in chats]
+
+
+def test_a_rendering_within_a_rendering_gives_the_outer_one_back_its_budget():
+    template = "{{ inner() }}{{ inner() }}{{ other() }}"
+    assert render(template, inner=lambda: render("{{ messages[0].role }}"), other=lambda: "!") == "useruser!"
 
 
 def test_callables_of_one_rendering_are_not_callable_in_the_next():

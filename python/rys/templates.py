@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from datetime import datetime
 from functools import lru_cache, wraps
 from typing import Any, NoReturn, TypeVar
 
-from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes, pass_environment
+from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes, pass_context, pass_environment
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.filters import do_indent, make_attrgetter
@@ -35,7 +36,7 @@ __all__ = ["render_chat_template"]
 MAX_CHARACTERS = 16 * 1024 * 1024  # of the rendered prompt, and of any value on the way
 MAX_TOTAL_CHARACTERS = 256 * 1024 * 1024  # of all values that one rendering makes
 MAX_SECONDS = 10.0
-MAX_TEMPLATE_CHARACTERS = 1024 * 1024
+MAX_TEMPLATE_CHARACTERS = 256 * 1024  # the longest templates in use have 20 000
 MAX_INTEGER_BITS = 4096
 MAX_FIELD_WIDTH = 10_000  # of `%9d` and `{:9}`, and of an indent in JSON
 
@@ -80,7 +81,7 @@ def render_chat_template(
     except _RaisedByTemplateError as error:
         raise ChatTemplateError(f"the chat template refuses the messages: {error}") from error
     except TemplateSyntaxError as error:
-        raise ChatTemplateError(f"the chat template is broken in line {error.lineno}: {error.message}") from error
+        raise ChatTemplateError(f"the chat template is broken in line {error.lineno}: {_brief(error)}") from error
     except SecurityError as error:
         raise ChatTemplateError(f"the chat template was stopped: {_brief(error)}") from error
     except Exception as error:
@@ -99,9 +100,8 @@ def _check_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
         if not isinstance(message, Mapping):
             raise RequestError(f"messages[{index}] is {type(message).__name__}, but must be a dict with a 'role'")
         if not isinstance(message.get("role"), str):
-            raise RequestError(
-                f"messages[{index}]['role'] is {message.get('role')!r}, but must be a str such as 'user'"
-            )
+            role = reprlib.repr(message.get("role"))
+            raise RequestError(f"messages[{index}]['role'] is {role}, but must be a str such as 'user'")
     # Plain dicts, because templates pass messages to tojson.
     return [dict(message) for message in messages]
 
@@ -114,7 +114,9 @@ def _compile(template: str) -> Template:
 
 
 def _brief(error: Exception) -> str:
-    return str(error)[:2000] or type(error).__name__
+    # A syntax error's str() repeats the source line.
+    message = error.message if isinstance(error, TemplateError) else str(error)
+    return (message or type(error).__name__)[:2000]
 
 
 class _RaisedByTemplateError(TemplateError):
@@ -160,8 +162,10 @@ def _check_width(width: int) -> None:
 def _size(value: Any) -> int:
     if isinstance(value, (str, bytes)):
         return len(value)
+    if isinstance(value, Namespace):
+        value = value._Namespace__attrs
     # An element is a pointer and usually an object of its own, which take the memory of several characters.
-    return 16 * len(value) if isinstance(value, (list, tuple)) else 0
+    return 16 * len(value) if isinstance(value, (list, tuple, set, frozenset, Mapping)) else 0
 
 
 def _printed_size(*values: Any) -> int:
@@ -192,6 +196,12 @@ def _pay(value: T) -> T:
     if budget.characters > MAX_TOTAL_CHARACTERS:
         _stop(f"it makes values of more than {MAX_TOTAL_CHARACTERS} characters in total")
     return value
+
+
+@pass_context
+def _pay_anew(context: Context, value: T) -> T:
+    # With the context among its arguments, Jinja does not fold the filter into a constant at compile time.
+    return _pay(value)
 
 
 def _measured(value: T) -> T:
@@ -344,7 +354,7 @@ def _guard(function: Callable[..., Any], *, shallow: bool, lists: bool = False) 
 
 
 class _GuardInserter(NodeTransformer):
-    """Add a filter where Jinja's sandbox has no hook: on loops, `~`, slices and comparisons.
+    """Add a filter where Jinja's sandbox has no hook: on loops, `~`, slices, comparisons, and long literals.
 
     A template cannot name these filters: a name in a template has no colon.
     """
@@ -354,6 +364,8 @@ class _GuardInserter(NodeTransformer):
         if isinstance(node, nodes.Concat):
             return _filter("rys:concat", nodes.List(node.nodes, lineno=node.lineno))
         if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+            return _filter("rys:pay", node)
+        if isinstance(node, (nodes.List, nodes.Dict)) and len(node.items) > 16:
             return _filter("rys:pay", node)
         if isinstance(node, nodes.For):
             node.iter = _filter("rys:iterate", node.iter)
@@ -403,7 +415,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         }
         self.filters.update({name: _guard(function, shallow=False) for name, function in replaced.items()})
         self.filters.update(
-            {f"rys:{function.__name__[1:]}": function for function in (_concat, _iterate, _measured, _pay)}
+            {"rys:concat": _concat, "rys:iterate": _iterate, "rys:measured": _measured, "rys:pay": _pay_anew}
         )
         tests: dict[str, Any] = self.tests
         self.tests = {name: _guard(test, shallow=name in _SHALLOW_TESTS) for name, test in tests.items()}
@@ -446,7 +458,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         if isinstance(text, str) and name in ("split", "rsplit", "splitlines"):
             separator = args[0] if args and isinstance(args[0], str) and args[0] else None
             _check_size(16 * (text.count(separator) if separator else len(text) // 2))
-        _check_clock()
+        _pay([*args, *kwargs])  # `cycler(*names)` keeps its arguments
         return _pay(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
