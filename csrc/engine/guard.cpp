@@ -46,7 +46,8 @@ void on_log(ggml_log_level level, const char * text, void *) {
         if (whole.empty()) {
             continue;
         }
-        if (current_level == GGML_LOG_LEVEL_ERROR) {
+        // the reason comes first, then what could not be done for it
+        if (current_level == GGML_LOG_LEVEL_ERROR && whole.find("failed to load model") == std::string::npos) {
             last_error_line = whole;
         }
         if (current_level >= log_level && current_level != GGML_LOG_LEVEL_NONE) {

@@ -7,6 +7,7 @@ import logging
 from rys import _core
 
 logger = logging.getLogger("rys.llama")
+logger.addHandler(logging.NullHandler())  # quiet unless the program sets up logging
 
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 

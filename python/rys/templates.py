@@ -36,7 +36,7 @@ __all__ = ["render_chat_template"]
 MAX_CHARACTERS = 16 * 1024 * 1024  # of the rendered prompt, and of any value on the way
 MAX_TOTAL_CHARACTERS = 256 * 1024 * 1024  # of all values that one rendering makes
 MAX_SECONDS = 10.0
-MAX_TEMPLATE_CHARACTERS = 256 * 1024  # the longest templates in use have 20 000
+MAX_TEMPLATE_CHARACTERS = 128 * 1024  # they take seconds to compile; the longest in use have 20 000
 MAX_INTEGER_BITS = 4096
 MAX_FIELD_WIDTH = 10_000  # of `%9d` and `{:9}`, and of an indent in JSON
 
@@ -365,8 +365,9 @@ class _GuardInserter(NodeTransformer):
             return _filter("rys:concat", nodes.List(node.nodes, lineno=node.lineno))
         if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
             return _filter("rys:pay", node)
-        if isinstance(node, (nodes.List, nodes.Dict)) and len(node.items) > 16:
-            return _filter("rys:pay", node)
+        if isinstance(node, (nodes.List, nodes.Dict, nodes.Tuple)) and len(node.items) > 16:
+            # A tuple may also be the target of an assignment.
+            return node if getattr(node, "ctx", "load") == "store" else _filter("rys:pay", node)
         if isinstance(node, nodes.For):
             node.iter = _filter("rys:iterate", node.iter)
         elif isinstance(node, nodes.Compare):
