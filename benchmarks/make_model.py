@@ -64,7 +64,9 @@ class RandomTensor:
         n_rows, width = int(np.prod(self.shape[:-1])), self.shape[-1]
         for first in range(0, n_rows, N_ROWS_AT_ONCE):
             n = min(N_ROWS_AT_ONCE, n_rows - first)
-            yield self.rng.standard_normal((n, width), dtype=np.float32) * np.float32(self.scale) + np.float32(self.mean)
+            yield self.rng.standard_normal((n, width), dtype=np.float32) * np.float32(self.scale) + np.float32(
+                self.mean
+            )
 
     def tofile(self, file: BinaryIO) -> None:
         for rows in self.rows():

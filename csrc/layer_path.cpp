@@ -49,7 +49,7 @@ static std::string check_shared_kv(const llama_hparams & hparams, const std::vec
         const uint32_t owner = hparams.n_layer_kv_from_start - (hparams.is_swa(path[is]) ? 2 : 1);
         if (std::find(path.begin(), path.begin() + is, owner) == path.begin() + is) {
             return "layer " + std::to_string(path[is]) + " reads the KV cache of layer " + std::to_string(owner) +
-                ", so that one must come before it";
+                   ", so that one must come before it";
         }
     }
     return "";
@@ -61,7 +61,8 @@ static std::string check_shared_indexer(const llama_hparams & hparams, const std
             continue;
         }
         if (!hparams.is_indexer_full(il)) {
-            return "layer " + std::to_string(il) + " reuses the selection of the last layer with an indexer, so one of those must come before it";
+            return "layer " + std::to_string(il) +
+                   " reuses the selection of the last layer with an indexer, so one of those must come before it";
         }
         return "";
     }
@@ -98,15 +99,15 @@ static std::string check_first_slot(const llama_model & model, uint32_t il) {
             break;
     }
 
-    if (hparams.n_head(il)        == hparams.n_head()        &&
-        hparams.n_embd_head_k(il) == hparams.n_embd_head_k() &&
-        hparams.n_embd_head_v(il) == hparams.n_embd_head_v() &&
-        hparams.n_rot(il)         == hparams.n_rot()         &&
+    if (hparams.n_head(il) == hparams.n_head() && hparams.n_embd_head_k(il) == hparams.n_embd_head_k() &&
+        hparams.n_embd_head_v(il) == hparams.n_embd_head_v() && hparams.n_rot(il) == hparams.n_rot() &&
         hparams.n_expert_used(il) == hparams.n_expert_used() &&
-        (hparams.n_head_kv(il)    == hparams.n_head_kv() || n_head_kv_per_layer)) {
+        (hparams.n_head_kv(il) == hparams.n_head_kv() || n_head_kv_per_layer)) {
         return "";
     }
-    return "layer " + std::to_string(il) + " differs from layer 0 in its heads or sizes, which this architecture takes from the first slot, so the path must begin with a layer like layer 0";
+    return "layer " + std::to_string(il) +
+           " differs from layer 0 in its heads or sizes, which this architecture takes from the first slot, so the "
+           "path must begin with a layer like layer 0";
 }
 
 // the caches of sparse attention divide by sizes that are 0 without a layer that fills them
@@ -117,8 +118,8 @@ static std::string check_sparse_cache(const llama_model & model, const std::vect
         return model.arch == LLM_ARCH_DEEPSEEK4 ? hparams.dsv4_compress_ratios[il] == 4 : !hparams.is_swa(il);
     };
     if (std::none_of(path.begin(), path.end(), fills)) {
-        return model.arch == LLM_ARCH_DEEPSEEK4 ? "the path must visit a layer with compressed sparse attention"
-                                                : "the path must visit a layer with full attention";
+        return model.arch == LLM_ARCH_DEEPSEEK4 ? "the path must visit a layer with compressed sparse attention" :
+                                                  "the path must visit a layer with full attention";
     }
     return "";
 }
@@ -135,11 +136,12 @@ std::string llama_layer_path_check(const llama_model & model, const std::vector<
     }
     if (path.size() + hparams.n_layer_nextn > LLAMA_MAX_LAYERS) {
         return "the path has " + std::to_string(path.size()) + " slots, but at most " +
-                std::to_string(LLAMA_MAX_LAYERS - hparams.n_layer_nextn) + " are possible";
+               std::to_string(LLAMA_MAX_LAYERS - hparams.n_layer_nextn) + " are possible";
     }
     for (const uint32_t il : path) {
         if (il >= hparams.n_layer()) {
-            return "layer " + std::to_string(il) + " does not exist, the last one is " + std::to_string(hparams.n_layer() - 1);
+            return "layer " + std::to_string(il) + " does not exist, the last one is " +
+                   std::to_string(hparams.n_layer() - 1);
         }
     }
 
@@ -171,16 +173,14 @@ std::string llama_layer_path_check(const llama_model & model, const std::vector<
     }
 }
 
-template <typename T, size_t N>
-static void gather(std::array<T, N> & values, const std::vector<uint32_t> & src) {
+template <typename T, size_t N> static void gather(std::array<T, N> & values, const std::vector<uint32_t> & src) {
     const std::array<T, N> old = values;
     for (size_t is = 0; is < src.size(); ++is) {
         values[is] = old[src[is]];
     }
 }
 
-template <size_t N>
-static void gather(std::bitset<N> & values, const std::vector<uint32_t> & src) {
+template <size_t N> static void gather(std::bitset<N> & values, const std::vector<uint32_t> & src) {
     const std::bitset<N> old = values;
     for (size_t is = 0; is < src.size(); ++is) {
         values[is] = old[src[is]];
@@ -189,25 +189,25 @@ static void gather(std::bitset<N> & values, const std::vector<uint32_t> & src) {
 
 // every per-layer array of llama_hparams; tests/test_patch.py compares this list with the upstream header
 static void gather_hparams(llama_hparams & hparams, const std::vector<uint32_t> & src) {
-    gather(hparams.layer_src,             src);
-    gather(hparams.n_head_arr,            src);
-    gather(hparams.n_head_kv_arr,         src);
-    gather(hparams.n_ff_arr,              src);
-    gather(hparams.n_ff_exp_arr,          src);
-    gather(hparams.n_expert_used_arr,     src);
-    gather(hparams.rope_pattern,          src);
-    gather(hparams.is_swa_impl,           src);
-    gather(hparams.is_recr_impl,          src);
-    gather(hparams.xielu_alpha_n,         src);
-    gather(hparams.xielu_alpha_p,         src);
-    gather(hparams.xielu_beta,            src);
-    gather(hparams.xielu_eps,             src);
-    gather(hparams.is_indexer_full_impl,  src);
-    gather(hparams.dsv4_compress_ratios,  src);
-    gather(hparams.is_ple_impl,           src);
+    gather(hparams.layer_src, src);
+    gather(hparams.n_head_arr, src);
+    gather(hparams.n_head_kv_arr, src);
+    gather(hparams.n_ff_arr, src);
+    gather(hparams.n_ff_exp_arr, src);
+    gather(hparams.n_expert_used_arr, src);
+    gather(hparams.rope_pattern, src);
+    gather(hparams.is_swa_impl, src);
+    gather(hparams.is_recr_impl, src);
+    gather(hparams.xielu_alpha_n, src);
+    gather(hparams.xielu_alpha_p, src);
+    gather(hparams.xielu_beta, src);
+    gather(hparams.xielu_eps, src);
+    gather(hparams.is_indexer_full_impl, src);
+    gather(hparams.dsv4_compress_ratios, src);
+    gather(hparams.is_ple_impl, src);
     gather(hparams.deepstack_mapping_arr, src);
-    gather(hparams.swiglu_clamp_exp,      src);
-    gather(hparams.swiglu_clamp_shexp,    src);
+    gather(hparams.swiglu_clamp_exp, src);
+    gather(hparams.swiglu_clamp_shexp, src);
 }
 
 llama_model_view_ptr llama_model_init_view(const llama_model & model, const std::vector<uint32_t> & path) {
@@ -223,9 +223,9 @@ llama_model_view_ptr llama_model_init_view(const llama_model & model, const std:
     }
 
     llama_model_view_ptr view(llama_model_create(model.arch, llama_model_default_params()));
-    *view = model; // tensors are pointers, the buffers that they point into are shared
+    *view = model;                            // tensors are pointers, the buffers that they point into are shared
 
-    if (model.arch == LLM_ARCH_MINIMAX_M3) { // the assignment leaves out what the architecture's own class adds
+    if (model.arch == LLM_ARCH_MINIMAX_M3) {  // the assignment leaves out what the architecture's own class adds
         static_cast<llama_model_minimax_m3 &>(*view).msa_p = static_cast<const llama_model_minimax_m3 &>(model).msa_p;
     }
 
@@ -244,6 +244,6 @@ llama_model_view_ptr llama_model_init_view(const llama_model & model, const std:
 }
 
 void llama_model_view_deleter::operator()(llama_model * view) const {
-    view->loras.clear(); // they belong to the model that loaded them
+    view->loras.clear();  // they belong to the model that loaded them
     delete view;
 }

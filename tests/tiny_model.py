@@ -1,6 +1,6 @@
 """Write a small GGUF with random weights: what tests and examples run where there is no real model.
 
-    python tests/tiny_model.py tiny.gguf
+python tests/tiny_model.py tiny.gguf
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import gguf
 import numpy as np
 
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{{ bos_token }}{% for message in messages %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
@@ -90,4 +91,4 @@ def write_tiny_model(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
-    print(f"wrote {write_tiny_model(parser.parse_args().path)}")
+    write_tiny_model(parser.parse_args().path)

@@ -24,9 +24,7 @@ def generate() -> str:
         options = ["rys._core", "--exit-code", "--numpy-array-use-type-var", "--output-dir", folder]
         result = subprocess.run([sys.executable, "-c", code, *options], stdout=subprocess.DEVNULL, check=False)
         if result.returncode != 0:
-            sys.exit(
-                "No stub. A C++ type in a signature must be registered before the function that names it."
-            )
+            sys.exit("No stub. A C++ type in a signature must be registered before the function that names it.")
         text = (Path(folder) / "rys" / "_core.pyi").read_text(encoding="utf-8")
     return HEADER + "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 

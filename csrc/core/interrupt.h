@@ -8,8 +8,7 @@
 #include <utility>
 
 // Run `work(interrupt)` without the GIL; Ctrl-C ends it with KeyboardInterrupt.
-template <typename Work>
-auto run_interruptible(Work && work) {
+template <typename Work> auto run_interruptible(Work && work) {
     std::exception_ptr error;
 
     const rys::interrupt_fn interrupt = [&error] {

@@ -4,6 +4,7 @@
 #include "register.h"
 
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #ifdef GGML_BACKEND_DL
 #    include <dlfcn.h>
@@ -43,14 +44,16 @@ static const char * device_type_name(enum ggml_backend_dev_type type) {
     return "unknown";
 }
 
-static py::dict device_info(ggml_backend_dev_t device) {
+using info_dict = py::typing::Dict<py::str, py::object>;
+
+static info_dict device_info(ggml_backend_dev_t device) {
     ggml_backend_dev_props props;
     {
         // the first question to a GPU starts its driver, which can take seconds
         py::gil_scoped_release release;
         ggml_backend_dev_get_props(device, &props);
     }
-    py::dict result;
+    info_dict result;
     result["name"]         = props.name;
     result["description"]  = props.description;
     result["type"]         = device_type_name(props.type);
@@ -59,7 +62,7 @@ static py::dict device_info(ggml_backend_dev_t device) {
     return result;
 }
 
-static py::dict build_info() {
+static info_dict build_info() {
     py::list backends;
     for (size_t i = 0; i < ggml_backend_reg_count(); i++) {
         backends.append(ggml_backend_reg_name(ggml_backend_reg_get(i)));
@@ -68,7 +71,7 @@ static py::dict build_info() {
     for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
         devices.append(device_info(ggml_backend_dev_get(i)));
     }
-    py::dict result;
+    info_dict result;
     result["llama_cpp_version"] = llama_version();
     result["llama_cpp_commit"]  = RYS_LLAMA_CPP_COMMIT;
     result["llama_cpp_origin"]  = RYS_LLAMA_CPP_ORIGIN;

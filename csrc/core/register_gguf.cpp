@@ -2,6 +2,8 @@
 #include "gguf.h"
 #include "register.h"
 
+#include <pybind11/typing.h>
+
 #include <memory>
 #include <string>
 
@@ -14,8 +16,8 @@ struct gguf_deleter {
 using gguf_ptr = std::unique_ptr<gguf_context, gguf_deleter>;
 
 static gguf_ptr open_gguf(const std::string & path) {
-    py::gil_scoped_release release; // reads a vocabulary of some MB
-    rys::guard guard(/* single_threaded */ true);
+    py::gil_scoped_release release;  // reads a vocabulary of some MB
+    rys::guard             guard(/* single_threaded */ true);
 
     gguf_ptr ctx(gguf_init_from_file(path.c_str(), { /* no_alloc */ true, /* ctx */ nullptr }));
     if (!ctx) {
@@ -29,25 +31,36 @@ static py::object decode_text(const char * text) {
     return py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(text, strlen(text), "replace"));
 }
 
-template <typename T>
-static py::object number(const void * data, size_t i) {
+template <typename T> static py::object number(const void * data, size_t i) {
     return py::cast(static_cast<const T *>(data)[i]);
 }
 
 static py::object element(gguf_type type, const void * data, size_t i) {
     switch (type) {
-        case GGUF_TYPE_UINT8:   return number<uint8_t>(data, i);
-        case GGUF_TYPE_INT8:    return py::int_(static_cast<const int8_t *>(data)[i]);
-        case GGUF_TYPE_UINT16:  return number<uint16_t>(data, i);
-        case GGUF_TYPE_INT16:   return number<int16_t>(data, i);
-        case GGUF_TYPE_UINT32:  return number<uint32_t>(data, i);
-        case GGUF_TYPE_INT32:   return number<int32_t>(data, i);
-        case GGUF_TYPE_UINT64:  return number<uint64_t>(data, i);
-        case GGUF_TYPE_INT64:   return number<int64_t>(data, i);
-        case GGUF_TYPE_FLOAT32: return number<float>(data, i);
-        case GGUF_TYPE_FLOAT64: return number<double>(data, i);
-        case GGUF_TYPE_BOOL:    return number<bool>(data, i);
-        default:                return py::none();
+        case GGUF_TYPE_UINT8:
+            return number<uint8_t>(data, i);
+        case GGUF_TYPE_INT8:
+            return py::int_(static_cast<const int8_t *>(data)[i]);
+        case GGUF_TYPE_UINT16:
+            return number<uint16_t>(data, i);
+        case GGUF_TYPE_INT16:
+            return number<int16_t>(data, i);
+        case GGUF_TYPE_UINT32:
+            return number<uint32_t>(data, i);
+        case GGUF_TYPE_INT32:
+            return number<int32_t>(data, i);
+        case GGUF_TYPE_UINT64:
+            return number<uint64_t>(data, i);
+        case GGUF_TYPE_INT64:
+            return number<int64_t>(data, i);
+        case GGUF_TYPE_FLOAT32:
+            return number<float>(data, i);
+        case GGUF_TYPE_FLOAT64:
+            return number<double>(data, i);
+        case GGUF_TYPE_BOOL:
+            return number<bool>(data, i);
+        default:
+            return py::none();
     }
 }
 
@@ -64,23 +77,25 @@ static py::object value(const gguf_context * ctx, int64_t key) {
 
     py::list items(n);
     for (size_t i = 0; i < n; ++i) {
-        items[i] = item_type == GGUF_TYPE_STRING ? decode_text(gguf_get_arr_str(ctx, key, i))
-                                                 : element(item_type, gguf_get_arr_data(ctx, key), i);
+        items[i] = item_type == GGUF_TYPE_STRING ? decode_text(gguf_get_arr_str(ctx, key, i)) :
+                                                   element(item_type, gguf_get_arr_data(ctx, key), i);
     }
     return items;
 }
 
-static py::dict read_metadata(const std::string & path) {
+static py::typing::Dict<py::str, py::object> read_metadata(const std::string & path) {
     const gguf_ptr ctx = open_gguf(path);
 
-    py::dict result;
+    py::typing::Dict<py::str, py::object> result;
     for (int64_t key = 0; key < gguf_get_n_kv(ctx.get()); ++key) {
         result[decode_text(gguf_get_key(ctx.get(), key))] = value(ctx.get(), key);
     }
     return result;
 }
 
-static py::tuple read_layout(const std::string & path) {
+using layout = py::typing::Tuple<py::int_, py::typing::List<py::typing::Tuple<py::int_, py::int_>>>;
+
+static layout read_layout(const std::string & path) {
     const gguf_ptr ctx = open_gguf(path);
 
     py::list tensors;

@@ -10,12 +10,13 @@ namespace rys {
 
 // rows of logits that a batch may ask for: each is n_vocab floats, in the compute buffer and in the output buffer
 static uint32_t max_outputs(const model & model, const context_params & params) {
-    const uint64_t n_rows = (64ull << 20)/(std::max(1u, model.n_vocab())*sizeof(float));
+    const uint64_t n_rows = (64ull << 20) / (std::max(1u, model.n_vocab()) * sizeof(float));
     return std::max<uint64_t>(params.n_seq_max, std::min<uint64_t>(n_rows, params.n_batch));
 }
 
 context::context(std::shared_ptr<const model> model, const context_params & params, uint32_t n_outputs_max) :
-    model_(std::move(model)), params_(params),
+    model_(std::move(model)),
+    params_(params),
     n_outputs_max_(n_outputs_max > 0 ? n_outputs_max : max_outputs(*model_, params)) {
     llama_context_params cparams = llama_context_default_params();
 
@@ -33,7 +34,7 @@ context::context(std::shared_ptr<const model> model, const context_params & para
     cparams.offload_kqv           = params.offload_kqv;
     cparams.op_offload            = params.op_offload;
     cparams.swa_full              = params.swa_full;
-    cparams.kv_unified            = true; // sequences share the cells, and a shared prefix is stored once
+    cparams.kv_unified            = true;  // sequences share the cells, and a shared prefix is stored once
     cparams.rope_scaling_type     = (llama_rope_scaling_type) params.rope_scaling_type;
     cparams.rope_freq_base        = params.rope_freq_base;
     cparams.rope_freq_scale       = params.rope_freq_scale;
@@ -42,8 +43,10 @@ context::context(std::shared_ptr<const model> model, const context_params & para
     cparams.yarn_beta_fast        = params.yarn_beta_fast;
     cparams.yarn_beta_slow        = params.yarn_beta_slow;
     cparams.yarn_orig_ctx         = params.yarn_orig_ctx;
-    cparams.abort_callback        = [](void * self) { return static_cast<context *>(self)->should_stop(); };
-    cparams.abort_callback_data   = this;
+    cparams.abort_callback        = [](void * self) {
+        return static_cast<context *>(self)->should_stop();
+    };
+    cparams.abort_callback_data = this;
 
     guard guard(params.n_threads == 1 && params.n_threads_batch == 1);
 
@@ -75,29 +78,35 @@ void context::decode(const llama_batch & batch, const interrupt_fn & interrupt) 
     interrupt_  = interrupt ? &interrupt : nullptr;
     next_check_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
 
-    broken_ = true; // until llama.cpp has returned
+    broken_              = true;  // until llama.cpp has returned
     const int32_t status = memory() != nullptr ? llama_decode(get(), batch) : llama_encode(get(), batch);
-    broken_ = false;
+    broken_              = false;
 
     interrupt_ = nullptr;
     if (status == 2) {
         throw interrupted();
     }
     if (status == 1) {
-        throw engine_error("llama.cpp found no room in the KV cache for a batch of " + std::to_string(batch.n_tokens) + " tokens");
+        throw engine_error("llama.cpp found no room in the KV cache for a batch of " + std::to_string(batch.n_tokens) +
+                           " tokens");
     }
     if (status != 0) {
         throw engine_error(guard.last_error("llama_decode returned " + std::to_string(status)));
     }
 }
 
-evaluation evaluation::run(std::shared_ptr<const model> model, context_params params, const std::vector<llama_token> & tokens,
-                           const std::vector<float> & embd, bool want_logits, bool want_hidden, const interrupt_fn & interrupt) {
+evaluation evaluation::run(std::shared_ptr<const model>     model,
+                           context_params                   params,
+                           const std::vector<llama_token> & tokens,
+                           const std::vector<float> &       embd,
+                           bool                             want_logits,
+                           bool                             want_hidden,
+                           const interrupt_fn &             interrupt) {
     const uint32_t n_embd   = llama_model_n_embd(model->get());
     const uint32_t n_vocab  = model->n_vocab();
     const uint32_t n_slot   = llama_model_n_layer(model->get());
-    const uint32_t n_row    = n_embd*model->n_stream();
-    const uint32_t n_tokens = tokens.empty() ? embd.size()/n_embd : tokens.size();
+    const uint32_t n_row    = n_embd * model->n_stream();
+    const uint32_t n_tokens = tokens.empty() ? embd.size() / n_embd : tokens.size();
 
     // As many tokens at a time as there may be rows of logits: every row is asked for, since builders drop the others
     // from the last slot. Models that attend in both directions see all tokens at once.
@@ -115,8 +124,8 @@ evaluation evaluation::run(std::shared_ptr<const model> model, context_params pa
     }
 
     evaluation result;
-    result.logits.resize(want_logits ? (size_t) n_tokens*n_vocab : 0);
-    result.hidden.resize(want_hidden ? (size_t) (n_slot + 1)*n_tokens*n_row : 0);
+    result.logits.resize(want_logits ? (size_t) n_tokens * n_vocab : 0);
+    result.hidden.resize(want_hidden ? (size_t) (n_slot + 1) * n_tokens * n_row : 0);
 
     for (uint32_t i0 = 0; i0 < n_tokens; i0 += params.n_batch) {
         const uint32_t n = std::min(n_tokens - i0, params.n_batch);
@@ -124,19 +133,19 @@ evaluation evaluation::run(std::shared_ptr<const model> model, context_params pa
         // M-RoPE takes four positions of a token, but makes them itself only of tokens: the last one is 0 for text
         const uint32_t n_pos = tokens.empty() ? model->get()->hparams.n_pos_per_embd() : 1;
 
-        std::vector<llama_pos>      pos((size_t) n*n_pos, 0);
+        std::vector<llama_pos>      pos((size_t) n * n_pos, 0);
         std::vector<int32_t>        n_seq_id(n, 1);
         llama_seq_id                seq_id = 0;
         std::vector<llama_seq_id *> seq_ids(n, &seq_id);
         std::vector<int8_t>         outputs(n, 1);
-        for (uint32_t i = 0; i < n*std::max(1u, n_pos - 1); ++i) {
+        for (uint32_t i = 0; i < n * std::max(1u, n_pos - 1); ++i) {
             pos[i] = i0 + i % n;
         }
 
         llama_batch batch = {};
         batch.n_tokens    = n;
         batch.token       = tokens.empty() ? nullptr : const_cast<llama_token *>(tokens.data()) + i0;
-        batch.embd        = tokens.empty() ? const_cast<float *>(embd.data()) + (size_t) i0*n_embd : nullptr;
+        batch.embd        = tokens.empty() ? const_cast<float *>(embd.data()) + (size_t) i0 * n_embd : nullptr;
         batch.pos         = pos.data();
         batch.n_seq_id    = n_seq_id.data();
         batch.seq_id      = seq_ids.data();
@@ -153,21 +162,22 @@ evaluation evaluation::run(std::shared_ptr<const model> model, context_params pa
         llama_synchronize(ctx.get());
 
         for (uint32_t i = 0; want_logits && i < n; ++i) {
-            std::memcpy(&result.logits[(size_t) (i0 + i)*n_vocab], llama_get_logits_ith(ctx.get(), i), n_vocab*sizeof(float));
+            std::memcpy(&result.logits[(size_t) (i0 + i) * n_vocab], llama_get_logits_ith(ctx.get(), i),
+                        n_vocab * sizeof(float));
         }
         for (uint32_t is = 0; want_hidden && is <= n_slot; ++is) {
             const float * src = llama_get_embeddings_layer_inp(ctx.get(), is);
-            float *       dst = &result.hidden[((size_t) is*n_tokens + i0)*n_row];
-            if (model->get()->arch == LLM_ARCH_GEMMA3N) { // stream by stream instead of token by token
-                for (uint32_t i = 0; i < n*model->n_stream(); ++i) {
-                    std::memcpy(dst + (i % n)*n_row + (i/n)*n_embd, src + i*n_embd, n_embd*sizeof(float));
+            float *       dst = &result.hidden[((size_t) is * n_tokens + i0) * n_row];
+            if (model->get()->arch == LLM_ARCH_GEMMA3N) {  // stream by stream instead of token by token
+                for (uint32_t i = 0; i < n * model->n_stream(); ++i) {
+                    std::memcpy(dst + (i % n) * n_row + (i / n) * n_embd, src + i * n_embd, n_embd * sizeof(float));
                 }
             } else {
-                std::memcpy(dst, src, (size_t) n*n_row*sizeof(float));
+                std::memcpy(dst, src, (size_t) n * n_row * sizeof(float));
             }
         }
     }
     return result;
 }
 
-} // namespace rys
+}  // namespace rys

@@ -9,7 +9,7 @@
 namespace rys {
 
 struct context_params {
-    uint32_t n_ctx           = 4096; // cells of the KV cache, shared by all sequences
+    uint32_t n_ctx           = 4096;  // cells of the KV cache, shared by all sequences
     uint32_t n_batch         = 2048;
     uint32_t n_ubatch        = 512;
     uint32_t n_seq_max       = 64;
@@ -22,29 +22,35 @@ struct context_params {
     bool     op_offload      = true;
     bool     swa_full        = false;
 
-    int32_t rope_scaling_type = LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED;
-    float   rope_freq_base    = 0.0f;
-    float   rope_freq_scale   = 0.0f;
-    float   yarn_ext_factor   = -1.0f;
-    float   yarn_attn_factor  = -1.0f;
-    float   yarn_beta_fast    = -1.0f;
-    float   yarn_beta_slow    = -1.0f;
-    uint32_t yarn_orig_ctx    = 0;
+    int32_t  rope_scaling_type = LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED;
+    float    rope_freq_base    = 0.0f;
+    float    rope_freq_scale   = 0.0f;
+    float    yarn_ext_factor   = -1.0f;
+    float    yarn_attn_factor  = -1.0f;
+    float    yarn_beta_fast    = -1.0f;
+    float    yarn_beta_slow    = -1.0f;
+    uint32_t yarn_orig_ctx     = 0;
 };
 
 class context {
-public:
+  public:
     // n_outputs_max: rows of logits that a batch may ask for, 0 = what fits into 64 MiB.
     // Throws engine_error if llama.cpp cannot make the context.
     context(std::shared_ptr<const model> model, const context_params & params, uint32_t n_outputs_max = 0);
 
     const rys::model & source() const { return *model_; }
-    llama_context *    get() const { return ctx_.get(); }
-    llama_memory_t     memory() const { return llama_get_memory(ctx_.get()); }
-    uint32_t           n_ctx() const { return llama_n_ctx(ctx_.get()); }
-    uint32_t           n_seq_max() const { return params_.n_seq_max; }
-    uint32_t           n_batch() const { return params_.n_batch; }
-    uint32_t           n_outputs_max() const { return n_outputs_max_; }
+
+    llama_context * get() const { return ctx_.get(); }
+
+    llama_memory_t memory() const { return llama_get_memory(ctx_.get()); }
+
+    uint32_t n_ctx() const { return llama_n_ctx(ctx_.get()); }
+
+    uint32_t n_seq_max() const { return params_.n_seq_max; }
+
+    uint32_t n_batch() const { return params_.n_batch; }
+
+    uint32_t n_outputs_max() const { return n_outputs_max_; }
 
     // After an exception that left llama.cpp in an unknown state the context must be thrown away.
     bool is_broken() const { return broken_; }
@@ -52,10 +58,10 @@ public:
     // Compute a batch. Throws interrupted (the memory then holds a part of the batch) or engine_error.
     void decode(const llama_batch & batch, const interrupt_fn & interrupt);
 
-private:
+  private:
     bool should_stop();
 
-    std::shared_ptr<const model> model_; // outlives the context
+    std::shared_ptr<const model> model_;  // outlives the context
     context_params               params_;
     uint32_t                     n_outputs_max_;
     llama_context_ptr            ctx_;
@@ -68,12 +74,17 @@ private:
 // One sequence in one pass, in a context of its own: the logits and, if asked for, the residual stream of every token.
 // For models without a KV cache this is the only way to run.
 struct evaluation {
-    std::vector<float> logits; // [n_tokens, n_vocab]
-    std::vector<float> hidden; // [n_slot + 1, n_tokens, n_stream*n_embd], empty if not asked for
+    std::vector<float> logits;  // [n_tokens, n_vocab]
+    std::vector<float> hidden;  // [n_slot + 1, n_tokens, n_stream*n_embd], empty if not asked for
 
     // Exactly one of `tokens` and `embd` ([n_tokens, n_embd], the residual stream before slot 0) is not empty.
-    static evaluation run(std::shared_ptr<const model> model, context_params params, const std::vector<llama_token> & tokens,
-                          const std::vector<float> & embd, bool want_logits, bool want_hidden, const interrupt_fn & interrupt);
+    static evaluation run(std::shared_ptr<const model>     model,
+                          context_params                   params,
+                          const std::vector<llama_token> & tokens,
+                          const std::vector<float> &       embd,
+                          bool                             want_logits,
+                          bool                             want_hidden,
+                          const interrupt_fn &             interrupt);
 };
 
-} // namespace rys
+}  // namespace rys

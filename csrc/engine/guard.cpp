@@ -13,13 +13,13 @@ namespace rys {
 
 namespace {
 
-thread_local int         n_guards        = 0;
-thread_local bool        single          = false;
+thread_local int         n_guards = 0;
+thread_local bool        single   = false;
 thread_local std::string last_error_line;
 
 std::atomic<int>                        log_level = GGML_LOG_LEVEL_WARN;
 std::mutex                              log_mutex;
-std::deque<std::pair<int, std::string>> log_lines; // bounded: a model can log a lot while nobody drains
+std::deque<std::pair<int, std::string>> log_lines;  // bounded: a model can log a lot while nobody drains
 constexpr size_t                        n_log_lines_max = 4096;
 
 void on_abort(const char * message) {
@@ -60,7 +60,7 @@ void on_log(ggml_log_level level, const char * text, void *) {
     }
 }
 
-} // namespace
+}  // namespace
 
 void install_callbacks() {
     ggml_set_abort_callback(on_abort);
@@ -93,4 +93,4 @@ std::vector<std::pair<int, std::string>> drain_log() {
     return lines;
 }
 
-} // namespace rys
+}  // namespace rys

@@ -34,7 +34,7 @@ void install_callbacks();
 // With `single_threaded` that holds inside of the CPU kernels, too; otherwise an assertion there still ends the
 // process, as the other threads of the computation cannot be unwound.
 class guard {
-public:
+  public:
     explicit guard(bool single_threaded);
     ~guard();
 
@@ -54,4 +54,4 @@ std::vector<std::pair<int, std::string>> drain_log();
 // Returns true if the computation should end. Called every 100 ms at most, from the thread that computes.
 using interrupt_fn = std::function<bool()>;
 
-} // namespace rys
+}  // namespace rys

@@ -15,7 +15,8 @@ weights::weights(const std::string & path, const weights_params & params) :
     for (const std::string & name : params.devices) {
         devices.push_back(ggml_backend_dev_by_name(name.c_str()));
         if (devices.back() == nullptr) {
-            throw request_error("there is no device '" + name + "'; rys.build_info()['devices'] lists those that are there");
+            throw request_error("there is no device '" + name +
+                                "'; rys.build_info()['devices'] lists those that are there");
         }
     }
     devices.push_back(nullptr);
@@ -34,13 +35,13 @@ weights::weights(const std::string & path, const weights_params & params) :
     mparams.tensor_split  = params.tensor_split.empty() ? nullptr : tensor_split.data();
     mparams.check_tensors = params.check_tensors;
     mparams.load_mtp      = params.load_mtp;
-    mparams.load_mode     = params.use_mlock ? (params.use_mmap ? LLAMA_LOAD_MODE_MMAP_MLOCK : LLAMA_LOAD_MODE_MLOCK)
-                                             : (params.use_mmap ? LLAMA_LOAD_MODE_AUTO : LLAMA_LOAD_MODE_NONE);
+    mparams.load_mode     = params.use_mlock ? (params.use_mmap ? LLAMA_LOAD_MODE_MMAP_MLOCK : LLAMA_LOAD_MODE_MLOCK) :
+                                               (params.use_mmap ? LLAMA_LOAD_MODE_AUTO : LLAMA_LOAD_MODE_NONE);
 
     struct progress_data {
         const weights_params & params;
         bool                   stopped = false;
-    } progress { params };
+    } progress{ params };
 
     if (params.progress) {
         mparams.progress_callback_user_data = &progress;
@@ -71,7 +72,8 @@ weights::weights(const std::string & path, const weights_params & params) :
     }
 }
 
-model::model(std::shared_ptr<const weights> weights, const std::vector<uint32_t> & path) : weights_(std::move(weights)) {
+model::model(std::shared_ptr<const weights> weights, const std::vector<uint32_t> & path) :
+    weights_(std::move(weights)) {
     if (!path.empty()) {
         guard guard(/* single_threaded */ true);
         view_ = llama_model_init_view(*weights_->base(), path);
@@ -99,4 +101,4 @@ uint32_t model::n_vocab() const {
     return llama_vocab_n_tokens(vocab());
 }
 
-} // namespace rys
+}  // namespace rys

@@ -4,7 +4,6 @@
 
 #include "guard.h"
 #include "layer_path.h"
-
 #include "llama-cpp.h"
 
 #include <cstdint>
@@ -16,18 +15,18 @@
 namespace rys {
 
 struct weights_params {
-    std::vector<std::string> devices; // ggml device names, empty = all that there are
+    std::vector<std::string> devices;      // ggml device names, empty = all that there are
 
-    int32_t            n_gpu_layers  = -1; // -1 = all
-    int32_t            split_mode    = LLAMA_SPLIT_MODE_LAYER;
-    int32_t            main_gpu      = 0;
+    int32_t            n_gpu_layers = -1;  // -1 = all
+    int32_t            split_mode   = LLAMA_SPLIT_MODE_LAYER;
+    int32_t            main_gpu     = 0;
     std::vector<float> tensor_split;
     bool               use_mmap      = true;
     bool               use_mlock     = false;
     bool               check_tensors = false;
-    bool               load_mtp      = false; // MTP layers are never run here, so they need no memory
+    bool               load_mtp      = false;          // MTP layers are never run here, so they need no memory
 
-    std::vector<std::pair<std::string, float>> loras; // path, scale
+    std::vector<std::pair<std::string, float>> loras;  // path, scale
 
     // progress in [0, 1]; returns false to stop loading
     std::function<bool(float)> progress;
@@ -35,42 +34,47 @@ struct weights_params {
 
 // The weights of one file, or of one set of split files. Shared by all models that run them.
 class weights {
-public:
+  public:
     // Throws engine_error with llama.cpp's own last error line, and interrupted if `progress` returned false.
     weights(const std::string & path, const weights_params & params);
 
-    llama_model *                             base() const { return base_.get(); }
+    llama_model * base() const { return base_.get(); }
+
     const std::vector<llama_adapter_lora *> & loras() const { return loras_; }
-    const std::vector<float> &                lora_scales() const { return lora_scales_; }
+
+    const std::vector<float> & lora_scales() const { return lora_scales_; }
 
     // whether paths along these weights are possible with the way they are split over the devices
     bool is_tensor_split() const { return tensor_split_; }
 
-private:
+  private:
     llama_model_ptr                   base_;
-    std::vector<llama_adapter_lora *> loras_; // owned by base_
+    std::vector<llama_adapter_lora *> loras_;  // owned by base_
     std::vector<float>                lora_scales_;
     bool                              tensor_split_;
 };
 
 // Weights and the order in which to run them.
 class model {
-public:
+  public:
     // an empty path means the order of the file
     model(std::shared_ptr<const weights> weights, const std::vector<uint32_t> & path);
 
-    const llama_model *   get() const { return view_ ? view_.get() : weights_->base(); }
-    const llama_vocab *   vocab() const { return llama_model_get_vocab(weights_->base()); }
-    const rys::weights &  source() const { return *weights_; }
-    bool                  has_tokenizer() const;
-    bool                  has_memory() const;  // can generate token by token
-    uint32_t              n_pos_max() const;   // rows of the learned position table, 0 = there is none
-    uint32_t              n_stream() const;    // parallel residual streams of n_embd each
-    uint32_t              n_vocab() const;
+    const llama_model * get() const { return view_ ? view_.get() : weights_->base(); }
 
-private:
-    std::shared_ptr<const weights> weights_; // outlives the view
+    const llama_vocab * vocab() const { return llama_model_get_vocab(weights_->base()); }
+
+    const rys::weights & source() const { return *weights_; }
+
+    bool     has_tokenizer() const;
+    bool     has_memory() const;  // can generate token by token
+    uint32_t n_pos_max() const;   // rows of the learned position table, 0 = there is none
+    uint32_t n_stream() const;    // parallel residual streams of n_embd each
+    uint32_t n_vocab() const;
+
+  private:
+    std::shared_ptr<const weights> weights_;  // outlives the view
     llama_model_view_ptr           view_;
 };
 
-} // namespace rys
+}  // namespace rys

@@ -10,14 +10,14 @@
 namespace rys {
 
 struct prefix_node {
-    int32_t  parent;  // -1 = starts with an empty context
-    uint32_t request; // one of those that pass through here, the first in their order
-    uint32_t begin;   // the node evaluates tokens [begin, end) of that request
+    int32_t  parent;   // -1 = starts with an empty context
+    uint32_t request;  // one of those that pass through here, the first in their order
+    uint32_t begin;    // the node evaluates tokens [begin, end) of that request
     uint32_t end;
 
-    std::vector<uint32_t> children; // nodes
-    std::vector<uint32_t> ending;   // requests whose prompt ends here
-    std::vector<uint32_t> readers;  // requests that want the logits of some token of the node
+    std::vector<uint32_t> children;  // nodes
+    std::vector<uint32_t> ending;    // requests whose prompt ends here
+    std::vector<uint32_t> readers;   // requests that want the logits of some token of the node
 };
 
 // number of leading tokens that have to be evaluated: the last one of a continuation is only scored
@@ -29,7 +29,8 @@ uint32_t first_output(const request & request);
 // Build the tree of the requests in `indices`, none of which may be without tokens. Parents stand before their
 // children, and siblings in the order of their requests. A shared prefix becomes a node if that saves at least
 // `min_saved` tokens.
-std::vector<prefix_node> build_prefix_tree(const std::vector<request> & requests, std::vector<uint32_t> indices,
-                                           uint32_t min_saved);
+std::vector<prefix_node> build_prefix_tree(const std::vector<request> & requests,
+                                           std::vector<uint32_t>        indices,
+                                           uint32_t                     min_saved);
 
-} // namespace rys
+}  // namespace rys

@@ -10,23 +10,23 @@ namespace rys {
 static inline float exp_negative(float x) {
     x = std::max(x, -87.0f);
 
-    const float t = x*1.44269504088896341f;
+    const float t = x * 1.44269504088896341f;
     const float r = std::floor(t + 0.5f);
-    const float f = (t - r)*0.693147180559945309f; // |f| <= 0.35
+    const float f = (t - r) * 0.693147180559945309f;  // |f| <= 0.35
 
-    float p = 1.0f/5040.0f;
-    p = p*f + 1.0f/720.0f;
-    p = p*f + 1.0f/120.0f;
-    p = p*f + 1.0f/24.0f;
-    p = p*f + 1.0f/6.0f;
-    p = p*f + 0.5f;
-    p = p*f + 1.0f;
-    p = p*f + 1.0f;
+    float p = 1.0f / 5040.0f;
+    p       = p * f + 1.0f / 720.0f;
+    p       = p * f + 1.0f / 120.0f;
+    p       = p * f + 1.0f / 24.0f;
+    p       = p * f + 1.0f / 6.0f;
+    p       = p * f + 0.5f;
+    p       = p * f + 1.0f;
+    p       = p * f + 1.0f;
 
     const int32_t bits = ((int32_t) r + 127) << 23;
-    float scale;
+    float         scale;
     std::memcpy(&scale, &bits, sizeof(scale));
-    return p*scale;
+    return p * scale;
 }
 
 // largest logit, or NaN if there is a NaN among them
@@ -35,7 +35,7 @@ static float max_logit(const float * logits, uint32_t n_vocab) {
     int   n_nan = 0;
     for (uint32_t i = 0; i < n_vocab; ++i) {
         n_nan += logits[i] != logits[i];
-        max    = logits[i] > max ? logits[i] : max;
+        max = logits[i] > max ? logits[i] : max;
     }
     return n_nan > 0 ? std::numeric_limits<float>::quiet_NaN() : max;
 }
@@ -49,8 +49,8 @@ double log_sum_exp(const float * logits, uint32_t n_vocab) {
     for (uint32_t i0 = 0; i0 < n_vocab; i0 += 256) {
         const uint32_t n = std::min(256u, n_vocab - i0);
 
-        float partial[8] = {};
-        uint32_t i = 0;
+        float    partial[8] = {};
+        uint32_t i          = 0;
         for (; i + 8 <= n; i += 8) {
             for (uint32_t j = 0; j < 8; ++j) {
                 partial[j] += exp_negative(logits[i0 + i + j] - max);
@@ -74,8 +74,8 @@ token_sampler::token_sampler(const llama_vocab * vocab, const sampling_params & 
     }
     chain_.reset(llama_sampler_chain_init(llama_sampler_chain_default_params()));
     if (params.repeat_penalty != 1.0f) {
-        llama_sampler_chain_add(chain_.get(),
-            llama_sampler_init_penalties(n_vocab_, params.repeat_last_n, params.repeat_penalty, 0.0f, 0.0f));
+        llama_sampler_chain_add(chain_.get(), llama_sampler_init_penalties(n_vocab_, params.repeat_last_n,
+                                                                           params.repeat_penalty, 0.0f, 0.0f));
     }
     if (params.temperature <= 0.0f) {
         llama_sampler_chain_add(chain_.get(), llama_sampler_init_greedy());
@@ -132,4 +132,4 @@ llama_token token_sampler::sample(const float * logits) {
     return token;
 }
 
-} // namespace rys
+}  // namespace rys

@@ -3,7 +3,6 @@
 // From a row of logits to a token, its log-probability, or both.
 
 #include "guard.h"
-
 #include "llama-cpp.h"
 
 #include <cstdint>
@@ -14,14 +13,14 @@
 namespace rys {
 
 struct sampling_params {
-    float       temperature    = 0.0f; // 0 = greedy
-    int32_t     top_k          = 40;   // 0 = all
+    float       temperature    = 0.0f;  // 0 = greedy
+    int32_t     top_k          = 40;    // 0 = all
     float       top_p          = 0.95f;
     float       min_p          = 0.05f;
     float       repeat_penalty = 1.0f;
     int32_t     repeat_last_n  = 64;
     uint32_t    seed           = 0;
-    std::string grammar;               // GBNF, empty = none
+    std::string grammar;  // GBNF, empty = none
 };
 
 // log(sum(exp(logits))); NaN or infinite if the row has no finite maximum or a NaN
@@ -29,21 +28,21 @@ double log_sum_exp(const float * logits, uint32_t n_vocab);
 
 // Chooses the next token of one sequence.
 class token_sampler {
-public:
+  public:
     // Throws request_error if the grammar cannot be read.
     token_sampler(const llama_vocab * vocab, const sampling_params & params);
 
     // Returns the chosen token, or LLAMA_TOKEN_NULL if the row has a NaN or no finite maximum.
     llama_token sample(const float * logits);
 
-private:
+  private:
     uint32_t                      n_vocab_;
     bool                          plain_greedy_;
     llama_sampler_ptr             chain_;
-    llama_sampler_ptr             grammar_; // may be null
+    llama_sampler_ptr             grammar_;  // may be null
     std::vector<llama_token_data> candidates_;
 
     llama_token pick(const float * logits, bool constrained);
 };
 
-} // namespace rys
+}  // namespace rys

@@ -10,8 +10,12 @@ namespace rys {
 static constexpr uint32_t n_min_saved = 32;
 
 scheduler::scheduler(std::shared_ptr<context> context, std::vector<request> requests, uint32_t n_ctx) :
-    context_(std::move(context)), requests_(std::move(requests)), results_(requests_.size()),
-    n_ctx_(std::min(n_ctx, context_->n_ctx())), generations_(requests_.size()), started_(requests_.size()),
+    context_(std::move(context)),
+    requests_(std::move(requests)),
+    results_(requests_.size()),
+    n_ctx_(std::min(n_ctx, context_->n_ctx())),
+    generations_(requests_.size()),
+    started_(requests_.size()),
     n_cells_free_(context_->n_ctx()) {
     std::vector<uint32_t> indices;
     for (uint32_t ir = 0; ir < requests_.size(); ++ir) {
@@ -26,7 +30,7 @@ scheduler::scheduler(std::shared_ptr<context> context, std::vector<request> requ
         }
 
         const uint32_t n_prompt = n_evaluated(request);
-        results_[ir].n_prompt = n_prompt;
+        results_[ir].n_prompt   = n_prompt;
         if (n_prompt > n_ctx_) {
             finish_request(ir, finish::context_full);
             continue;
@@ -34,14 +38,14 @@ scheduler::scheduler(std::shared_ptr<context> context, std::vector<request> requ
         if (request.kind == request_kind::generate) {
             // the last token is not evaluated, so it needs no cell
             const uint32_t n_room = n_ctx_ - n_prompt + 1;
-            request.max_tokens = request.max_tokens == 0 ? n_room : std::min(request.max_tokens, n_room);
+            request.max_tokens    = request.max_tokens == 0 ? n_room : std::min(request.max_tokens, n_room);
         }
         indices.push_back(ir);
     }
 
     // with one sequence there is none left to keep a prefix in
     const bool can_share = context_->n_seq_max() > 1;
-    nodes_ = build_prefix_tree(requests_, std::move(indices), can_share ? n_min_saved : UINT32_MAX);
+    nodes_               = build_prefix_tree(requests_, std::move(indices), can_share ? n_min_saved : UINT32_MAX);
     states_.resize(nodes_.size());
 
     std::vector<uint32_t> roots;
@@ -55,7 +59,8 @@ scheduler::scheduler(std::shared_ptr<context> context, std::vector<request> requ
             roots.push_back(in);
         }
     }
-    std::sort(roots.begin(), roots.end(), [&](uint32_t a, uint32_t b) { return nodes_[a].request > nodes_[b].request; });
+    std::sort(roots.begin(), roots.end(),
+              [&](uint32_t a, uint32_t b) { return nodes_[a].request > nodes_[b].request; });
     for (const uint32_t in : roots) {
         queue_.push_back({ in, -1 });
     }
@@ -69,8 +74,8 @@ scheduler::~scheduler() {
         // what a mask only hides must not outlive its request where it could still be read: a recurrent state, and a
         // NaN, which stays one when it is multiplied by 0
         const llama_model * model = context_->source().get();
-        const bool data = llama_model_is_recurrent(model) || llama_model_is_hybrid(model) ||
-                          any_not_finite_ || n_done_ < requests_.size();
+        const bool          data = llama_model_is_recurrent(model) || llama_model_is_hybrid(model) || any_not_finite_ ||
+                          n_done_ < requests_.size();
         llama_memory_clear(context_->memory(), data);
     }
 }
@@ -79,7 +84,8 @@ void scheduler::validate(const request & request) const {
     const auto check_tokens = [&](const std::vector<llama_token> & tokens) {
         for (const llama_token token : tokens) {
             if (token < 0 || (uint32_t) token >= context_->source().n_vocab()) {
-                throw request_error("token " + std::to_string(token) + " is outside of the vocabulary, which has tokens 0.." +
+                throw request_error("token " + std::to_string(token) +
+                                    " is outside of the vocabulary, which has tokens 0.." +
                                     std::to_string(context_->source().n_vocab() - 1));
             }
         }
@@ -89,14 +95,15 @@ void scheduler::validate(const request & request) const {
     if (request.tokens.empty()) {
         throw request_error("a request needs at least one token");
     }
-    if (request.kind == request_kind::loglikelihood && (request.n_context == 0 || request.n_context >= request.tokens.size())) {
+    if (request.kind == request_kind::loglikelihood &&
+        (request.n_context == 0 || request.n_context >= request.tokens.size())) {
         throw request_error("a log-likelihood needs at least one token of context and one of continuation");
     }
 }
 
 size_t scheduler::n_text_settled(uint32_t ir) const {
     const result & result = results_[ir];
-    size_t n_open = 0; // bytes at the end that could be the beginning of a stop string
+    size_t         n_open = 0;  // bytes at the end that could be the beginning of a stop string
     if (result.state == finish::none) {
         for (const std::string & stop : requests_[ir].stop) {
             for (size_t n = std::min(stop.size() - 1, result.text.size()); n > n_open; --n) {
@@ -141,12 +148,12 @@ bool scheduler::start(const task & task) {
 
     const uint32_t n_span  = task.generates >= 0 || states_[task.node].n_users > 0 ? 0 : node.end - node.begin;
     const uint32_t n_cells = cells_of(task);
-    const bool     inherit = prefix >= 0 && states_[prefix].n_left == 1; // nobody else will fork from it
+    const bool     inherit = prefix >= 0 && states_[prefix].n_left == 1;  // nobody else will fork from it
     if (n_span + n_cells > n_cells_free_ || (!inherit && free_seqs_.empty())) {
         return false;
     }
 
-    sequence seq = {};
+    sequence seq  = {};
     seq.node      = task.node;
     seq.generates = task.generates;
     seq.n_pos     = task.generates >= 0 ? node.end : node.begin;
@@ -156,7 +163,7 @@ bool scheduler::start(const task & task) {
     n_cells_free_ -= n_cells;
 
     if (inherit) {
-        seq.id = states_[prefix].seq;
+        seq.id              = states_[prefix].seq;
         states_[prefix].seq = -1;
         hold_ancestors(prefix, -1);
     } else {
@@ -199,7 +206,7 @@ void scheduler::start_queued() {
         }
         if (!start(task)) {
             if (!active_.empty()) {
-                return; // until something ends
+                return;  // until something ends
             }
             evict_prefixes(prefix, /* ancestors */ false);
             bool started = start(task);
@@ -258,7 +265,12 @@ void scheduler::step(const interrupt_fn & interrupt) {
     std::vector<llama_seq_id *> seq_ids;
     std::vector<int8_t>         outputs;
 
-    struct output { size_t seq; uint32_t pos; int32_t row; };
+    struct output {
+        size_t   seq;
+        uint32_t pos;
+        int32_t  row;
+    };
+
     std::vector<output> wanted;
 
     const auto add = [&](size_t is, llama_token token, bool output) {
@@ -283,7 +295,7 @@ void scheduler::step(const interrupt_fn & interrupt) {
         }
         const prefix_node & node = nodes_[active_[is].node];
 
-        uint32_t first = node.end; // whose logits are read
+        uint32_t first = node.end;  // whose logits are read
         for (const uint32_t ir : node.readers) {
             if (results_[ir].state == finish::none && !states_[active_[is].node].expanded) {
                 first = std::min(first, first_output(requests_[ir]));
@@ -304,12 +316,12 @@ void scheduler::step(const interrupt_fn & interrupt) {
     std::vector<int32_t> n_seq_id(tokens.size(), 1);
 
     llama_batch batch = {};
-    batch.n_tokens = tokens.size();
-    batch.token    = tokens.data();
-    batch.pos      = pos.data();
-    batch.n_seq_id = n_seq_id.data();
-    batch.seq_id   = seq_ids.data();
-    batch.logits   = outputs.data();
+    batch.n_tokens    = tokens.size();
+    batch.token       = tokens.data();
+    batch.pos         = pos.data();
+    batch.n_seq_id    = n_seq_id.data();
+    batch.seq_id      = seq_ids.data();
+    batch.logits      = outputs.data();
 
     context_->decode(batch, interrupt);
     n_tokens_ += tokens.size();
@@ -362,7 +374,7 @@ void scheduler::on_node_evaluated(sequence & seq) {
                 continue;
             }
             state.n_left++;
-            if (seq.n_cells > 0) { // set aside for it
+            if (seq.n_cells > 0) {  // set aside for it
                 state.n_left  = 0;
                 seq.generates = *it;
                 active_.push_back(seq);
@@ -375,7 +387,7 @@ void scheduler::on_node_evaluated(sequence & seq) {
         release(seq.id, seq.node, seq.n_cells);
         return;
     }
-    state.seq = seq.id; // keeps what it holds
+    state.seq = seq.id;  // keeps what it holds
 }
 
 void scheduler::read_logits(uint32_t ir, uint32_t pos, const float * logits) {
@@ -390,17 +402,18 @@ void scheduler::read_logits(uint32_t ir, uint32_t pos, const float * logits) {
         case request_kind::logits:
             result.logits.insert(result.logits.end(), logits, logits + n_vocab);
             break;
-        case request_kind::loglikelihood: {
-            const float  logit = logits[request.tokens[pos + 1]];
-            const double value = logit - log_sum_exp(logits, n_vocab);
-            if (!std::isfinite(value)) {
-                finish_request(ir, finish::not_finite);
-                return;
+        case request_kind::loglikelihood:
+            {
+                const float  logit = logits[request.tokens[pos + 1]];
+                const double value = logit - log_sum_exp(logits, n_vocab);
+                if (!std::isfinite(value)) {
+                    finish_request(ir, finish::not_finite);
+                    return;
+                }
+                result.logprobs.push_back(value);
+                result.greedy.push_back(logit == *std::max_element(logits, logits + n_vocab));
+                break;
             }
-            result.logprobs.push_back(value);
-            result.greedy.push_back(logit == *std::max_element(logits, logits + n_vocab));
-            break;
-        }
         case request_kind::next_token:
             result.log_sum_exp = log_sum_exp(logits, n_vocab);
             if (!std::isfinite(result.log_sum_exp)) {
@@ -450,8 +463,8 @@ bool scheduler::on_token(uint32_t ir, const float * logits) {
     }
 
     if (context_->source().has_tokenizer()) {
-        char    piece[256];
-        int32_t n_piece = llama_token_to_piece(vocab, token, piece, sizeof(piece), 0, /* special */ false);
+        char         piece[256];
+        int32_t      n_piece  = llama_token_to_piece(vocab, token, piece, sizeof(piece), 0, /* special */ false);
         const size_t n_before = result.text.size();
         if (n_piece >= 0) {
             result.text.append(piece, n_piece);
@@ -462,7 +475,7 @@ bool scheduler::on_token(uint32_t ir, const float * logits) {
         size_t cut = std::string::npos;
         for (const std::string & stop : request.stop) {
             const size_t from = n_before >= stop.size() ? n_before - stop.size() + 1 : 0;
-            cut = std::min(cut, result.text.find(stop, from));
+            cut               = std::min(cut, result.text.find(stop, from));
         }
         if (cut != std::string::npos) {
             result.text.resize(cut);
@@ -487,4 +500,4 @@ void scheduler::finish_request(uint32_t ir, finish state) {
     n_done_++;
 }
 
-} // namespace rys
+}  // namespace rys

@@ -13,12 +13,12 @@
 namespace rys {
 
 class scheduler {
-public:
+  public:
     // The context must not be used by anybody else until the scheduler is gone. `n_ctx` is the largest number of
     // tokens that one request may have, at most the cells of the context.
     // Throws request_error if a request cannot be right; a request that is too long fails alone, as `context_full`.
     scheduler(std::shared_ptr<context> context, std::vector<request> requests, uint32_t n_ctx);
-    ~scheduler(); // empties the context
+    ~scheduler();  // empties the context
 
     scheduler(const scheduler &)             = delete;
     scheduler & operator=(const scheduler &) = delete;
@@ -28,41 +28,44 @@ public:
     bool advance(double seconds, const interrupt_fn & interrupt);
 
     const std::vector<result> & results() const { return results_; }
+
     const std::vector<request> & requests() const { return requests_; }
+
     uint32_t n_done() const { return n_done_; }
-    uint64_t n_tokens() const { return n_tokens_; } // evaluated so far
+
+    uint64_t n_tokens() const { return n_tokens_; }  // evaluated so far
 
     // number of leading bytes of a generation's text that later tokens cannot take back
     size_t n_text_settled(uint32_t request) const;
 
-private:
+  private:
     using clock = std::chrono::steady_clock;
 
     // a sequence of the context and what it is doing
     struct sequence {
         llama_seq_id id;
-        uint32_t     node;      // whose prefix it continues
-        int32_t      generates; // request, or -1 while it evaluates the node's tokens
-        uint32_t     n_pos;     // tokens that it holds
-        uint32_t     n_cells;   // cells set aside for it, those of its ancestors not included
+        uint32_t     node;       // whose prefix it continues
+        int32_t      generates;  // request, or -1 while it evaluates the node's tokens
+        uint32_t     n_pos;      // tokens that it holds
+        uint32_t     n_cells;    // cells set aside for it, those of its ancestors not included
     };
 
     struct node_state {
-        bool     expanded = false; // its children and generations are in the queue
-        int32_t  seq      = -1;    // held sequence with exactly the prefix, or -1
-        uint32_t n_users  = 0;     // sequences that contain the node's cells
-        uint32_t n_left   = 0;     // children and generations that have yet to fork from it
+        bool     expanded = false;  // its children and generations are in the queue
+        int32_t  seq      = -1;     // held sequence with exactly the prefix, or -1
+        uint32_t n_users  = 0;      // sequences that contain the node's cells
+        uint32_t n_left   = 0;      // children and generations that have yet to fork from it
     };
 
     // what waits for a sequence: a node to evaluate, or a generation whose first token is known
     struct task {
         uint32_t node;
-        int32_t  generates; // request, or -1
+        int32_t  generates;  // request, or -1
     };
 
     struct generation {
         token_sampler sampler;
-        llama_token   next = LLAMA_TOKEN_NULL; // chosen, not yet evaluated
+        llama_token   next = LLAMA_TOKEN_NULL;  // chosen, not yet evaluated
     };
 
     std::shared_ptr<context> context_;
@@ -72,14 +75,14 @@ private:
 
     std::vector<prefix_node>               nodes_;
     std::vector<node_state>                states_;
-    std::vector<task>                      queue_; // last in, first out: depth first keeps few prefixes alive
+    std::vector<task>                      queue_;  // last in, first out: depth first keeps few prefixes alive
     std::vector<sequence>                  active_;
     std::vector<std::optional<generation>> generations_;
     std::vector<llama_seq_id>              free_seqs_;
     std::vector<clock::time_point>         started_;
     uint32_t                               n_cells_free_;
-    uint32_t                               n_done_   = 0;
-    uint64_t                               n_tokens_ = 0;
+    uint32_t                               n_done_         = 0;
+    uint64_t                               n_tokens_       = 0;
     bool                                   any_not_finite_ = false;
 
     void     validate(const request & request) const;
@@ -96,4 +99,4 @@ private:
     void     finish_request(uint32_t request, finish state);
 };
 
-} // namespace rys
+}  // namespace rys

@@ -159,7 +159,11 @@ class Model:
 
         if progress is True:
             with tqdm(total=100, unit="%", desc="loading") as bar:
-                weights = Weights(path, load, lambda fraction: bar.update(round(100 * fraction) - bar.n))
+
+                def show(fraction: float) -> None:
+                    bar.update(round(100 * fraction) - bar.n)
+
+                weights = Weights(path, load, show)
         else:
             weights = Weights(path, load, progress or None)
         self._open(weights, layer_path, params, n_seq_max, chat_template)
@@ -214,7 +218,8 @@ class Model:
         reason = core.check_path(path)
         if reason:
             raise LayerPathError(
-                f"layer_path={str(self.layer_path)!r} is not possible with {self.source} ({core.architecture}): {reason}"
+                f"layer_path={str(self.layer_path)!r} is not possible with {self.source} "
+                f"({core.architecture}): {reason}"
             )
         return path
 
@@ -390,12 +395,13 @@ class Model:
         template = self._chat_template or self.metadata.get("tokenizer.chat_template")
         if not template:
             raise ChatTemplateError(f"{self.source} has no chat template; give one as rys.Model(chat_template=...)")
-        special = self.tokenizer.special
-        texts = {
-            f"{name}_token": self.token_strings([special[name]])[0] if name in special else "" for name in ("bos", "eos")
+        special = {
+            f"{name}_token": self.token_strings([token])[0]
+            for name, token in self.tokenizer.special.items()
+            if name in ("bos", "eos")
         }
         return render_chat_template(
-            template, messages, add_generation_prompt=add_generation_prompt, **{**texts, **template_variables}
+            template, messages, add_generation_prompt=add_generation_prompt, **{**special, **template_variables}
         )
 
     def run(self, requests: Sequence[Request], progress: bool = False) -> list[Result]:
@@ -443,7 +449,7 @@ class Model:
         """
         tokens = self._tokens(prompt)
         if not self._open_model.has_memory:
-            return self._evaluate(tokens=tokens, logits=True)[0]
+            return cast(npt.NDArray[np.float32], self._evaluate(tokens=tokens, logits=True)[0])
         core = runner.run_core(self, [_core.Request(_core.RequestKind.logits, tokens)])[0]
         return core.logits.reshape(len(tokens), self.n_vocab)
 
@@ -453,7 +459,7 @@ class Model:
         D is n_embd, times the number of parallel streams for the architectures that have several (Gemma 3n, and those
         with hyper-connections). Row 0 is the embedding as slot 0 sees it; the last row is what the output norm sees.
         """
-        return self._evaluate(tokens=self._tokens(prompt), hidden=True)[1]
+        return cast(npt.NDArray[np.float32], self._evaluate(tokens=self._tokens(prompt), hidden=True)[1])
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         tokens = runner.prompt_tokens(self, prompt, {})

@@ -159,8 +159,9 @@ class NextTokenResult:
     @property
     def probabilities(self) -> npt.NDArray[np.float32]:
         """Return float32 [A]: the softmax of `logits`."""
-        values = np.exp(self.logits - self.logits.max())
-        return values / values.sum()
+        values: npt.NDArray[np.float32] = np.exp(self.logits - self.logits.max())
+        probabilities: npt.NDArray[np.float32] = values / values.sum()
+        return probabilities
 
     @property
     def best(self) -> int:

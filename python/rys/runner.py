@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from tqdm import tqdm
 
-from rys import _core, _log
+from rys import _core
 from rys.errors import ContextFullError, EngineError, NonFiniteLogitsError, RequestError, RysError
 from rys.requests import (
     FailedRequest,
@@ -100,7 +100,9 @@ def _prepare(model: Model, request: Request) -> _core.Request:
         case LogLikelihood():
             return _prepare_loglikelihood(model, request)
         case NextToken():
-            core = _core.Request(_core.RequestKind.next_token, prompt_tokens(model, request.prompt, request.template_variables))
+            core = _core.Request(
+                _core.RequestKind.next_token, prompt_tokens(model, request.prompt, request.template_variables)
+            )
             if request.allowed is not None:
                 if not len(request.allowed):
                     raise RequestError("allowed is empty; give the tokens to report, or None for the whole vocabulary")
@@ -116,7 +118,7 @@ def _prepare(model: Model, request: Request) -> _core.Request:
 def _prepare_generate(model: Model, request: Generate) -> _core.Request:
     if request.max_tokens is not None and request.max_tokens < 1:
         raise RequestError(f"max_tokens is {request.max_tokens}, but must be at least 1, or None")
-    if isinstance(request.stop, str) or not all(isinstance(stop, str) and stop for stop in request.stop):
+    if isinstance(request.stop, str) or not all(request.stop):
         raise RequestError(f"stop is {request.stop!r}, but must be a list of strings that are not empty")
     for name, low, high in (
         ("temperature", 0.0, float("inf")),
@@ -180,9 +182,7 @@ def _is_messages(prompt: Prompt) -> bool:
     return not isinstance(prompt, str) and len(prompt) > 0 and hasattr(prompt[0], "keys")
 
 
-def prompt_tokens(
-    model: Model, prompt: Prompt, template_variables: Any, *, allow_empty: bool = False
-) -> list[int]:
+def prompt_tokens(model: Model, prompt: Prompt, template_variables: Any, *, allow_empty: bool = False) -> list[int]:
     """Return the tokens of a prompt of any kind. Raises RequestError if there are none."""
     if isinstance(prompt, str):
         tokens = model.tokenize(prompt)
@@ -200,14 +200,13 @@ def _convert(model: Model, request: _core.Request, core: _core.Result) -> Result
     state = core.state
     if state == _core.Finish.context_full:
         return FailedRequest(
-            ContextFullError(
-                f"the prompt has {core.n_prompt} tokens, but the context holds {model.n_ctx}"
-                
-            )
+            ContextFullError(f"the prompt has {core.n_prompt} tokens, but the context holds {model.n_ctx}")
         )
     if state == _core.Finish.not_finite:
         return FailedRequest(
-            NonFiniteLogitsError(f"the logits are not finite along layer_path={str(model.layer_path)!r}: the values overflowed")
+            NonFiniteLogitsError(
+                f"the logits are not finite along layer_path={str(model.layer_path)!r}: the values overflowed"
+            )
         )
     if state == _core.Finish.failed:
         return FailedRequest(EngineError(core.error))

@@ -61,8 +61,8 @@ class Weights:
             raise ModelFileError(f"{self.path}: is not a readable GGUF file: {error}") from None
         if self.metadata.get("split.no", 0) != 0:
             raise ModelFileError(
-                f"{self.path}: is part {self.metadata['split.no'] + 1} of {self.metadata.get('split.count')} of a split "
-                f"model; give the first part, the others are found beside it"
+                f"{self.path}: is part {self.metadata['split.no'] + 1} of {self.metadata.get('split.count')} "
+                f"of a split model; give the first part, the others are found beside it"
             )
         if not tensors:
             raise ModelFileError(f"{self.path}: has no tensors, only a vocabulary; give the file with the weights")

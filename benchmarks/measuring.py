@@ -1,0 +1,182 @@
+"""What the benchmarks share: sides that take turns, ratios with their spread, and the report.
+
+The machine that a benchmark runs on is rarely idle, and its clock changes with its load. So nothing is timed alone: the
+sides of a comparison run in turns (A B, then B A, then A B ...), every round gives one ratio of two times that were
+taken next to each other, and the result is the median of these ratios. `low` and `high` beside it are the quartiles, so
+half of the rounds lie between them: a result whose target lies between them is undecided, and says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rys
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from gguf_copy import copy_along_path  # noqa: E402
+from make_model import benchmark_folder, cached_model  # noqa: E402
+
+Report = dict[str, Any]
+
+
+def argument_parser(doc: str, n_rounds: int) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks have."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="a GGUF (default: what make_model.py writes)")
+    parser.add_argument("--quick", action="store_true", help="few rounds and short prompts: shows that it runs")
+    parser.add_argument("--rounds", type=int, help=f"rounds in which every side has a turn (default: {n_rounds})")
+    parser.add_argument("--n-threads", type=int, help="threads of llama.cpp (default: the physical cores)")
+    parser.set_defaults(n_rounds=n_rounds)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    options = parser.parse_args()
+    options.model = options.model or cached_model()
+    options.rounds = options.rounds or (2 if options.quick else options.n_rounds)
+    return options
+
+
+def random_tokens(rng: np.random.Generator, n_vocab: int, n: int) -> list[int]:
+    """Return n token ids of the first nine tenths of the vocabulary, behind which special tokens often stand."""
+    return [int(token) for token in rng.integers(0, max(1, n_vocab * 9 // 10), n)]
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Return how long a call takes. Garbage of what ran before is collected beforehand."""
+    gc.collect()
+    start = time.perf_counter()
+    result = call()
+    elapsed = time.perf_counter() - start
+    del result
+    return elapsed
+
+
+def take_turns(sides: dict[str, Callable[[], float]], n_rounds: int, n_warm_up: int = 1) -> dict[str, list[float]]:
+    """Run every side once a round, in an order that is turned round each time; return what they returned.
+
+    The first `n_warm_up` rounds do not count: they fill caches and fault memory in.
+    """
+    values: dict[str, list[float]] = {name: [] for name in sides}
+    for i in range(n_warm_up + n_rounds):
+        order = list(sides) if i % 2 == 0 else list(reversed(sides))
+        for name in order:
+            value = sides[name]()
+            if i >= n_warm_up:
+                values[name].append(value)
+    return values
+
+
+def spread(values: Sequence[float]) -> Report:
+    """Return the median and the quartiles."""
+    low, median, high = np.quantile(np.asarray(values), [0.25, 0.5, 0.75])
+    return {"median": digits(median), "low": digits(low), "high": digits(high), "n": len(values)}
+
+
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """Return the ratio of each round."""
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
+
+
+def verdict(ratio: Report, *, at_least: float | None = None, at_most: float | None = None) -> Report:
+    """Return the target, and whether the median meets it: "met", "missed", or "undecided" if the quartiles disagree."""
+    if at_least is not None:
+        target, low, high = f">= {at_least}", ratio["low"] >= at_least, ratio["high"] >= at_least
+    else:
+        target, low, high = f"<= {at_most}", ratio["low"] <= (at_most or 0), ratio["high"] <= (at_most or 0)
+    return {"target": target, "verdict": ("met" if low else "missed") if low == high else "undecided"}
+
+
+def digits(value: float) -> float:
+    """Return a number as precise as it is worth: four significant digits."""
+    return float(f"{value:.4g}")
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a folder for copies of models, on the disk of the cached model."""
+    benchmark_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=benchmark_folder()) as folder:
+        yield Path(folder)
+
+
+def physical_copy(model: Path, layers: Sequence[int], copy: Path) -> Path:
+    """Write the GGUF whose layers are those of `model` along a path, on disk and in the page cache."""
+    copy_along_path(model, copy, layers)
+    with copy.open("rb+") as file:
+        os.fsync(file.fileno())
+    warm_page_cache(copy)
+    return copy
+
+
+def warm_page_cache(path: Path) -> None:
+    """Read a file once, so that what loads it afterwards waits for no disk."""
+    with path.open("rb") as file:
+        while file.read(1 << 22):
+            pass
+
+
+def open_context(model: rys.Model) -> rys.Model:
+    """Make the model's context, which otherwise the first request would do."""
+    model._context()
+    return model
+
+
+def machine() -> Report:
+    """Describe what the benchmark ran on, and how busy that was."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                cpu = line.partition(":")[2].strip()
+                break
+    info = rys.build_info()
+    return {
+        "cpu": cpu,
+        "n_cpu": os.cpu_count(),
+        "memory_gib": digits(info["devices"][-1]["memory_total"] / 2**30) if info["devices"] else None,
+        "backends": info["backends"],
+        "devices": [device["description"] for device in info["devices"]],
+        "rys": info["rys_version"],
+        "llama_cpp": info["llama_cpp_commit"],
+        "load_average": [digits(load) for load in os.getloadavg()],
+    }
+
+
+def write_report(benchmark: str, options: argparse.Namespace, results: Report) -> None:
+    """Print the report as one line of JSON, the last line of the output."""
+    report = {
+        "benchmark": benchmark,
+        "model": options.model.name,
+        "quick": options.quick,
+        "rounds": options.rounds,
+        "results": results,
+        "machine": machine(),
+    }
+    print(json.dumps(report), flush=True)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Lay out rows under a header, in columns."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)

@@ -1,0 +1,526 @@
+# Written by tools/stubs.py. Do not edit.
+"""
+The compiled part of rys: a thin layer on llama.cpp. Use the names in `rys`, not these.
+"""
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
+__all__: list[str] = ['Context', 'ContextParams', 'Finish', 'Model', 'Request', 'RequestKind', 'Result', 'SamplingParams', 'Scheduler', 'Weights', 'WeightsParams', 'build_info', 'drain_log', 'read_layout', 'read_metadata', 'set_log_level']
+class ContextParams:
+    offload_kqv: bool
+    op_offload: bool
+    swa_full: bool
+    def __init__(self) -> None:
+        ...
+    @property
+    def flash_attn(self) -> int:
+        ...
+    @flash_attn.setter
+    def flash_attn(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def n_batch(self) -> int:
+        ...
+    @n_batch.setter
+    def n_batch(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def n_ctx(self) -> int:
+        ...
+    @n_ctx.setter
+    def n_ctx(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def n_seq_max(self) -> int:
+        ...
+    @n_seq_max.setter
+    def n_seq_max(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def n_threads(self) -> int:
+        ...
+    @n_threads.setter
+    def n_threads(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def n_threads_batch(self) -> int:
+        ...
+    @n_threads_batch.setter
+    def n_threads_batch(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def n_ubatch(self) -> int:
+        ...
+    @n_ubatch.setter
+    def n_ubatch(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def rope_freq_base(self) -> float:
+        ...
+    @rope_freq_base.setter
+    def rope_freq_base(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def rope_freq_scale(self) -> float:
+        ...
+    @rope_freq_scale.setter
+    def rope_freq_scale(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def rope_scaling_type(self) -> int:
+        ...
+    @rope_scaling_type.setter
+    def rope_scaling_type(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def type_k(self) -> int:
+        ...
+    @type_k.setter
+    def type_k(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def type_v(self) -> int:
+        ...
+    @type_v.setter
+    def type_v(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def yarn_attn_factor(self) -> float:
+        ...
+    @yarn_attn_factor.setter
+    def yarn_attn_factor(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def yarn_beta_fast(self) -> float:
+        ...
+    @yarn_beta_fast.setter
+    def yarn_beta_fast(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def yarn_beta_slow(self) -> float:
+        ...
+    @yarn_beta_slow.setter
+    def yarn_beta_slow(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def yarn_ext_factor(self) -> float:
+        ...
+    @yarn_ext_factor.setter
+    def yarn_ext_factor(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def yarn_orig_ctx(self) -> int:
+        ...
+    @yarn_orig_ctx.setter
+    def yarn_orig_ctx(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class WeightsParams:
+    check_tensors: bool
+    load_mtp: bool
+    use_mlock: bool
+    use_mmap: bool
+    def __init__(self) -> None:
+        ...
+    @property
+    def devices(self) -> list[str]:
+        ...
+    @devices.setter
+    def devices(self, arg0: collections.abc.Sequence[str]) -> None:
+        ...
+    @property
+    def loras(self) -> list[tuple[str, float]]:
+        ...
+    @loras.setter
+    def loras(self, arg0: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]]) -> None:
+        ...
+    @property
+    def main_gpu(self) -> int:
+        ...
+    @main_gpu.setter
+    def main_gpu(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def n_gpu_layers(self) -> int:
+        ...
+    @n_gpu_layers.setter
+    def n_gpu_layers(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def split_mode(self) -> int:
+        ...
+    @split_mode.setter
+    def split_mode(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def tensor_split(self) -> list[float]:
+        ...
+    @tensor_split.setter
+    def tensor_split(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
+        ...
+class Weights:
+    def __init__(self, path: str, params: WeightsParams, progress: collections.abc.Callable[[float], typing.Any] | None = None) -> None:
+        ...
+    def check_path(self, path: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> str:
+        """
+        Return why this layer path is not possible, or an empty string.
+        """
+    def path_unsupported(self) -> str:
+        """
+        Return why no layer path is possible for the architecture, or an empty string.
+        """
+    @property
+    def architecture(self) -> str:
+        ...
+    @property
+    def is_causal(self) -> bool:
+        ...
+    @property
+    def is_tensor_split(self) -> bool:
+        ...
+    @property
+    def n_layer(self) -> int:
+        ...
+    @property
+    def n_layer_nextn(self) -> int:
+        ...
+class Model:
+    def __init__(self, weights: Weights, path: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
+        ...
+    def detokenize(self, tokens: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], remove_special: bool, unparse_special: bool) -> bytes:
+        ...
+    def evaluate(self, params: ContextParams, tokens: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], embd: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None, logits: bool, hidden: bool) -> tuple[typing.Any, typing.Any]:
+        """
+        Run one sequence in a context of its own: (logits [T, V] or None, residual stream [n_slot + 1, T, D] or None).
+        """
+    def is_eog(self, token: typing.SupportsInt | typing.SupportsIndex) -> bool:
+        ...
+    def special_tokens(self) -> dict[str, int]:
+        ...
+    def token_piece(self, token: typing.SupportsInt | typing.SupportsIndex) -> bytes:
+        ...
+    def tokenize(self, text: bytes, add_special: bool, parse_special: bool) -> list[int]:
+        ...
+    @property
+    def add_bos(self) -> bool:
+        ...
+    @property
+    def description(self) -> str:
+        ...
+    @property
+    def has_decoder(self) -> bool:
+        ...
+    @property
+    def has_encoder(self) -> bool:
+        ...
+    @property
+    def has_memory(self) -> bool:
+        ...
+    @property
+    def has_tokenizer(self) -> bool:
+        ...
+    @property
+    def is_diffusion(self) -> bool:
+        ...
+    @property
+    def is_recurrent(self) -> bool:
+        ...
+    @property
+    def n_ctx_train(self) -> int:
+        ...
+    @property
+    def n_embd(self) -> int:
+        ...
+    @property
+    def n_params(self) -> int:
+        ...
+    @property
+    def n_pos_max(self) -> int:
+        ...
+    @property
+    def n_slot(self) -> int:
+        ...
+    @property
+    def n_stream(self) -> int:
+        ...
+    @property
+    def n_vocab(self) -> int:
+        ...
+    @property
+    def size(self) -> int:
+        ...
+class Context:
+    def __init__(self, model: Model, params: ContextParams) -> None:
+        ...
+    @property
+    def is_broken(self) -> bool:
+        ...
+    @property
+    def n_ctx(self) -> int:
+        ...
+class RequestKind:
+    """
+    Members:
+
+      generate
+
+      loglikelihood
+
+      next_token
+
+      logits
+    """
+    __members__: typing.ClassVar[dict[str, RequestKind]]
+    generate: typing.ClassVar[RequestKind]
+    logits: typing.ClassVar[RequestKind]
+    loglikelihood: typing.ClassVar[RequestKind]
+    next_token: typing.ClassVar[RequestKind]
+    @typing.overload
+    def __eq__(self, other: RequestKind) -> bool:
+        ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool:
+        ...
+    def __getstate__(self) -> int:
+        ...
+    def __hash__(self) -> int:
+        ...
+    def __index__(self) -> int:
+        ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def __int__(self) -> int:
+        ...
+    @typing.overload
+    def __ne__(self, other: RequestKind) -> bool:
+        ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def __str__(self) -> str:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def value(self) -> int:
+        ...
+class Finish:
+    """
+    Members:
+
+      none
+
+      eos
+
+      stop
+
+      length
+
+      context_full
+
+      not_finite
+
+      failed
+    """
+    __members__: typing.ClassVar[dict[str, Finish]]
+    context_full: typing.ClassVar[Finish]
+    eos: typing.ClassVar[Finish]
+    failed: typing.ClassVar[Finish]
+    length: typing.ClassVar[Finish]
+    none: typing.ClassVar[Finish]
+    not_finite: typing.ClassVar[Finish]
+    stop: typing.ClassVar[Finish]
+    @typing.overload
+    def __eq__(self, other: Finish) -> bool:
+        ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool:
+        ...
+    def __getstate__(self) -> int:
+        ...
+    def __hash__(self) -> int:
+        ...
+    def __index__(self) -> int:
+        ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def __int__(self) -> int:
+        ...
+    @typing.overload
+    def __ne__(self, other: Finish) -> bool:
+        ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def __str__(self) -> str:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def value(self) -> int:
+        ...
+class SamplingParams:
+    grammar: str
+    def __init__(self) -> None:
+        ...
+    @property
+    def min_p(self) -> float:
+        ...
+    @min_p.setter
+    def min_p(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def repeat_last_n(self) -> int:
+        ...
+    @repeat_last_n.setter
+    def repeat_last_n(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def repeat_penalty(self) -> float:
+        ...
+    @repeat_penalty.setter
+    def repeat_penalty(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def seed(self) -> int:
+        ...
+    @seed.setter
+    def seed(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def temperature(self) -> float:
+        ...
+    @temperature.setter
+    def temperature(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def top_k(self) -> int:
+        ...
+    @top_k.setter
+    def top_k(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def top_p(self) -> float:
+        ...
+    @top_p.setter
+    def top_p(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class Request:
+    logprobs: bool
+    sampling: SamplingParams
+    def __init__(self, kind: RequestKind, tokens: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
+        ...
+    @property
+    def allowed(self) -> list[int]:
+        ...
+    @allowed.setter
+    def allowed(self, arg0: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
+        ...
+    @property
+    def kind(self) -> RequestKind:
+        ...
+    @property
+    def max_tokens(self) -> int:
+        ...
+    @max_tokens.setter
+    def max_tokens(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def n_context(self) -> int:
+        ...
+    @n_context.setter
+    def n_context(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def stop(self) -> list[bytes]:
+        ...
+    @stop.setter
+    def stop(self, arg1: collections.abc.Sequence[bytes]) -> None:
+        ...
+    @property
+    def tokens(self) -> list[int]:
+        ...
+class Result:
+    @property
+    def error(self) -> str:
+        ...
+    @property
+    def greedy(self) -> list[bool]:
+        ...
+    @property
+    def log_sum_exp(self) -> float:
+        ...
+    @property
+    def logits(self) -> numpy.typing.NDArray[numpy.float32]:
+        ...
+    @property
+    def logprobs(self) -> numpy.typing.NDArray[numpy.float32]:
+        ...
+    @property
+    def n_prompt(self) -> int:
+        ...
+    @property
+    def n_shared(self) -> int:
+        ...
+    @property
+    def seconds(self) -> float:
+        ...
+    @property
+    def state(self) -> Finish:
+        ...
+    @property
+    def text(self) -> bytes:
+        ...
+    @property
+    def tokens(self) -> list[int]:
+        ...
+class Scheduler:
+    def __init__(self, context: Context, requests: collections.abc.Sequence[Request], n_ctx: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def advance(self, seconds: typing.SupportsFloat | typing.SupportsIndex) -> bool:
+        """
+        Compute until all is done or `seconds` have passed; return whether all is done.
+        """
+    def result(self, i: typing.SupportsInt | typing.SupportsIndex) -> Result:
+        ...
+    def settled_text(self, i: typing.SupportsInt | typing.SupportsIndex) -> bytes:
+        """
+        Return the bytes of a generation that later tokens cannot take back.
+        """
+    @property
+    def n_done(self) -> int:
+        ...
+    @property
+    def n_tokens(self) -> int:
+        ...
+def build_info() -> dict[str, typing.Any]:
+    """
+    Return what was compiled in, and the devices that are there now; memory in bytes.
+    """
+def drain_log() -> list[tuple[int, str]]:
+    """
+    Take the kept log lines, oldest first: (ggml_log_level, text).
+    """
+def read_layout(path: str) -> tuple[int, list[tuple[int, int]]]:
+    """
+    Return (where the tensor data begin, [(offset from there, size)] of the tensors), in bytes.
+    """
+def read_metadata(path: str) -> dict[str, typing.Any]:
+    """
+    Return the key-values of a GGUF file. Raises EngineError if it is none.
+    """
+def set_log_level(level: typing.SupportsInt | typing.SupportsIndex) -> None:
+    """
+    Keep llama.cpp's log lines of at least this ggml_log_level: 1 debug, 2 info, 3 warning, 4 error.
+    """
