@@ -83,12 +83,14 @@ static py::object value(const gguf_context * ctx, int64_t key) {
     return items;
 }
 
-static py::typing::Dict<py::str, py::object> read_metadata(const std::string & path) {
+static py::typing::Dict<py::str, py::object> read_metadata(const std::string & path, bool arrays) {
     const gguf_ptr ctx = open_gguf(path);
 
     py::typing::Dict<py::str, py::object> result;
     for (int64_t key = 0; key < gguf_get_n_kv(ctx.get()); ++key) {
-        result[decode_text(gguf_get_key(ctx.get(), key))] = value(ctx.get(), key);
+        if (arrays || gguf_get_kv_type(ctx.get(), key) != GGUF_TYPE_ARRAY) {
+            result[decode_text(gguf_get_key(ctx.get(), key))] = value(ctx.get(), key);
+        }
     }
     return result;
 }
@@ -106,8 +108,8 @@ static layout read_layout(const std::string & path) {
 }
 
 void register_gguf(py::module_ & m) {
-    m.def("read_metadata", &read_metadata, py::arg("path"),
-          "Return the key-values of a GGUF file. Raises EngineError if it is none.");
+    m.def("read_metadata", &read_metadata, py::arg("path"), py::arg("arrays") = true,
+          "Return the key-values of a GGUF file, with or without the arrays. Raises EngineError if it is none.");
     m.def("read_layout", &read_layout, py::arg("path"),
           "Return (where the tensor data begin, [(offset from there, size)] of the tensors), in bytes.");
 }

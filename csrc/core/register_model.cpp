@@ -12,8 +12,8 @@
 
 namespace py = pybind11;
 
-static std::shared_ptr<rys::weights> load(const std::string &                 path,
-                                          rys::weights_params                 params,
+static std::shared_ptr<rys::weights> load(const std::string &                                            path,
+                                          rys::weights_params                                            params,
                                           const std::optional<py::typing::Callable<py::object(float)>> & progress) {
     std::exception_ptr error;
 
@@ -40,7 +40,10 @@ static std::shared_ptr<rys::weights> load(const std::string &                 pa
     }
 }
 
-static std::vector<llama_token> tokenize(const rys::model & model, const py::bytes & bytes, bool add_special, bool parse_special) {
+static std::vector<llama_token> tokenize(const rys::model & model,
+                                         const py::bytes &  bytes,
+                                         bool               add_special,
+                                         bool               parse_special) {
     const std::string text = bytes;
 
     rys::guard guard(/* single_threaded */ true);

@@ -91,6 +91,7 @@ void register_scheduler(py::module_ & m) {
                     [&](const interrupt_fn & interrupt) { return self.advance(seconds, interrupt); });
             },
             py::arg("seconds"), "Compute until all is done or `seconds` have passed; return whether all is done.")
+        .def("close", &scheduler::close, "Empty the context and leave it to others; the results stay.")
         .def_property_readonly("n_done", &scheduler::n_done)
         .def_property_readonly("n_tokens", &scheduler::n_tokens)
         .def(

@@ -6,38 +6,71 @@
 
 namespace rys {
 
-// exp(x) for x <= 0 without a call, so that the compiler vectorises the loop around it; relative error below 3e-7
-static inline float exp_negative(float x) {
-    x = std::max(x, -87.0f);
+// sum of exp(x[i] - max) for n <= N values none of which is above max. Loops without a call or a branch, which the
+// compiler vectorises: a row has a vocabulary of values, and libm would take longer than a small model's layer.
+// Relative error below 3e-7.
+template <uint32_t N> static float sum_exp(const float * x, uint32_t n, float max) {
+    constexpr float round = 12582912.0f;  // 1.5*2^23: adding it leaves the nearest integer in the low bits
 
-    const float t = x * 1.44269504088896341f;
-    const float r = std::floor(t + 0.5f);
-    const float f = (t - r) * 0.693147180559945309f;  // |f| <= 0.35
+    float   t[N];
+    float   value[N];
+    int32_t exponent[N];
+    for (uint32_t i = 0; i < n; ++i) {
+        const float y = x[i] - max;
+        value[i]      = y < -87.0f ? -87.0f : y;
+        t[i]          = value[i] * 1.44269504088896341f + round;
+    }
+    std::memcpy(exponent, t, n * sizeof(float));
+    for (uint32_t i = 0; i < n; ++i) {
+        const float f = value[i] - (t[i] - round) * 0.693147180559945309f;  // |f| <= 0.35
 
-    float p = 1.0f / 5040.0f;
-    p       = p * f + 1.0f / 720.0f;
-    p       = p * f + 1.0f / 120.0f;
-    p       = p * f + 1.0f / 24.0f;
-    p       = p * f + 1.0f / 6.0f;
-    p       = p * f + 0.5f;
-    p       = p * f + 1.0f;
-    p       = p * f + 1.0f;
+        float p     = 1.0f / 5040.0f;
+        p           = p * f + 1.0f / 720.0f;
+        p           = p * f + 1.0f / 120.0f;
+        p           = p * f + 1.0f / 24.0f;
+        p           = p * f + 1.0f / 6.0f;
+        p           = p * f + 0.5f;
+        p           = p * f + 1.0f;
+        p           = p * f + 1.0f;
+        value[i]    = p;
+        exponent[i] = (exponent[i] - 0x4B400000 + 127) << 23;
+    }
+    std::memcpy(t, exponent, n * sizeof(float));
 
-    const int32_t bits = ((int32_t) r + 127) << 23;
-    float         scale;
-    std::memcpy(&scale, &bits, sizeof(scale));
-    return p * scale;
+    float sum[8] = {};
+    for (uint32_t i = 0; i + 8 <= n; i += 8) {
+        for (uint32_t j = 0; j < 8; ++j) {
+            sum[j] += value[i + j] * t[i + j];
+        }
+    }
+    for (uint32_t i = n - n % 8; i < n; ++i) {
+        sum[0] += value[i] * t[i];
+    }
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
 // largest logit, or NaN if there is a NaN among them
 static float max_logit(const float * logits, uint32_t n_vocab) {
-    float max   = -std::numeric_limits<float>::infinity();
-    int   n_nan = 0;
-    for (uint32_t i = 0; i < n_vocab; ++i) {
-        n_nan += logits[i] != logits[i];
-        max = logits[i] > max ? logits[i] : max;
+    constexpr uint32_t n_lane = 16;
+
+    float   max[n_lane];
+    int32_t n_nan[n_lane] = {};
+    std::fill(max, max + n_lane, -std::numeric_limits<float>::infinity());
+
+    for (uint32_t i = 0; i < n_vocab - n_vocab % n_lane; i += n_lane) {
+        for (uint32_t j = 0; j < n_lane; ++j) {
+            n_nan[j] += logits[i + j] != logits[i + j];
+            max[j] = logits[i + j] > max[j] ? logits[i + j] : max[j];
+        }
     }
-    return n_nan > 0 ? std::numeric_limits<float>::quiet_NaN() : max;
+    for (uint32_t i = n_vocab - n_vocab % n_lane; i < n_vocab; ++i) {
+        n_nan[0] += logits[i] != logits[i];
+        max[0] = std::max(max[0], logits[i]);
+    }
+    if (std::any_of(n_nan, n_nan + n_lane, [](int32_t n) { return n > 0; })) {
+        return std::numeric_limits<float>::quiet_NaN();
+    }
+    return *std::max_element(max, max + n_lane);
 }
 
 double log_sum_exp(const float * logits, uint32_t n_vocab) {
@@ -45,23 +78,11 @@ double log_sum_exp(const float * logits, uint32_t n_vocab) {
     if (!std::isfinite(max)) {
         return max;
     }
-    double sum = 0.0;
-    for (uint32_t i0 = 0; i0 < n_vocab; i0 += 256) {
-        const uint32_t n = std::min(256u, n_vocab - i0);
+    constexpr uint32_t n_block = 256;
 
-        float    partial[8] = {};
-        uint32_t i          = 0;
-        for (; i + 8 <= n; i += 8) {
-            for (uint32_t j = 0; j < 8; ++j) {
-                partial[j] += exp_negative(logits[i0 + i + j] - max);
-            }
-        }
-        for (; i < n; ++i) {
-            partial[0] += exp_negative(logits[i0 + i] - max);
-        }
-        for (const float value : partial) {
-            sum += value;
-        }
+    double sum = 0.0;
+    for (uint32_t i = 0; i < n_vocab; i += n_block) {
+        sum += sum_exp<n_block>(logits + i, std::min(n_block, n_vocab - i), max);
     }
     return max + std::log(sum);
 }

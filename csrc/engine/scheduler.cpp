@@ -70,7 +70,11 @@ scheduler::scheduler(std::shared_ptr<context> context, std::vector<request> requ
 }
 
 scheduler::~scheduler() {
-    if (!context_->is_broken()) {
+    close();
+}
+
+void scheduler::close() {
+    if (context_ && !context_->is_broken()) {
         // what a mask only hides must not outlive its request where it could still be read: a recurrent state, and a
         // NaN, which stays one when it is multiplied by 0
         const llama_model * model = context_->source().get();
@@ -78,6 +82,7 @@ scheduler::~scheduler() {
                           n_done_ < requests_.size();
         llama_memory_clear(context_->memory(), data);
     }
+    context_.reset();
 }
 
 void scheduler::validate(const request & request) const {
@@ -117,6 +122,9 @@ size_t scheduler::n_text_settled(uint32_t ir) const {
 }
 
 bool scheduler::advance(double seconds, const interrupt_fn & interrupt) {
+    if (!context_) {
+        throw engine_error("the scheduler is closed");
+    }
     const auto end = clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
     while (n_done_ < requests_.size()) {
         start_queued();

@@ -18,10 +18,13 @@ class scheduler {
     // tokens that one request may have, at most the cells of the context.
     // Throws request_error if a request cannot be right; a request that is too long fails alone, as `context_full`.
     scheduler(std::shared_ptr<context> context, std::vector<request> requests, uint32_t n_ctx);
-    ~scheduler();  // empties the context
+    ~scheduler();
 
     scheduler(const scheduler &)             = delete;
     scheduler & operator=(const scheduler &) = delete;
+
+    // Empty the context and leave it to others; the results stay.
+    void close();
 
     // Compute batches until all requests are done or, after at least one batch, `seconds` have passed.
     // Returns whether all are done. Throws what context::decode throws; nothing but destruction is possible then.

@@ -492,6 +492,10 @@ class Scheduler:
         """
         Compute until all is done or `seconds` have passed; return whether all is done.
         """
+    def close(self) -> None:
+        """
+        Empty the context and leave it to others; the results stay.
+        """
     def result(self, i: typing.SupportsInt | typing.SupportsIndex) -> Result:
         ...
     def settled_text(self, i: typing.SupportsInt | typing.SupportsIndex) -> bytes:
@@ -516,9 +520,9 @@ def read_layout(path: str) -> tuple[int, list[tuple[int, int]]]:
     """
     Return (where the tensor data begin, [(offset from there, size)] of the tensors), in bytes.
     """
-def read_metadata(path: str) -> dict[str, typing.Any]:
+def read_metadata(path: str, arrays: bool = True) -> dict[str, typing.Any]:
     """
-    Return the key-values of a GGUF file. Raises EngineError if it is none.
+    Return the key-values of a GGUF file, with or without the arrays. Raises EngineError if it is none.
     """
 def set_log_level(level: typing.SupportsInt | typing.SupportsIndex) -> None:
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ def choice(name: str, value: Any, choices: Mapping[str, int]) -> int:
 
 def default_n_threads() -> int:
     """Return the number of physical cores that this process may use."""
-    if not hasattr(os, "sched_getaffinity"):
-        return max(1, (os.cpu_count() or 2) // 2) if os.uname().sysname != "Darwin" else os.cpu_count() or 1
+    if not hasattr(os, "sched_getaffinity"):  # macOS has no hyper-threads; elsewhere two to a core are usual
+        n_cpu = os.cpu_count() or 1
+        return n_cpu if sys.platform == "darwin" else max(1, n_cpu // 2)
     cpus = os.sched_getaffinity(0)
     cores = set()
     for cpu in cpus:

@@ -46,8 +46,8 @@ def run(model: Model, requests: Sequence[Request], progress: bool) -> list[Resul
 def run_core(model: Model, requests: list[_core.Request], progress: bool = False) -> list[_core.Result]:
     with model._exclusive("run()"):
         context = model._context()
+        scheduler = _core.Scheduler(context, requests, model.n_ctx)
         try:
-            scheduler = _core.Scheduler(context, requests, model.n_ctx)
             with tqdm(total=len(requests), unit="request", disable=not progress) as bar:
                 done = False
                 while not done:
@@ -55,6 +55,7 @@ def run_core(model: Model, requests: list[_core.Request], progress: bool = False
                     bar.update(scheduler.n_done - bar.n)
             return [scheduler.result(i) for i in range(len(requests))]
         finally:
+            scheduler.close()
             model._end_run(context)
 
 
@@ -62,8 +63,8 @@ def stream(model: Model, request: Generate) -> Iterator[str]:
     prepared = prepare_all(model, [request])
     with model._exclusive("stream()"):
         context = model._context()
+        scheduler = _core.Scheduler(context, prepared, model.n_ctx)
         try:
-            scheduler = _core.Scheduler(context, prepared, model.n_ctx)
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
             n_sent, done = 0, False
             while not done:
@@ -77,6 +78,7 @@ def stream(model: Model, request: Generate) -> Iterator[str]:
             if isinstance(result, FailedRequest):
                 raise result.error
         finally:
+            scheduler.close()
             model._end_run(context)
 
 
@@ -118,7 +120,7 @@ def _prepare(model: Model, request: Request) -> _core.Request:
 def _prepare_generate(model: Model, request: Generate) -> _core.Request:
     if request.max_tokens is not None and request.max_tokens < 1:
         raise RequestError(f"max_tokens is {request.max_tokens}, but must be at least 1, or None")
-    if isinstance(request.stop, str) or not all(request.stop):
+    if isinstance(request.stop, str) or not all(type(stop) is str and stop for stop in request.stop):
         raise RequestError(f"stop is {request.stop!r}, but must be a list of strings that are not empty")
     for name, low, high in (
         ("temperature", 0.0, float("inf")),

@@ -57,11 +57,12 @@ class Weights:
             )
         try:
             _, tensors = _core.read_layout(os.fspath(self.path))
+            values = _core.read_metadata(os.fspath(self.path), arrays=False)  # a vocabulary takes a while
         except EngineError as error:
             raise ModelFileError(f"{self.path}: is not a readable GGUF file: {error}") from None
-        if self.metadata.get("split.no", 0) != 0:
+        if values.get("split.no", 0) != 0:
             raise ModelFileError(
-                f"{self.path}: is part {self.metadata['split.no'] + 1} of {self.metadata.get('split.count')} "
+                f"{self.path}: is part {values['split.no'] + 1} of {values.get('split.count')} "
                 f"of a split model; give the first part, the others are found beside it"
             )
         if not tensors:
