@@ -2,8 +2,9 @@
 
 The machine that a benchmark runs on is rarely idle, and its clock changes with its load. So nothing is timed alone: the
 sides of a comparison run in turns (A B, then B A, then A B ...), every round gives one ratio of two times that were
-taken next to each other, and the result is the median of these ratios. `low` and `high` beside it are the quartiles, so
-half of the rounds lie between them: a result whose target lies between them is undecided, and says so.
+taken next to each other, and the result is the median of these ratios. Beside it stand the `quartiles`, between which
+half of the rounds lie, and the `interval` that holds the true median with 95% confidence, from the ranks alone (with
+fewer than six rounds: from the smallest to the largest). If the target lies inside of it, the verdict is "undecided".
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import math
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -83,9 +84,20 @@ def take_turns(sides: dict[str, Callable[[], float]], n_rounds: int, n_warm_up: 
 
 
 def spread(values: Sequence[float]) -> Report:
-    """Return the median and the quartiles."""
-    low, median, high = np.quantile(np.asarray(values), [0.25, 0.5, 0.75])
-    return {"median": digits(median), "low": digits(low), "high": digits(high), "n": len(values)}
+    """Return the median, the quartiles and the 95% interval of the median."""
+    ranked = sorted(values)
+    n = len(ranked)
+    skip = 0  # as many values at each end as leave the interval of the sign test above 95%
+    while 2 * sum(math.comb(n, i) for i in range(skip + 1)) < 0.05 * 2**n:
+        skip += 1
+    skip = max(0, skip - 1)
+    low, median, high = np.quantile(ranked, [0.25, 0.5, 0.75])
+    return {
+        "median": digits(median),
+        "quartiles": [digits(low), digits(high)],
+        "interval": [digits(ranked[skip]), digits(ranked[n - 1 - skip])],
+        "n": n,
+    }
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
@@ -93,13 +105,11 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
     return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
-def verdict(ratio: Report, *, at_least: float | None = None, at_most: float | None = None) -> Report:
-    """Return the target, and whether the median meets it: "met", "missed", or "undecided" if the quartiles disagree."""
-    if at_least is not None:
-        target, low, high = f">= {at_least}", ratio["low"] >= at_least, ratio["high"] >= at_least
-    else:
-        target, low, high = f"<= {at_most}", ratio["low"] <= (at_most or 0), ratio["high"] <= (at_most or 0)
-    return {"target": target, "verdict": ("met" if low else "missed") if low == high else "undecided"}
+def verdict(interval: Sequence[float], *, at_least: float = -math.inf, at_most: float = math.inf) -> Report:
+    """Return the target, and whether all of the interval meets it: "met", "missed" or "undecided"."""
+    target = f">= {at_least:g}" if at_least > -math.inf else f"<= {at_most:g}"
+    meets = [at_least <= end <= at_most for end in interval]
+    return {"target": target, "verdict": "met" if all(meets) else "undecided" if any(meets) else "missed"}
 
 
 def digits(value: float) -> float:
@@ -176,7 +186,3 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells)
-
-
-def median(values: Sequence[float]) -> float:
-    return statistics.median(values)

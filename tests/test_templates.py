@@ -122,6 +122,7 @@ def transformers_template(template):
 
 SAME_AS_TRANSFORMERS = [
     CHATML,
+    "a\n  {% if true %}\n    b\n  {# c #}\n  {%+ if true %}\nd\n{% endif -%}\n  {% endif +%}\n e\n\n",
     # loops
     "{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ loop.last }}{{ loop.revindex }} {% endfor %}",
     "{% for m in messages | selectattr('role', 'equalto', 'user') %}{{ loop.length }}{{ m.content }}{% endfor %}",
@@ -249,6 +250,7 @@ def test_a_failing_template_gives_its_own_words(template, complaint):
     with pytest.raises(ChatTemplateError) as error:
         render(template)
     assert str(error.value).startswith(complaint)
+    assert "\n" not in str(error.value)
 
 
 def test_an_error_message_of_a_template_is_cut():
@@ -329,7 +331,7 @@ def grow(start, step, use=""):
 
 def keep(step):
     """A loop whose every result is small enough, and that keeps them all."""
-    values = "{% set x = 'x' * 400000 %}{% set r = range(10000) | list %}{% set d = dict(r | groupby('real')) %}"
+    values = "{% set x = 'x' * 400000 %}{% set r = range(1000) | list %}{% set d = dict(r | groupby('real')) %}"
     loop = "{% for i in range(1000) %}{% set ns.l = [ns.l, " + step + "] %}{% endfor %}"
     return "{% set ns = namespace(l=[]) %}" + values + loop
 
@@ -382,15 +384,15 @@ MEMORY_BOMBS = {
     "join": X + "{{ x.join(x) }}",
     "join filter": X + "{{ range(100000) | join(x) }}",
     "join a lazy list": X + "{{ range(100000) | map('string') | join(x) }}",
-    "join shared strings": X + "{{ ([x] * 10000) | join }}",
+    "join shared strings": X + "{{ ([x] * 5000) | join }}",
     "indent by spaces": "{{ ('x\\n' * 1000) | indent(1000000) }}",
     "indent by a string": "{% set x = 'x\\n' * 100000 %}{{ x | indent(x) }}",
     "tojson indent": "{{ [1] | tojson(indent=1000000000) }}",
-    "tojson indent of many": "{{ ([[]] * 10000) | tojson(indent=9999) }}",
-    "tojson separators": X + "{{ ([1] * 10000) | tojson(separators=(x, x)) }}",
-    "split": "{{ ('a ' * 200000).split() | length }}",
-    "split at": "{{ ('a,' * 200000).split(',') | length }}",
-    "splitlines": "{{ ('a\\n' * 200000).splitlines() | length }}",
+    "tojson indent of many": "{{ ([[]] * 5000) | tojson(indent=9999) }}",
+    "tojson separators": X + "{{ ([1] * 5000) | tojson(separators=(x, x)) }}",
+    "split": "{{ ('š ' * 200000).split() | length }}",
+    "split at": "{{ ('š,' * 200000).split(',') | length }}",
+    "splitlines": "{{ ('š\\n' * 200000).splitlines() | length }}",
     "list of a string": "{{ ('\u0161' * 400000) | list | length }}",
     "sort a string": "{{ ('\u0161' * 400000) | sort | length }}",
     "print shared lists": LAUGHS + "{{ ns.x }}",
@@ -420,7 +422,7 @@ MEMORY_BOMBS = {
     "many list literals kept": keep("[" + "0, " * 1000 + "]"),
     "many tuple literals kept": keep("(" + "i, " * 1000 + ")"),
     "many dict literals kept": keep("{" + ", ".join(f"{i}: i" for i in range(1000)) + "}"),
-    "strftime": "{{ strftime_now('%c' * 200000) }}",
+    "strftime": "{{ strftime_now('%255Y' * 80000) }}",
 }
 
 
@@ -436,7 +438,7 @@ def test_a_memory_bomb_is_stopped_before_it_takes_memory(template):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 60_000_000
+    assert peak < 8_000_000  # stopped values would take 10 MB or more, the limits allow 6.5 MB
 
 
 @pytest.mark.parametrize("name", ["range", "lipsum", "center filter", "batch filter", "sum filter", "slice filter"])
@@ -500,7 +502,7 @@ def test_a_limit_refuses_what_is_above_it_and_no_less(monkeypatch, limit, value,
 def test_a_value_that_no_earlier_check_foresees_is_refused_once_it_is_made(monkeypatch):
     monkeypatch.setattr(templates, "MAX_CHARACTERS", 100)
     assert render("{{ ('x' * 50 + 'x' * 50) | length }}") == "100"
-    for value in ("'x' * 50 + 'x' * 51", "('&' * 50) | e", "[1] * 4 + [1] * 4"):
+    for value in ("'x' * 50 + 'x' * 51", "('&' * 50) | e", "messages + messages"):
         with pytest.raises(ChatTemplateError, match="a value or a prompt of more than 100 characters"):
             render("{{ (" + value + ") | length }}")
 

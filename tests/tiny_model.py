@@ -24,12 +24,22 @@ def write_tiny_model(
     *,
     n_layer: int = 6,
     n_embd: int = 64,
-    n_ctx_train: int = 512,
+    n_ctx_train: int | None = 512,
     seed: int = 0,
     chat_template: str | None = CHAT_TEMPLATE,
     scale: float = 1.0,
+    add_bos: bool | None = None,
+    add_eos: bool | None = None,
+    vocabulary_only: bool = False,
+    poison: str = "",
 ) -> Path:
-    """Write a llama model with characters as tokens. scale: of the weights; a large one makes the values overflow."""
+    """Write a llama model with characters as tokens.
+
+    scale: of the weights; a large one makes the values overflow.
+    add_bos, add_eos: what the file says about the tokens around a text; None = nothing.
+    vocabulary_only: leave out the weights.
+    poison: tokens whose embedding is infinite.
+    """
     rng = np.random.default_rng(seed)
     n_head, n_ff = 4, 2 * n_embd
     tokens = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -40,7 +50,8 @@ def write_tiny_model(
 
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
-    writer.add_context_length(n_ctx_train)
+    if n_ctx_train is not None:
+        writer.add_context_length(n_ctx_train)
     writer.add_embedding_length(n_embd)
     writer.add_block_count(n_layer)
     writer.add_feed_forward_length(n_ff)
@@ -56,15 +67,23 @@ def write_tiny_model(
     writer.add_eos_token_id(2)
     writer.add_eot_token_id(4)
     writer.add_add_space_prefix(False)
+    if add_bos is not None:
+        writer.add_add_bos_token(add_bos)
+    if add_eos is not None:
+        writer.add_add_eos_token(add_eos)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
 
     def add(name: str, *shape: int) -> None:
         values = rng.standard_normal(shape, dtype=np.float32) * (scale / np.sqrt(shape[-1]))
-        writer.add_tensor(name, values.astype(np.float32))
+        if name == "token_embd.weight":
+            values[[tokens.index(token) for token in poison]] = np.inf
+        if not vocabulary_only:
+            writer.add_tensor(name, values.astype(np.float32))
 
     def add_norm(name: str) -> None:
-        writer.add_tensor(name, np.ones(n_embd, dtype=np.float32))
+        if not vocabulary_only:
+            writer.add_tensor(name, np.ones(n_embd, dtype=np.float32))
 
     add("token_embd.weight", len(tokens), n_embd)
     for layer in range(n_layer):

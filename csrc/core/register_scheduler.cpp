@@ -92,15 +92,15 @@ void register_scheduler(py::module_ & m) {
             },
             py::arg("seconds"), "Compute until all is done or `seconds` have passed; return whether all is done.")
         .def("close", &scheduler::close, "Empty the context and leave it to others; the results stay.")
-        .def_property_readonly("n_done", &scheduler::n_done)
+        .def_property_readonly("n_done", [](const scheduler & self) { return self.answers().n_done(); })
         .def_property_readonly("n_tokens", &scheduler::n_tokens)
         .def(
-            "result", [](const scheduler & self, size_t i) -> const result & { return self.results().at(i); },
+            "result", [](const scheduler & self, size_t i) -> const result & { return self.answers().results().at(i); },
             py::arg("i"), py::return_value_policy::reference_internal)
         .def(
             "settled_text",
             [](const scheduler & self, uint32_t i) {
-                return py::bytes(self.results().at(i).text.substr(0, self.n_text_settled(i)));
+                return py::bytes(self.answers().results().at(i).text.substr(0, self.answers().n_text_settled(i)));
             },
             py::arg("i"), "Return the bytes of a generation that later tokens cannot take back.");
 }

@@ -40,6 +40,8 @@ class context {
 
     const rys::model & source() const { return *model_; }
 
+    std::shared_ptr<const model> shared_source() const { return model_; }
+
     llama_context * get() const { return ctx_.get(); }
 
     llama_memory_t memory() const { return llama_get_memory(ctx_.get()); }

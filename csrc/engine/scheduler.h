@@ -2,12 +2,11 @@
 
 // Runs a list of requests on a context: continuous batching over parallel sequences, shared prefixes evaluated once.
 
+#include "answers.h"
 #include "context.h"
 #include "prefix_tree.h"
 
-#include <chrono>
 #include <memory>
-#include <optional>
 #include <vector>
 
 namespace rys {
@@ -30,20 +29,11 @@ class scheduler {
     // Returns whether all are done. Throws what context::decode throws; nothing but destruction is possible then.
     bool advance(double seconds, const interrupt_fn & interrupt);
 
-    const std::vector<result> & results() const { return results_; }
-
-    const std::vector<request> & requests() const { return requests_; }
-
-    uint32_t n_done() const { return n_done_; }
+    const rys::answers & answers() const { return answers_; }
 
     uint64_t n_tokens() const { return n_tokens_; }  // evaluated so far
 
-    // number of leading bytes of a generation's text that later tokens cannot take back
-    size_t n_text_settled(uint32_t request) const;
-
   private:
-    using clock = std::chrono::steady_clock;
-
     // a sequence of the context and what it is doing
     struct sequence {
         llama_seq_id id;
@@ -66,29 +56,17 @@ class scheduler {
         int32_t  generates;  // request, or -1
     };
 
-    struct generation {
-        token_sampler sampler;
-        llama_token   next = LLAMA_TOKEN_NULL;  // chosen, not yet evaluated
-    };
-
     std::shared_ptr<context> context_;
-    std::vector<request>     requests_;
-    std::vector<result>      results_;
-    uint32_t                 n_ctx_;
+    rys::answers             answers_;
 
-    std::vector<prefix_node>               nodes_;
-    std::vector<node_state>                states_;
-    std::vector<task>                      queue_;  // last in, first out: depth first keeps few prefixes alive
-    std::vector<sequence>                  active_;
-    std::vector<std::optional<generation>> generations_;
-    std::vector<llama_seq_id>              free_seqs_;
-    std::vector<clock::time_point>         started_;
-    uint32_t                               n_cells_free_;
-    uint32_t                               n_done_         = 0;
-    uint64_t                               n_tokens_       = 0;
-    bool                                   any_not_finite_ = false;
+    std::vector<prefix_node>  nodes_;
+    std::vector<node_state>   states_;
+    std::vector<task>         queue_;  // last in, first out: depth first keeps few prefixes alive
+    std::vector<sequence>     active_;
+    std::vector<llama_seq_id> free_seqs_;
+    uint32_t                  n_cells_free_;
+    uint64_t                  n_tokens_ = 0;
 
-    void     validate(const request & request) const;
     uint32_t cells_of(const task & task) const;
     bool     start(const task & task);
     void     start_queued();
@@ -97,9 +75,6 @@ class scheduler {
     void     release(llama_seq_id id, uint32_t node, uint32_t n_cells);
     void     step(const interrupt_fn & interrupt);
     void     on_node_evaluated(sequence & seq);
-    void     read_logits(uint32_t request, uint32_t pos, const float * logits);
-    bool     on_token(uint32_t request, const float * logits);
-    void     finish_request(uint32_t request, finish state);
 };
 
 }  // namespace rys

@@ -38,6 +38,7 @@ MAX_TOTAL_CHARACTERS = 256 * 1024 * 1024  # of all values that one rendering mak
 MAX_SECONDS = 10.0
 MAX_TEMPLATE_CHARACTERS = 128 * 1024  # they take seconds to compile; the longest in use have 20 000
 MAX_INTEGER_BITS = 4096
+CHARACTERS_PER_ELEMENT = 64  # what an element of a list, with its object, counts for
 MAX_FIELD_WIDTH = 10_000  # of `%9d` and `{:9}`, and of an indent in JSON
 
 T = TypeVar("T")
@@ -164,8 +165,7 @@ def _size(value: Any) -> int:
         return len(value)
     if isinstance(value, Namespace):
         value = value._Namespace__attrs
-    # An element is a pointer and usually an object of its own, which take the memory of several characters.
-    return 16 * len(value) if isinstance(value, (list, tuple, set, frozenset, Mapping)) else 0
+    return CHARACTERS_PER_ELEMENT * len(value) if isinstance(value, (list, tuple, set, frozenset, Mapping)) else 0
 
 
 def _printed_size(*values: Any) -> int:
@@ -347,7 +347,7 @@ def _guard(function: Callable[..., Any], *, shallow: bool, lists: bool = False) 
         if not shallow:
             _printed_size(*args, *kwargs.values())
         if lists:
-            _check_size(16 * max(len(value) for value in (*args, "") if isinstance(value, str)))
+            _check_size(CHARACTERS_PER_ELEMENT * max(len(value) for value in (*args, "") if isinstance(value, str)))
         return _pay(function(*args, **kwargs))
 
     return guarded
@@ -371,7 +371,7 @@ class _GuardInserter(NodeTransformer):
         if isinstance(node, nodes.For):
             node.iter = _filter("rys:iterate", node.iter)
         elif isinstance(node, nodes.Compare):
-            node.expr = _filter("rys:measured", node.expr)
+            # The right sides are enough: a comparison goes no deeper than the smaller of its sides.
             for operand in node.ops:
                 operand.expr = _filter("rys:measured", operand.expr)
         return node
@@ -458,7 +458,8 @@ class _Environment(ImmutableSandboxedEnvironment):
                 _check_width(args[0])
         if isinstance(text, str) and name in ("split", "rsplit", "splitlines"):
             separator = args[0] if args and isinstance(args[0], str) and args[0] else None
-            _check_size(16 * (text.count(separator) if separator else len(text) // 2))
+            pieces = text.count(separator) if separator else len(text) // 2
+            _check_size(CHARACTERS_PER_ELEMENT * pieces)
         _pay([*args, *kwargs])  # `cycler(*names)` keeps its arguments
         return _pay(super().call(__context, __obj, *args, **kwargs))
 
