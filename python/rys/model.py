@@ -6,14 +6,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from rys import _core, _log, options, runner
+from rys import _core, _log, options, perplexity, runner
 from rys.errors import (
     ChatTemplateError,
     ContextFullError,
@@ -39,21 +38,7 @@ from rys.templates import render_chat_template
 from rys.tokenizer import Tokenizer
 from rys.weights import Weights
 
-__all__ = ["Model", "Perplexity"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Perplexity:
-    """Hold how well a model predicts a text.
-
-    value: exp of the mean negative log-probability of the scored tokens.
-    standard_error: of `value`, from the spread of the log-probabilities (delta method).
-    n_tokens: scored tokens.
-    """
-
-    value: float
-    standard_error: float
-    n_tokens: int
+__all__ = ["Model"]
 
 
 class Model:
@@ -483,7 +468,9 @@ class Model:
             finally:
                 _log.flush()
 
-    def perplexity(self, text: str | Sequence[int], *, n_window: int = 512, progress: bool = False) -> Perplexity:
+    def perplexity(
+        self, text: str | Sequence[int], *, n_window: int = 512, progress: bool = False
+    ) -> perplexity.Perplexity:
         """Return how well the model predicts a text.
 
         The text is cut into windows of n_window tokens that do not overlap. Each begins with the model's BOS token, if
@@ -492,20 +479,4 @@ class Model:
 
         Raises RequestError if the text is too short to score a token.
         """
-        n_window = min(options.integer("n_window", n_window, 2), self.n_ctx)
-        tokens = self.tokenize(text, add_special=False) if isinstance(text, str) else self.tokenizer.check(text)
-        head = [self.bos_token] if self.bos_token is not None and self._open_model.add_bos else []
-        size = n_window - len(head)
-        windows = [head + tokens[i : i + size] for i in range(0, len(tokens), size)]
-        requests = [LogLikelihood(window[:1], window[1:]) for window in windows if len(window) > 1]
-        if not requests:
-            raise RequestError(f"a perplexity needs at least two tokens, but the text has {len(tokens)}")
-        values = []
-        for result in self.run(requests, progress):
-            if isinstance(result, FailedRequest):
-                raise result.error
-            values.append(cast(LogLikelihoodResult, result).token_logprobs)
-        losses = -np.concatenate(values).astype(np.float64)
-        value = float(np.exp(losses.mean()))
-        error = float(value * losses.std(ddof=1) / np.sqrt(losses.size)) if losses.size > 1 else float("nan")
-        return Perplexity(value=value, standard_error=error, n_tokens=losses.size)
+        return perplexity.perplexity(self, text, n_window, progress)

@@ -22,6 +22,7 @@ class Tokenizer:
         self._model = model
         self._source = source
         self.special: dict[str, int] = model.special_tokens() if model.has_tokenizer else {}
+        self.add_bos = model.has_tokenizer and model.add_bos
 
     @property
     def _vocabulary(self) -> _core.Model:
