@@ -2,35 +2,35 @@
 
 Measured, in two parts:
 
-- generations: `run` of 32 `Generate` requests against 32 calls with one request each. Throughput is generated tokens per
-  second.
-- shared prefix: `run` of 32 prompts (`NextToken`) that begin with the same 512 tokens and go on differently, against the
-  minimum: the prefix alone, once, plus one `run` of 32 plain prompts as long as the tails. Compared are the tokens that
-  were evaluated and the time. The minimum leaves out that the tails attend to the prefix, which no scheduler can.
+- generations: `run` of 32 `Generate` requests against 32 calls with one request each. Throughput is generated tokens
+  per second.
+- shared prefix: `run` of 32 prompts (`NextToken`) that begin with the same 512 tokens and go on differently, against
+  the minimum: the prefix alone, once, plus one `run` of 32 plain prompts as long as the tails. Compared are the tokens
+  that were evaluated and the time. The minimum leaves out that the tails attend to the prefix, which no scheduler can.
 
 Why: an evaluation is a list of questions, which often share their instructions and examples.
 
 The physical limit: a single generation reads every weight for every token, and waits for memory. 32 at once read the
-weights once for 32 tokens, until arithmetic becomes the limit. `known_tokens` measures where that is: the log-likelihood
-of the same tokens after the same prompts, which is the same arithmetic in batches as large as they come. So the gain
-cannot be above `ceiling`, its throughput over that of the single calls; `of_ceiling` is the part of it that was reached.
-The fewer cores, and the smaller the weights, the lower the ceiling: a quantised model is quick to read, and takes no less
-arithmetic.
+weights once for 32 tokens, until arithmetic becomes the limit. `known_tokens` measures where that is: the
+log-likelihood of the same tokens after the same prompts, which is the same arithmetic in batches as large as they come.
+So the gain cannot be above `ceiling`, its throughput over that of the single calls; `of_ceiling` is the part of it that
+was reached. The fewer cores, and the smaller the weights, the lower the ceiling: a quantised model is quicker to read,
+and takes no less arithmetic.
 
 Targets: at least 4 times the throughput; at most 1.15 times the minimum.
 
-JSON: `results` has `generations`: `n_requests`, `n_prompt`, `max_tokens`, `run`, `single` and `known_tokens` (tokens per
-second), `ratio` (run/single, with `target` and `verdict`), `ceiling`, `of_ceiling`; and `shared_prefix`: `n_requests`,
-`n_prefix`, `n_tail`, `tokens_evaluated`, `tokens_minimum`, `tokens_without_sharing`, `shared_seconds`, `prefix_seconds`,
-`tails_seconds`, and `tokens_ratio` and `ratio` (evaluated/minimum: in tokens, in time), with `target` and `verdict`.
+JSON: `results` has `generations`: `n_requests`, `n_prompt`, `max_tokens`, `run`, `single` and `known_tokens` (tokens
+per second), `ratio` (run/single, with `target` and `verdict`), `ceiling`, `of_ceiling`; and `shared_prefix`:
+`n_requests`, `n_prefix`, `n_tail`, `tokens_evaluated`, `tokens_minimum`, `tokens_without_sharing`, `tokens_ratio`,
+`shared_seconds`, `prefix_seconds`, `tails_seconds`, and `ratio` (shared/minimum in time, with `target` and `verdict`).
 
     python benchmarks/batching.py
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -40,6 +40,7 @@ from measuring import (
     argument_parser,
     digits,
     parse,
+    quiet,
     random_tokens,
     ratios,
     seconds,
@@ -62,20 +63,20 @@ def measure_generations(model: Model, n_prompt: int, max_tokens: int, n_rounds: 
     # a generation of n tokens evaluates all of them but the last, which a log-likelihood leaves out as well
     known = [LogLikelihood(prompt, tokens) for prompt, tokens in zip(prompts, generated, strict=True) if tokens]
 
+    # the same prompt may come to another text alone: the order of additions depends on the size of the batch
+    n_run = sum(len(tokens) for tokens in generated)
+    n_single = sum(len(cast(GenerateResult, model.run([request])[0]).tokens) for request in requests)
+
     def run() -> float:
-        return throughput([requests])
+        return n_run / seconds(lambda: model.run(requests))
 
     def single() -> float:
-        return throughput([[request] for request in requests])
-
-    def throughput(calls: Sequence[Sequence[Generate]]) -> float:
-        start = time.perf_counter()
-        results = [result for call in calls for result in model.run(call)]
-        elapsed = time.perf_counter() - start
-        return sum(len(cast(GenerateResult, result).tokens) for result in results) / elapsed
+        # every call is a measurement of its own, so that a disturbed one is repeated alone
+        calls = [partial(seconds, partial(model.run, [request])) for request in requests]
+        return n_single / sum(quiet.measure(call) for call in calls)
 
     def known_tokens() -> float:
-        return sum(len(tokens) for tokens in generated) / seconds(lambda: model.run(known))
+        return n_run / seconds(lambda: model.run(known))
 
     speeds = take_turns({"run": run, "single": single, "known_tokens": known_tokens}, n_rounds, n_warm_up=0)
     ratio = spread(ratios(speeds["run"], speeds["single"]))

@@ -8,20 +8,20 @@ same path, a GGUF loaded beside the first one. Linux only.
 Why: the point of a view is that repeated visits reference the same weights; a copy of a file would show here.
 
 The physical limit: a path needs its KV cache (`kv_bytes_expected`, computed from the model's shape: slots x n_ctx x
-KV heads x head size x 2 for keys and values x bytes of the type) and, to compute at all, the buffers of one graph and of
-the logits. llama.cpp's log says how large these are (`buffer_bytes_allocated`); pages of them that were never touched
-are not resident, so that the measured size may be smaller. From one view to a longer one the buffers stay the same, so
+KV heads x head size x 2 for keys and values x 2 bytes) and, to compute at all, the buffers of one graph and of the
+logits. llama.cpp's log says how large these are (`buffer_bytes_allocated`); pages of them that were never touched are
+not resident, so that the measured size may be smaller. From one view to a longer one the buffers stay the same, so
 there the measured difference must be that of the KV caches.
 
-Target: no weights. Of any view, the extra size less the KV cache and the buffers is at most 2% of the weights' size; and
-from the shortest to the longest view, each slot adds at most 1.05 times its share of the KV cache (`per_slot`), where
-the weights of a layer would be `layer_bytes`.
+Target: no weights. Of any view, the extra size less the KV cache and the buffers is at most 2% of the weights' size;
+and from the shortest to the longest view, each slot adds at most 1.05 times its share of the KV cache (`per_slot`),
+where the weights of a layer would be `layer_bytes`.
 
 JSON: `results` has `weights_bytes`, `n_ctx`, and a list `cases`, of each: `what` ("view" or "copy"), `path`, `n_slot`,
-`weights_bytes`, `pss_before`, `pss_after`, `extra_bytes`, `kv_bytes_expected`, `buffer_bytes_allocated`, `unexplained_bytes` (extra less
-both, 0 if negative), `pss_after_close`; then `weights`: `fraction` (the largest unexplained part of any view, of the
-size of the weights), with `target` and `verdict`; and `per_slot`: `bytes`, `kv_bytes_expected`, `layer_bytes` and
-`ratio` (measured/expected), with `target` and `verdict`.
+`weights_bytes`, `pss_before`, `pss_after`, `extra_bytes`, `kv_bytes_expected`, `buffer_bytes_allocated`,
+`unexplained_bytes` (extra less both, 0 if negative), `pss_after_close`; then `weights`: `fraction` (the largest
+unexplained part of any view, of the size of the weights), with `target` and `verdict`; and `per_slot`: `bytes`,
+`kv_bytes_expected`, `layer_bytes` and `ratio` (measured/expected), with `target` and `verdict`.
 
     python benchmarks/memory.py
 """
@@ -185,8 +185,8 @@ def main() -> None:
     weights = {"fraction": digits(fraction)} | verdict([fraction], at_most=0.02)
     print(f"unexplained: {digits(fraction)} of the weights' size (target {weights['target']}: {weights['verdict']})")
     print(
-        f"a slot more: {per_slot['bytes'] / MIB:.2f} MiB, {per_slot['ratio']} of its KV cache "
-        f"(target {per_slot['target']}: {per_slot['verdict']}); a layer's weights: {per_slot['layer_bytes'] / MIB:.2f} MiB"
+        f"a slot more: {per_slot['bytes'] / MIB:.2f} MiB, {per_slot['ratio']} of its KV cache (target "
+        f"{per_slot['target']}: {per_slot['verdict']}); a layer's weights: {per_slot['layer_bytes'] / MIB:.2f} MiB"
     )
     results = {"weights_bytes": weights_bytes, "n_ctx": options.n_ctx, "cases": cases}
     write_report("memory", options, results | {"weights": weights, "per_slot": per_slot})

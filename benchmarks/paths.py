@@ -8,22 +8,22 @@ second copy of itself: what its ratio is off 1 by is noise.
 Why: a view is what every result of this library comes from, so it must cost nothing to be one.
 
 The physical limit: prefill is bound by arithmetic, decode by reading every weight of the path once a token, repeated
-layers once a visit; `gigabytes_per_second` is what that comes to (if the output is tied to the embedding). View and copy compute the same graph, so the ratio cannot pass 1 by much: only if the repeated layers stay in
-the CPU's cache between their visits, which needs a model with small layers.
+layers once a visit; `gigabytes_per_second` is what that comes to (if the output is tied to the embedding). View and
+copy compute the same graph, so the ratio cannot pass 1 by much: only if the repeated layers stay in the CPU's cache
+between their visits, which needs a model with small layers.
 
 Target: at least 0.98 of the copy's speed, prefill and decode.
 
 JSON: `results` has `n_prefill` and `n_decode` (tokens), and a list `paths`, of each: `path`, `what` ("path" or
-"control"), `n_slot`, `gigabytes_per_second`, and `prefill` and `decode` (each with `view` and `copy` in tokens per second and
-their `ratio`, view/copy); then `prefill` and `decode`: the `ratio` over all paths but the control, with `target` and
-`verdict`.
+"control"), `n_slot`, `gigabytes_per_second`, and `prefill` and `decode` (each with `view` and `copy` in tokens per
+second and their `ratio`, view/copy); then `prefill` and `decode`: the `ratio` over all paths but the control, with
+`target` and `verdict`.
 
     python benchmarks/paths.py
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,8 +90,7 @@ def measure_path(
 
 
 def main() -> None:
-    parser: argparse.ArgumentParser = argument_parser(__doc__ or "", n_rounds=10)
-    options = parse(parser)
+    options = parse(argument_parser(__doc__ or "", n_rounds=10))
     n_prefill, n_decode = (64, 8) if options.quick else (512, 32)
     base = Model(options.model, n_ctx=N_CTX, n_threads=options.n_threads)
 

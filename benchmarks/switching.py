@@ -27,7 +27,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import rys
 from measuring import (
     Report,
     argument_parser,
@@ -91,7 +90,7 @@ def compare(times: dict[str, list[float]]) -> Report:
 def main() -> None:
     options = parse(argument_parser(__doc__ or "", n_rounds=10))
     warm_page_cache(options.model)
-    base = rys.Model(options.model, n_threads=options.n_threads)
+    base = Model(options.model, n_threads=options.n_threads)
     n = base.n_layer
     paths = [LayerPath.block(n // 3, n // 3 + max(1, n // 6), n), LayerPath([*range(n), *range(n)], n)]
 
@@ -103,7 +102,7 @@ def main() -> None:
     overall = spread([ratio for path in measured for ratio in path.pop("all_ratios")])
     ready = {"ratio": overall} | verdict(overall["interval"], at_most=0.1)
 
-    rows = [
+    rows: list[list[object]] = [
         [
             path["path"],
             what,
@@ -114,9 +113,9 @@ def main() -> None:
         for what in ("ready", "first_answer")
     ]
     print(table(["path", "until", "switch", "load", "ratio"], rows))
-    for path in measured:
-        view, context = (1e3 * path["parts"][f"{part}_seconds"]["median"] for part in ("view", "context"))
-        print(f"{path['path']}: the view takes {view:.2f} ms of the switch, the context {context:.2f} ms")
+    for report in measured:
+        view, context = (1e3 * report["parts"][f"{part}_seconds"]["median"] for part in ("view", "context"))
+        print(f"{report['path']}: the view takes {view:.2f} ms of the switch, the context {context:.2f} ms")
     print(f"ready: {overall['median']} of loading (target {ready['target']}: {ready['verdict']})")
     write_report("switching", options, {"paths": measured, "ready": ready})
 

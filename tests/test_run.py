@@ -26,7 +26,7 @@ from rys.errors import (
 )
 from rys.requests import FailedRequest, GenerateResult, LogLikelihoodResult, NextTokenResult
 
-LETTERS = "root ::= [a-z]+"
+LETTERS = "root ::= [a-z]{400}"
 EOG = {2, 4}  # of `tiny`: </s> and <|im_end|>
 
 
@@ -147,25 +147,25 @@ def test_max_tokens_is_an_upper_limit(model: rys.Model) -> None:
 
 
 def test_the_text_ends_before_a_stop_string_that_is_split_over_tokens(model: rys.Model) -> None:
-    whole = model.generate("Hello", max_tokens=30, grammar=LETTERS)
+    options: dict[str, Any] = {"max_tokens": 30, "grammar": LETTERS, "temperature": 3.0, "seed": 1}
+    whole = model.generate("Hello", **options)
     assert len(whole.text) == len(whole.tokens) == 30  # every token is a letter
     for begin, size in ((0, 1), (0, 3), (7, 4), (27, 3)):
         stop = whole.text[begin : begin + size]
         at = whole.text.index(stop)
-        result = model.generate("Hello", max_tokens=30, grammar=LETTERS, stop=["never", stop])
+        result = model.generate("Hello", **options, stop=["never", stop])
         assert (result.text, result.finish_reason) == (whole.text[:at], "stop")
-        assert result.tokens == whole.tokens[: len(result.tokens)]
-        assert at <= len(result.tokens) <= at + size
+        assert result.tokens == whole.tokens[: at + size]
 
 
 def test_the_first_of_several_stop_strings_counts(model: rys.Model) -> None:
-    text = model.generate("Hello", max_tokens=30, grammar=LETTERS).text
+    options: dict[str, Any] = {"max_tokens": 30, "grammar": LETTERS, "temperature": 3.0, "seed": 1}
+    text = model.generate("Hello", **options).text
     middle = text[9:13]
-    assert text.count(middle) == 1
+    assert text.index(middle[2:]) == 11, "the letters repeat; choose another seed"
     # all of them are complete with the same letter
-    result = model.generate("Hello", max_tokens=30, grammar=LETTERS, stop=[middle[2:], middle, middle[1:]])
-    assert text.index(middle[2:]) >= 9, "the letters repeat; choose another prompt"
-    assert result.text == text[:9]
+    assert model.generate("Hello", **options, stop=[middle[2:], middle, middle[1:]]).text == text[:9]
+    assert model.generate("Hello", **options, stop=[text[20:], middle[2:]]).text == text[:11]
 
 
 def test_a_stop_string_that_does_not_come_changes_nothing(model: rys.Model) -> None:
@@ -216,7 +216,7 @@ def test_the_same_seed_gives_the_same_text(model: rys.Model) -> None:
     def texts(seed: int) -> tuple[Any, ...]:
         return content(model.generate("Hello", max_tokens=16, temperature=1.0, seed=seed))
 
-    seeds = [0, 1, 2, 12345, 2**32 - 2, 2**32 - 1, 2**32, -1, -7, 2**70]
+    seeds = [0, 1, 2, 12345, 2**32 - 2, 2**32 - 1, 2**32, -1, -7, 2**62]
     assert [texts(seed) for seed in seeds] == [texts(seed) for seed in seeds]
     assert len({texts(seed)[0] for seed in seeds[:5]}) == 5
 
@@ -298,10 +298,12 @@ def test_a_grammar_is_followed(model: rys.Model) -> None:
 
 
 def test_a_grammar_chooses_the_most_probable_allowed_token(model: rys.Model) -> None:
-    # oracle: argmax of logits() over the letters and the end of the text
+    # oracle: argmax of logits() over the tokens that are a letter
     prompt = model.tokenize("Hello")
     result = model.generate(prompt, max_tokens=12, grammar=LETTERS)
-    allowed = [model.tokenizer.single_token(letter) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    texts = model.token_strings(range(model.n_vocab))
+    allowed = [token for token, text in enumerate(texts) if re.fullmatch("[a-z]", text)]
+    assert len(allowed) == 2 * 26  # as a letter and as a byte
     for i, token in enumerate(result.tokens):
         logits = model.logits(prompt + result.tokens[:i])[-1]
         assert token == max(allowed, key=lambda candidate: logits[candidate])
@@ -316,13 +318,13 @@ def test_a_grammar_that_cannot_be_read_is_a_request_error(model: rys.Model, gram
 def test_a_grammar_that_cannot_be_read_writes_nothing_to_the_terminal(
     model: rys.Model, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(RequestError, match="expecting '='|expecting ::="):
+    with pytest.raises(RequestError, match="the grammar cannot be read: .*expecting ::= at"):
         model.generate("a", grammar="root nonsense")
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_grammar_at_a_dead_end_fails_alone(model: rys.Model) -> None:
-    nothing = r'root ::= "ab" [^\x00-\U0010FFFF]'
+    nothing = r'root ::= "ab" [\U7FFFFFFF]'
     requests = [Generate("a", max_tokens=8), Generate("a", max_tokens=8, grammar=nothing), Generate("b", max_tokens=8)]
     before, failed, after = model.run(requests)
     assert isinstance(failed, FailedRequest)
@@ -400,6 +402,14 @@ def test_an_empty_context_needs_a_bos_token() -> None:
         pytest.raises(RequestError, match="the context is empty, and the model has no BOS token"),
     ):
         model.loglikelihood([], [1, 2])
+
+
+def test_a_continuation_that_merges_with_the_context_is_scored() -> None:
+    # "Onc" is more tokens than "Once"
+    with rys.Model(models.stories(), n_ctx=64, n_threads=1) as model:
+        assert len(model.tokenize("Onc")) > len(model.tokenize("Once"))
+        result = model.loglikelihood("Onc", "e")
+        assert result.tokens == model.tokenize("Once")[-len(result.tokens) :]
 
 
 @pytest.mark.parametrize("continuation", ["", []])
@@ -489,12 +499,11 @@ def test_results_are_those_of_single_runs_in_the_order_of_the_requests(model: ry
 
 def test_greedy_results_are_the_same_each_time_for_the_same_list() -> None:
     # with the defaults, whose attention and cache round
-    requests = [request for request in mixed(30) if getattr(request, "temperature", 0) == 0]
+    requests = [request for request in mixed(12) if getattr(request, "temperature", 0) == 0]
     with rys.Model(models.tiny(), n_ctx=512, n_threads=2) as model:
         first = model.run(requests)
-        for _ in range(2):
-            for again, expected in zip(model.run(requests), first, strict=True):
-                assert content(again) == content(expected)
+        for again, expected in zip(model.run(requests), first, strict=True):
+            assert content(again) == content(expected)
     with rys.Model(models.tiny(), n_ctx=512, n_threads=2) as other:
         assert [content(result) for result in other.run(requests)] == [content(result) for result in first]
 
@@ -523,7 +532,7 @@ def test_one_request_instead_of_a_list_is_refused(model: rys.Model) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_tokens": 0}, "max_tokens is 0, but must be at least 1, or None"),
+        ({"max_tokens": 0}, "max_tokens is 0, but must be"),
         ({"max_tokens": -5}, "max_tokens is -5, but must be"),
         ({"max_tokens": 1.5}, "max_tokens is 1.5, but must be"),
         ({"max_tokens": "9"}, "max_tokens is '9', but must be"),
@@ -817,7 +826,7 @@ def test_a_request_whose_logits_are_not_finite_fails_alone() -> None:
 
 
 def test_values_that_overflow_are_reported() -> None:
-    with models.open_tiny(model={"scale": 1e20}) as model, pytest.raises(NonFiniteLogitsError, match="overflowed"):
+    with models.open_tiny(model={"scale": 1e15}) as model, pytest.raises(NonFiniteLogitsError, match="overflowed"):
         model.generate("Hello")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ def generate() -> str:
         if result.returncode != 0:
             sys.exit("No stub. A C++ type in a signature must be registered before the function that names it.")
         text = (Path(folder) / "rys" / "_core.pyi").read_text(encoding="utf-8")
+    text = re.sub(r"\bos\.PathLike\b(?!\[)", "os.PathLike[str]", text)  # mypy wants the argument
     return HEADER + "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 

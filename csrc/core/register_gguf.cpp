@@ -2,8 +2,10 @@
 #include "gguf.h"
 #include "register.h"
 
+#include <pybind11/stl/filesystem.h>
 #include <pybind11/typing.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -15,11 +17,11 @@ struct gguf_deleter {
 
 using gguf_ptr = std::unique_ptr<gguf_context, gguf_deleter>;
 
-static gguf_ptr open_gguf(const std::string & path) {
+static gguf_ptr open_gguf(const std::filesystem::path & path) {
     py::gil_scoped_release release;  // reads a vocabulary of some MB
     rys::guard             guard(/* single_threaded */ true);
 
-    gguf_ptr ctx(gguf_init_from_file(path.c_str(), { /* no_alloc */ true, /* ctx */ nullptr }));
+    gguf_ptr ctx(gguf_init_from_file(path.string().c_str(), { /* no_alloc */ true, /* ctx */ nullptr }));
     if (!ctx) {
         throw rys::engine_error(guard.last_error("not a GGUF file"));
     }
@@ -83,7 +85,7 @@ static py::object value(const gguf_context * ctx, int64_t key) {
     return items;
 }
 
-static py::typing::Dict<py::str, py::object> read_metadata(const std::string & path, bool arrays) {
+static py::typing::Dict<py::str, py::object> read_metadata(const std::filesystem::path & path, bool arrays) {
     const gguf_ptr ctx = open_gguf(path);
 
     py::typing::Dict<py::str, py::object> result;
@@ -97,7 +99,7 @@ static py::typing::Dict<py::str, py::object> read_metadata(const std::string & p
 
 using layout = py::typing::Tuple<py::int_, py::typing::List<py::typing::Tuple<py::int_, py::int_>>>;
 
-static layout read_layout(const std::string & path) {
+static layout read_layout(const std::filesystem::path & path) {
     const gguf_ptr ctx = open_gguf(path);
 
     py::list tensors;

@@ -6,13 +6,15 @@
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 #include <pybind11/typing.h>
 
+#include <filesystem>
 #include <optional>
 
 namespace py = pybind11;
 
-static std::shared_ptr<rys::weights> load(const std::string &                                            path,
+static std::shared_ptr<rys::weights> load(const std::filesystem::path &                                  path,
                                           rys::weights_params                                            params,
                                           const std::optional<py::typing::Callable<py::object(float)>> & progress) {
     std::exception_ptr error;
@@ -34,7 +36,7 @@ static std::shared_ptr<rys::weights> load(const std::string &                   
     };
     try {
         py::gil_scoped_release release;  // reading the file takes its time
-        return std::make_shared<rys::weights>(path, params);
+        return std::make_shared<rys::weights>(path.string(), params);
     } catch (const rys::interrupted &) {
         std::rethrow_exception(error);
     }
@@ -189,7 +191,12 @@ void register_model(py::module_ & m) {
         .def_readwrite("use_mlock", &weights_params::use_mlock)
         .def_readwrite("check_tensors", &weights_params::check_tensors)
         .def_readwrite("load_mtp", &weights_params::load_mtp)
-        .def_readwrite("loras", &weights_params::loras);
+        .def(
+            "add_lora",
+            [](weights_params & self, const std::filesystem::path & path, float scale) {
+                self.loras.emplace_back(path.string(), scale);
+            },
+            py::arg("path"), py::arg("scale"));
 
     py::class_<weights, std::shared_ptr<weights>>(m, "Weights")
         .def(py::init(&load), py::arg("path"), py::arg("params"), py::arg("progress") = py::none())
@@ -231,6 +238,7 @@ void register_model(py::module_ & m) {
                                })
         .def_property_readonly("is_diffusion", [](const model & self) { return llama_model_is_diffusion(self.get()); })
         .def_property_readonly("add_bos", [](const model & self) { return llama_vocab_get_add_bos(self.vocab()); })
+        .def_property_readonly("add_eos", [](const model & self) { return llama_vocab_get_add_eos(self.vocab()); })
         .def("special_tokens", &special_tokens)
         .def(
             "is_eog", [](const model & self, llama_token token) { return llama_vocab_is_eog(self.vocab(), token); },

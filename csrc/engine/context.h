@@ -50,7 +50,7 @@ class context {
 
     uint32_t n_seq_max() const { return params_.n_seq_max; }
 
-    uint32_t n_batch() const { return params_.n_batch; }
+    uint32_t n_batch() const { return llama_n_batch(ctx_.get()); }  // llama.cpp lowers it to n_ctx
 
     uint32_t n_outputs_max() const { return n_outputs_max_; }
 

@@ -67,7 +67,8 @@ std::vector<prefix_node> build_prefix_tree(const std::vector<request> & requests
                 shared = std::min(shared, n_common[hi]);
             }
             const bool identical = shared == size(hi - 1);
-            if (!identical && (hi - lo - 1) * (shared - r.begin) < min_saved) {
+            const bool pays      = identical || (hi - lo - 1) * (shared - r.begin) >= min_saved;
+            if (hi - lo > 1 && (min_saved == no_sharing || !pays)) {
                 todo.push_back({ lo, hi, r.begin, shared, r.parent });
                 continue;
             }

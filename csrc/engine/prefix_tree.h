@@ -26,9 +26,11 @@ uint32_t n_evaluated(const request & request);
 // the first token whose logits the request wants
 uint32_t first_output(const request & request);
 
+constexpr uint32_t no_sharing = UINT32_MAX;
+
 // Build the tree of the requests in `indices`, none of which may be without tokens. Parents stand before their
 // children, and siblings in the order of their requests. A shared prefix becomes a node if that saves at least
-// `min_saved` tokens.
+// `min_saved` tokens, or all of the prompt; with no_sharing every request has a node of its own.
 std::vector<prefix_node> build_prefix_tree(const std::vector<request> & requests,
                                            std::vector<uint32_t>        indices,
                                            uint32_t                     min_saved);

@@ -1,6 +1,9 @@
 #include "sampling.h"
 
+#include "llama-grammar.h"
+
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstring>
 
@@ -49,28 +52,35 @@ template <uint32_t N> static float sum_exp(const float * x, uint32_t n, float ma
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
-// largest logit, or NaN if there is a NaN among them
+// Largest logit, or NaN if the row tells nothing: with a NaN in it, or with one value throughout, which is what the
+// output norm makes of a residual stream whose square overflows.
 static float max_logit(const float * logits, uint32_t n_vocab) {
     constexpr uint32_t n_lane = 16;
 
     float   max[n_lane];
+    float   min[n_lane];
     int32_t n_nan[n_lane] = {};
     std::fill(max, max + n_lane, -std::numeric_limits<float>::infinity());
+    std::fill(min, min + n_lane, std::numeric_limits<float>::infinity());
 
-    for (uint32_t i = 0; i < n_vocab - n_vocab % n_lane; i += n_lane) {
+    const uint32_t n_whole = n_vocab - n_vocab % n_lane;
+    for (uint32_t i = 0; i < n_whole; i += n_lane) {
         for (uint32_t j = 0; j < n_lane; ++j) {
-            n_nan[j] += logits[i + j] != logits[i + j];
-            max[j] = logits[i + j] > max[j] ? logits[i + j] : max[j];
+            const float logit = logits[i + j];
+            n_nan[j] += logit != logit;
+            max[j] = logit > max[j] ? logit : max[j];
+            min[j] = logit < min[j] ? logit : min[j];
         }
     }
-    for (uint32_t i = n_vocab - n_vocab % n_lane; i < n_vocab; ++i) {
+    for (uint32_t i = n_whole; i < n_vocab; ++i) {
         n_nan[0] += logits[i] != logits[i];
         max[0] = std::max(max[0], logits[i]);
+        min[0] = std::min(min[0], logits[i]);
     }
-    if (std::any_of(n_nan, n_nan + n_lane, [](int32_t n) { return n > 0; })) {
-        return std::numeric_limits<float>::quiet_NaN();
-    }
-    return *std::max_element(max, max + n_lane);
+    const float largest  = *std::max_element(max, max + n_lane);
+    const float smallest = *std::min_element(min, min + n_lane);
+    const bool  any_nan  = std::any_of(n_nan, n_nan + n_lane, [](int32_t n) { return n > 0; });
+    return any_nan || (n_vocab > 1 && largest == smallest) ? std::numeric_limits<float>::quiet_NaN() : largest;
 }
 
 double log_sum_exp(const float * logits, uint32_t n_vocab) {
@@ -85,6 +95,30 @@ double log_sum_exp(const float * logits, uint32_t n_vocab) {
         sum += sum_exp<n_block>(logits + i, std::min(n_block, n_vocab - i), max);
     }
     return max + std::log(sum);
+}
+
+// llama.cpp prints what is wrong with a grammar to the terminal, so read it here first. Throws request_error.
+static void check_grammar(const llama_vocab * vocab, const std::string & grammar) {
+    llama_grammar_parser parser(vocab);
+    try {
+        const char * pos = grammar.c_str();
+        while (*pos == '#' || std::isspace((unsigned char) *pos)) {
+            pos = *pos == '#' ? pos + std::strcspn(pos, "\r\n") : pos + 1;
+        }
+        while (*pos) {
+            pos = parser.parse_rule(pos);
+        }
+    } catch (const std::exception & error) {
+        throw request_error(std::string("the grammar cannot be read: ") + error.what());
+    }
+    for (const auto & [name, id] : parser.symbol_ids) {
+        if (id >= parser.rules.size() || parser.rules[id].empty()) {
+            throw request_error("the grammar cannot be read: there is no rule '" + name + "'");
+        }
+    }
+    if (parser.symbol_ids.count("root") == 0) {
+        throw request_error("the grammar cannot be read: there is no rule 'root'");
+    }
 }
 
 token_sampler::token_sampler(const llama_vocab * vocab, const sampling_params & params) :
@@ -108,6 +142,8 @@ token_sampler::token_sampler(const llama_vocab * vocab, const sampling_params & 
         llama_sampler_chain_add(chain_.get(), llama_sampler_init_dist(params.seed));
     }
     if (!params.grammar.empty()) {
+        check_grammar(vocab, params.grammar);
+
         guard guard(/* single_threaded */ true);
         grammar_.reset(llama_sampler_init_grammar(vocab, params.grammar.c_str(), "root"));
         if (!grammar_) {

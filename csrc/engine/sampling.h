@@ -23,7 +23,7 @@ struct sampling_params {
     std::string grammar;  // GBNF, empty = none
 };
 
-// log(sum(exp(logits))); NaN or infinite if the row has no finite maximum or a NaN
+// log(sum(exp(logits))); NaN or infinite if the row tells nothing: a NaN, an infinite maximum, or one value throughout
 double log_sum_exp(const float * logits, uint32_t n_vocab);
 
 // Chooses the next token of one sequence.
@@ -32,7 +32,7 @@ class token_sampler {
     // Throws request_error if the grammar cannot be read.
     token_sampler(const llama_vocab * vocab, const sampling_params & params);
 
-    // Returns the chosen token, or LLAMA_TOKEN_NULL if the row has a NaN or no finite maximum.
+    // Returns the chosen token, or LLAMA_TOKEN_NULL if the row tells nothing.
     llama_token sample(const float * logits);
 
   private:

@@ -22,7 +22,7 @@ scheduler::scheduler(std::shared_ptr<context> context, std::vector<request> requ
 
     // with one sequence there is none left to keep a prefix in
     const bool can_share = context_->n_seq_max() > 1;
-    nodes_ = build_prefix_tree(answers_.requests(), std::move(indices), can_share ? n_min_saved : UINT32_MAX);
+    nodes_ = build_prefix_tree(answers_.requests(), std::move(indices), can_share ? n_min_saved : no_sharing);
     states_.resize(nodes_.size());
 
     std::vector<uint32_t> roots;
@@ -135,16 +135,33 @@ bool scheduler::start(const task & task) {
     return true;
 }
 
+bool scheduler::is_active(uint32_t node) const {
+    return std::any_of(active_.begin(), active_.end(),
+                       [&](const sequence & seq) { return seq.node == node && seq.generates < 0; });
+}
+
+// one of those that wait for the node will not fork from it
+void scheduler::forget_fork(int32_t in) {
+    if (in >= 0 && --states_[in].n_left == 0 && states_[in].seq >= 0) {
+        release(states_[in].seq, in, 0);
+        states_[in].seq = -1;
+    }
+}
+
 void scheduler::start_queued() {
     while (!queue_.empty()) {
         const task    task   = queue_.back();
-        const int32_t prefix = task.generates >= 0 ? (int32_t) task.node : nodes_[task.node].parent;
+        const int32_t parent = nodes_[task.node].parent;
+        const int32_t prefix = task.generates >= 0 ? (int32_t) task.node : parent;
 
+        if (task.generates < 0 && (states_[task.node].seq >= 0 || is_active(task.node))) {
+            // an evicted prefix that was asked for twice
+            queue_.pop_back();
+            forget_fork(parent);
+            continue;
+        }
         if (prefix >= 0 && states_[prefix].seq < 0) {
-            const bool on_its_way = std::any_of(active_.begin(), active_.end(), [&](const sequence & seq) {
-                return seq.node == (uint32_t) prefix && seq.generates < 0;
-            });
-            if (on_its_way) {
+            if (is_active(prefix)) {
                 return;
             }
             // it was evicted: evaluate it again, for which it must fork from its own prefix once more

@@ -69,6 +69,8 @@ class scheduler {
 
     uint32_t cells_of(const task & task) const;
     bool     start(const task & task);
+    bool     is_active(uint32_t node) const;
+    void     forget_fork(int32_t node);
     void     start_queued();
     void     evict_prefixes(int32_t keep, bool ancestors);
     void     hold_ancestors(int32_t node, int32_t change);

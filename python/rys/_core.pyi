@@ -6,6 +6,7 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import numpy.typing
+import os
 import typing
 __all__: list[str] = ['Context', 'ContextParams', 'Finish', 'Model', 'Request', 'RequestKind', 'Result', 'SamplingParams', 'Scheduler', 'Weights', 'WeightsParams', 'build_info', 'drain_log', 'read_layout', 'read_metadata', 'set_log_level']
 class ContextParams:
@@ -123,17 +124,13 @@ class WeightsParams:
     use_mmap: bool
     def __init__(self) -> None:
         ...
+    def add_lora(self, path: os.PathLike[str] | str | bytes, scale: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
     @property
     def devices(self) -> list[str]:
         ...
     @devices.setter
     def devices(self, arg0: collections.abc.Sequence[str]) -> None:
-        ...
-    @property
-    def loras(self) -> list[tuple[str, float]]:
-        ...
-    @loras.setter
-    def loras(self, arg0: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]]) -> None:
         ...
     @property
     def main_gpu(self) -> int:
@@ -160,7 +157,7 @@ class WeightsParams:
     def tensor_split(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
         ...
 class Weights:
-    def __init__(self, path: str, params: WeightsParams, progress: collections.abc.Callable[[float], typing.Any] | None = None) -> None:
+    def __init__(self, path: os.PathLike[str] | str | bytes, params: WeightsParams, progress: collections.abc.Callable[[float], typing.Any] | None = None) -> None:
         ...
     def check_path(self, path: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> str:
         """
@@ -204,6 +201,9 @@ class Model:
         ...
     @property
     def add_bos(self) -> bool:
+        ...
+    @property
+    def add_eos(self) -> bool:
         ...
     @property
     def description(self) -> str:
@@ -516,11 +516,11 @@ def drain_log() -> list[tuple[int, str]]:
     """
     Take the kept log lines, oldest first: (ggml_log_level, text).
     """
-def read_layout(path: str) -> tuple[int, list[tuple[int, int]]]:
+def read_layout(path: os.PathLike[str] | str | bytes) -> tuple[int, list[tuple[int, int]]]:
     """
     Return (where the tensor data begin, [(offset from there, size)] of the tensors), in bytes.
     """
-def read_metadata(path: str, arrays: bool = True) -> dict[str, typing.Any]:
+def read_metadata(path: os.PathLike[str] | str | bytes, arrays: bool = True) -> dict[str, typing.Any]:
     """
     Return the key-values of a GGUF file, with or without the arrays. Raises EngineError if it is none.
     """

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from rys import _core, _log, options, perplexity, runner
+from rys import _core, _log, options, perplexity, prepare, runner
 from rys.errors import (
     ChatTemplateError,
     ContextFullError,
@@ -140,7 +140,8 @@ class Model:
         load.use_mmap = use_mmap
         load.use_mlock = use_mlock
         load.check_tensors = check_tensors
-        load.loras = [(os.fspath(lora_path), lora_scale)] if lora_path is not None else []
+        if lora_path is not None:
+            load.add_lora(lora_path, lora_scale)
 
         if progress is True:
             with tqdm(total=100, unit="%", desc="loading") as bar:
@@ -224,6 +225,7 @@ class Model:
             self._cached_context = None
             self._model = None
             self._weights = None
+            self.tokenizer.close()
 
     def __enter__(self) -> Model:
         return self
@@ -447,7 +449,7 @@ class Model:
         return cast(npt.NDArray[np.float32], self._evaluate(tokens=self._tokens(prompt), hidden=True)[1])
 
     def _tokens(self, prompt: Prompt) -> list[int]:
-        tokens = runner.prompt_tokens(self, prompt, {})
+        tokens = prepare.prompt_tokens(self, prompt, {})
         if len(tokens) > self.n_ctx:
             raise ContextFullError(f"the prompt has {len(tokens)} tokens, but the context holds {self.n_ctx}")
         return tokens

@@ -10,7 +10,7 @@ from typing import Any
 
 from rys.errors import RequestError
 
-__all__ = ["choice", "default_n_threads", "integer"]
+__all__ = ["choice", "default_n_threads", "integer", "number"]
 
 GGML_TYPES = {
     "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30,
@@ -26,6 +26,13 @@ def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
     if not low <= int(value) <= high:
         raise RequestError(f"{name} is {value}, but must be {low}..{high}")
     return int(value)
+
+
+def number(name: str, value: Any, low: float, high: float = float("inf")) -> float:
+    """Return an option that is a number. Raises RequestError if it is none or out of range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise RequestError(f"{name} is {value!r}, but must be {low:g}..{high:g}")
+    return float(value)
 
 
 def choice(name: str, value: Any, choices: Mapping[str, int]) -> int:

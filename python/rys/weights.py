@@ -32,11 +32,12 @@ class Weights:
         progress: Callable[[float], None] | None,
     ) -> None:
         self.path = Path(path)
-        self.name = self.path.name
+        self._file = self.path.absolute()  # the process may change its directory
+        self.name = os.fsencode(self.path.name).decode("utf-8", "replace")
         self._check_file()
         _log.follow_level()
         try:
-            self.core = _core.Weights(os.fspath(self.path), params, progress)
+            self.core = _core.Weights(self._file, params, progress)
         except EngineError as error:
             raise ModelFileError(f"{self.path}: llama.cpp cannot load this file: {error}") from None
         finally:
@@ -56,8 +57,8 @@ class Weights:
                 f"models in other formats are converted with llama.cpp's convert_hf_to_gguf.py"
             )
         try:
-            _, tensors = _core.read_layout(os.fspath(self.path))
-            values = _core.read_metadata(os.fspath(self.path), arrays=False)  # a vocabulary takes a while
+            _, tensors = _core.read_layout(self._file)
+            values = _core.read_metadata(self._file, arrays=False)  # a vocabulary takes a while
         except EngineError as error:
             raise ModelFileError(f"{self.path}: is not a readable GGUF file: {error}") from None
         if values.get("split.no", 0) != 0:
@@ -71,7 +72,7 @@ class Weights:
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """The key-values of the file."""
-        return _core.read_metadata(os.fspath(self.path))
+        return _core.read_metadata(self._file)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -83,7 +84,7 @@ class Weights:
         """
         digest = hashlib.blake2b(digest_size=16)
         for part in self._parts():
-            data_offset, tensors = _core.read_layout(os.fspath(part))
+            data_offset, tensors = _core.read_layout(part)
             with part.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 digest.update(data[:data_offset])
                 for offset, size in tensors:
@@ -93,8 +94,8 @@ class Weights:
         return digest.hexdigest()
 
     def _parts(self) -> list[Path]:
-        split = _SPLIT.match(self.path.name)
+        split = _SPLIT.match(self._file.name)
         if split is None or self.metadata.get("split.count", 1) <= 1:
-            return [self.path]
+            return [self._file]
         count = int(split["count"])
-        return [self.path.with_name(f"{split['prefix']}-{n + 1:05}-of-{count:05}.gguf") for n in range(count)]
+        return [self._file.with_name(f"{split['prefix']}-{n + 1:05}-of-{count:05}.gguf") for n in range(count)]
