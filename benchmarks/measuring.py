@@ -139,7 +139,7 @@ def take_turns(sides: Mapping[str, Callable[[], float]], n_rounds: int, n_warm_u
     """
     values: dict[str, list[float]] = {name: [] for name in sides}
     for i in range(n_warm_up + n_rounds):
-        order = list(sides) if i % 2 == 0 else list(reversed(sides))
+        order = list(sides) if i % 2 == 0 else list(reversed(list(sides)))
         for name in order:
             value = quiet.measure(sides[name])
             if i >= n_warm_up:

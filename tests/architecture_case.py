@@ -301,16 +301,22 @@ class Case:
         expected = expected[range(len(result.tokens)), result.tokens].astype(np.float32)
         require_same("prompt and generation", {"logprobs": result.logprobs}, {"logprobs": expected}, TOLERANCE)
 
-    def check_chain(self, path: list[int]) -> None:
-        """Compare with pieces that hand on the residual stream. Raise NoChain if that is not possible."""
-        logits, hidden = self.base._evaluate(tokens=TOKENS, logits=True, hidden=True)
+    def check_chain(
+        self, path: list[int], pieces: list[list[int]] | None = None, tokens: list[int] = TOKENS
+    ) -> None:
+        """Compare with pieces that hand on the residual stream. Raise NoChain if that is not possible.
+
+        pieces: of the path; None = as small as they can be.
+        """
+        logits, hidden = self.base._evaluate(tokens=tokens, logits=True, hidden=True)
         enter, exact = self.entry(hidden[0], logits)
-        pieces = self.cut(path)
+        if pieces is None:
+            pieces = self.cut(path)
         if len(pieces) == 1:
             pieces = self.extended(path)
         tolerance = 0.0 if exact else TOLERANCE
         with self.base.with_path([layer for piece in pieces for layer in piece]) as view:
-            expected_logits, expected = view._evaluate(tokens=TOKENS, logits=True, hidden=True)
+            expected_logits, expected = view._evaluate(tokens=tokens, logits=True, hidden=True)
         stream, slot = hidden[0], 0
         for piece in pieces:
             with self.base.with_path(piece) as view:

@@ -270,7 +270,9 @@ def forward(path: Path, layer_path: Sequence[int], tokens: Sequence[int]) -> tup
     """
     reader: Any = gguf.GGUFReader(path)
     weights = {tensor.name: np.asarray(tensor.data, np.float64) for tensor in reader.tensors}
-    n_head, n_head_kv = (int(reader.fields[f"llama.attention.{key}"].contents()) for key in ("head_count", "head_count_kv"))
+    n_head, n_head_kv = (
+        int(reader.fields[f"llama.attention.{key}"].contents()) for key in ("head_count", "head_count_kv")
+    )
     x = weights["token_embd.weight"][list(tokens)]  # [T, D]
     n_tokens, n_embd = x.shape
     width = n_embd // n_head

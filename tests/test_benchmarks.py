@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("benchmarks") / "tiny.gguf")
 
 
-def run(name: str, model: Path, *arguments: str) -> dict[str, Any]:
+@cache
+def run(name: str, model: Path) -> dict[str, Any]:
     """Run a benchmark quickly and return `results` of its report."""
+    if name == "memory" and not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("needs Linux's smaps_rollup")
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--model", str(model), "--n-threads", "1"]
     environment = os.environ | {"RYS_CACHE_DIR": str(model.parent / "cache")}
-    result = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
+    command += ["--n-ctx", "512"] if name == "memory" else []
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr
     report: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     assert report["benchmark"] == name
@@ -78,9 +82,8 @@ def test_paths_compares_views_with_copies_and_a_control(tiny: Path) -> None:
             assert path[work]["view"]["median"] > 0
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's smaps_rollup")
 def test_memory_reports_every_case_beside_its_expected_cache(tiny: Path) -> None:
-    results = run("memory", tiny, "--n-ctx", "512")
+    results = run("memory", tiny)
     assert_verdict(results["weights"], "<= 0.02", "fraction")
     assert_verdict(results["per_slot"], "<= 1.05")
     assert [case["what"] for case in results["cases"]] == ["view", "view", "copy"]
@@ -112,8 +115,6 @@ def test_batching_evaluates_a_shared_prefix_once(tiny: Path) -> None:
 
 @pytest.mark.parametrize("name", ["switching", "paths", "memory", "batching"])
 def test_every_key_of_the_results_is_in_the_header(name: str, tiny: Path) -> None:
-    if name == "memory" and not Path("/proc/self/smaps_rollup").exists():
-        pytest.skip("needs Linux's smaps_rollup")
     header = (BENCHMARKS / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
     documented = set(re.findall(r"`(\w+)`", header)) | SPREAD
 

@@ -101,7 +101,6 @@ def test_more_sequences_than_the_context_has_are_never_asked_for() -> None:
         lambda core, context: core.evaluate(params(), [], None, True, False),
         lambda core, context: core.evaluate(params(), [], np.zeros((0, 64)), True, False),
         lambda core, context: _core.Context(core, params(n_seq_max=257)),
-        lambda core, context: _core.Context(core, params(n_seq_max=0)),
         lambda core, context: _core.Model(core_weights(core), [99]),
         lambda core, context: core.tokenize("é".encode()[:1], True, True) and core.token_piece(10**6),
     ],

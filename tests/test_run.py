@@ -119,7 +119,7 @@ def test_log_probabilities_of_generated_tokens(model: rys.Model) -> None:
 
 
 def test_generation_ends_at_an_end_of_generation_token_which_is_not_part_of_it(model: rys.Model) -> None:
-    prompts = [[token] for token in range(5, model.n_vocab)]
+    prompts = [[token] for token in range(5, 155)]
     results = model.run([Generate(prompt, max_tokens=60) for prompt in prompts])
     ended = [(p, r) for p, r in zip(prompts, results, strict=True) if getattr(r, "finish_reason", "") == "eos"]
     assert ended, "the model never ends; choose another seed"
@@ -309,7 +309,9 @@ def test_a_grammar_chooses_the_most_probable_allowed_token(model: rys.Model) -> 
         assert token == max(allowed, key=lambda candidate: logits[candidate])
 
 
-@pytest.mark.parametrize("grammar", ["root = nonsense", 'main ::= "a"', 'root ::= root "a"', 'root ::= "a', "root ::= x"])
+@pytest.mark.parametrize(
+    "grammar", ["root = nonsense", 'main ::= "a"', 'root ::= root "a"', 'root ::= "a', "root ::= x"]
+)
 def test_a_grammar_that_cannot_be_read_is_a_request_error(model: rys.Model, grammar: str) -> None:
     with pytest.raises(RequestError, match=r"requests\[1\]: the grammar cannot be read"):
         model.run([Generate("a"), Generate("a", grammar=grammar)])
@@ -499,7 +501,7 @@ def test_results_are_those_of_single_runs_in_the_order_of_the_requests(model: ry
 
 def test_greedy_results_are_the_same_each_time_for_the_same_list() -> None:
     # with the defaults, whose attention and cache round
-    requests = [request for request in mixed(12) if getattr(request, "temperature", 0) == 0]
+    requests = [request for request in mixed(8) if getattr(request, "temperature", 0) == 0]
     with rys.Model(models.tiny(), n_ctx=512, n_threads=2) as model:
         first = model.run(requests)
         for again, expected in zip(model.run(requests), first, strict=True):
@@ -514,7 +516,11 @@ def test_no_requests_give_no_results(model: rys.Model) -> None:
 
 def test_requests_may_come_from_an_iterator(model: rys.Model) -> None:
     requests: Any = (NextToken("a", allowed=[i]) for i in range(3))
-    assert [list(result.tokens) for result in model.run(requests) if isinstance(result, NextTokenResult)] == [[0], [1], [2]]
+    assert [list(result.tokens) for result in model.run(requests) if isinstance(result, NextTokenResult)] == [
+        [0],
+        [1],
+        [2],
+    ]
 
 
 @pytest.mark.parametrize("wrong", [None, 5, "text", [], {"prompt": "a"}, Generate])
@@ -562,7 +568,9 @@ def test_an_option_out_of_range_is_refused_with_its_name(
         model.run([Generate("a"), NextToken("a"), Generate("a", **options)])
 
 
-@pytest.mark.parametrize("prompt", [None, 5, b"bytes", {"role": "user", "content": "a"}, object(), {1, 2}, [1, "a"], [1.5]])
+@pytest.mark.parametrize(
+    "prompt", [None, 5, b"bytes", {"role": "user", "content": "a"}, object(), {1, 2}, [1, "a"], [1.5]]
+)
 def test_a_prompt_of_another_type_is_refused(model: rys.Model, prompt: Any) -> None:
     with pytest.raises(RequestError):
         model.generate(prompt)
@@ -612,7 +620,15 @@ def test_a_request_that_is_too_long_fails_alone() -> None:
             LogLikelihood(long[:20], long[:14]),
         ]
         results = model.run(requests)
-        assert [isinstance(result, FailedRequest) for result in results] == [True, False, True, False, True, False, True]
+        assert [isinstance(result, FailedRequest) for result in results] == [
+            True,
+            False,
+            True,
+            False,
+            True,
+            False,
+            True,
+        ]
         for result in results:
             if isinstance(result, FailedRequest):
                 assert isinstance(result.error, ContextFullError)
@@ -673,7 +689,12 @@ def test_equal_prompts_are_evaluated_once(model: rys.Model) -> None:
 
 def test_a_prompt_that_begins_another_is_shared(model: rys.Model) -> None:
     long = [1] + [7] * 80
-    requests = [NextToken(long), NextToken(long[:60]), Generate(long[:60], max_tokens=5), LogLikelihood(long[:70], [3, 4])]
+    requests = [
+        NextToken(long),
+        NextToken(long[:60]),
+        Generate(long[:60], max_tokens=5),
+        LogLikelihood(long[:70], [3, 4]),
+    ]
     assert evaluated(model, requests) < 100
     single = [model.run([request])[0] for request in requests]
     for result, expected in zip(model.run(requests), single, strict=True):
@@ -755,6 +776,22 @@ def test_a_prefix_that_was_given_up_twice_is_evaluated_again() -> None:
         NextToken(a + [30] * 120),
     ]
     with models.open_tiny(n_ctx=300, n_seq_max=2) as model:
+        for result, request in zip(model.run(requests), requests, strict=True):
+            check_same(result, model.run([request])[0])
+
+
+def test_a_prefix_that_is_evaluated_again_has_room_beside_its_first_evaluation() -> None:
+    # what is still held of the first evaluation takes cells, too
+    a, b, c = [10] * 52, [20] * 40, [21] * 40
+    requests = [
+        Generate(a + [11] * 35, max_tokens=5),
+        Generate(a + [11] * 35 + [12] * 93, max_tokens=None),
+        LogLikelihood(a[:20], [*a[20:], *[13] * 40, 9]),
+        Generate([*a, *[13] * 40, 14], max_tokens=None),
+        Generate(b, max_tokens=None),
+        LogLikelihood(b[:23], [*b[23:], *c, 9]),
+    ]
+    with models.open_tiny(n_ctx=200, n_seq_max=4, n_batch=4) as model:
         for result, request in zip(model.run(requests), requests, strict=True):
             check_same(result, model.run([request])[0])
 

@@ -222,7 +222,9 @@ def test_the_template_may_raise_and_tell_the_date_and_write_json() -> None:
 def test_a_model_without_a_template_says_so_and_takes_one() -> None:
     with models.open_tiny(model={"chat_template": None}) as model:
         for use in (model.apply_chat_template, model.chat):
-            with pytest.raises(ChatTemplateError, match=r"has no chat template; give one as rys\.Model\(chat_template="):
+            with pytest.raises(
+                ChatTemplateError, match=r"has no chat template; give one as rys\.Model\(chat_template="
+            ):
                 use(MESSAGES)
     with models.open_tiny(model={"chat_template": None}, chat_template="{{ messages | length }} messages") as model:
         assert model.apply_chat_template(MESSAGES) == "4 messages"

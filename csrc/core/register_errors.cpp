@@ -1,13 +1,23 @@
 #include "engine/guard.h"
 #include "register.h"
+#include "text.h"
 
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 namespace py = pybind11;
 
 static void raise(const char * name, const std::exception & error) {
     py::object type = py::module_::import("rys.errors").attr(name);
-    PyErr_SetString(type.ptr(), error.what());
+    PyErr_SetObject(type.ptr(), decode_text(error.what()).ptr());
+}
+
+static py::typing::List<py::typing::Tuple<py::int_, py::str>> drain_log() {
+    py::typing::List<py::typing::Tuple<py::int_, py::str>> lines;
+    for (const auto & [level, text] : rys::drain_log()) {
+        lines.append(py::make_tuple(level, decode_text(text)));
+    }
+    return lines;
 }
 
 void register_errors(py::module_ & m) {
@@ -25,5 +35,5 @@ void register_errors(py::module_ & m) {
 
     m.def("set_log_level", &rys::set_log_level, py::arg("level"),
           "Keep llama.cpp's log lines of at least this ggml_log_level: 1 debug, 2 info, 3 warning, 4 error.");
-    m.def("drain_log", &rys::drain_log, "Take the kept log lines, oldest first: (ggml_log_level, text).");
+    m.def("drain_log", &drain_log, "Take the kept log lines, oldest first: (ggml_log_level, text).");
 }

@@ -1,6 +1,7 @@
 #include "engine/guard.h"
 #include "gguf.h"
 #include "register.h"
+#include "text.h"
 
 #include <pybind11/stl/filesystem.h>
 #include <pybind11/typing.h>
@@ -26,11 +27,6 @@ static gguf_ptr open_gguf(const std::filesystem::path & path) {
         throw rys::engine_error(guard.last_error("not a GGUF file"));
     }
     return ctx;
-}
-
-static py::object decode_text(const char * text) {
-    // file contents are untrusted: bytes that are not UTF-8 are replaced
-    return py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(text, strlen(text), "replace"));
 }
 
 template <typename T> static py::object number(const void * data, size_t i) {
@@ -79,7 +75,7 @@ static py::object value(const gguf_context * ctx, int64_t key) {
 
     py::list items(n);
     for (size_t i = 0; i < n; ++i) {
-        items[i] = item_type == GGUF_TYPE_STRING ? decode_text(gguf_get_arr_str(ctx, key, i)) :
+        items[i] = item_type == GGUF_TYPE_STRING ? py::object(decode_text(gguf_get_arr_str(ctx, key, i))) :
                                                    element(item_type, gguf_get_arr_data(ctx, key), i);
     }
     return items;

@@ -2,6 +2,7 @@
 #include "interrupt.h"
 #include "llama-model.h"
 #include "register.h"
+#include "text.h"
 
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
@@ -78,6 +79,9 @@ static py::bytes detokenize(const rys::model &               model,
 }
 
 static py::bytes token_piece(const rys::model & model, llama_token token) {
+    if (token < 0 || (uint32_t) token >= model.n_vocab()) {
+        throw rys::request_error("token " + std::to_string(token) + " is outside of the vocabulary");
+    }
     std::string piece(64, '\0');
     int32_t     n = llama_token_to_piece(model.vocab(), token, piece.data(), piece.size(), 0, /* special */ true);
     if (n < 0) {
@@ -107,10 +111,10 @@ static token_dict special_tokens(const rys::model & model) {
     return result;
 }
 
-static std::string description(const rys::model & model) {
+static py::str description(const rys::model & model) {
     char text[256];
     llama_model_desc(model.get(), text, sizeof(text));
-    return text;
+    return decode_text(text);
 }
 
 using float_array = py::array_t<float, py::array::c_style | py::array::forcecast>;
@@ -200,7 +204,8 @@ void register_model(py::module_ & m) {
 
     py::class_<weights, std::shared_ptr<weights>>(m, "Weights")
         .def(py::init(&load), py::arg("path"), py::arg("params"), py::arg("progress") = py::none())
-        .def_property_readonly("architecture", [](const weights & self) { return self.base()->arch_name(); })
+        .def_property_readonly("architecture",
+                               [](const weights & self) { return decode_text(self.base()->arch_name()); })
         .def_property_readonly("n_layer", [](const weights & self) { return llama_model_n_layer(self.base()); })
         .def_property_readonly("n_layer_nextn",
                                [](const weights & self) { return llama_model_n_layer_nextn(self.base()); })

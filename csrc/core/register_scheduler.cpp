@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 #include "interrupt.h"
 #include "register.h"
+#include "text.h"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
@@ -69,7 +70,7 @@ void register_scheduler(py::module_ & m) {
 
     py::class_<result>(m, "Result")
         .def_readonly("state", &result::state)
-        .def_readonly("error", &result::error)
+        .def_property_readonly("error", [](const result & self) { return decode_text(self.error); })
         .def_property_readonly("text", [](const result & self) { return py::bytes(self.text); })
         .def_readonly("tokens", &result::tokens)
         .def_property_readonly("logprobs", [](const result & self) { return to_array(self.logprobs); })

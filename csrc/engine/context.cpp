@@ -6,6 +6,10 @@
 #include <algorithm>
 #include <cstring>
 
+#ifdef __GLIBC__
+#    include <malloc.h>
+#endif
+
 namespace rys {
 
 // rows of logits that a batch may ask for: each is n_vocab floats, in the compute buffer and in the output buffer
@@ -18,6 +22,9 @@ context::context(std::shared_ptr<const model> model, const context_params & para
     model_(std::move(model)),
     params_(params),
     n_outputs_max_(n_outputs_max > 0 ? n_outputs_max : max_outputs(*model_, params)) {
+    if (params.n_batch == 0 || params.n_ubatch == 0 || params.n_seq_max == 0) {
+        throw request_error("n_batch, n_ubatch and n_seq_max must be at least 1");
+    }
     llama_context_params cparams = llama_context_default_params();
 
     cparams.n_ctx                 = params.n_ctx;
@@ -61,6 +68,13 @@ context::context(std::shared_ptr<const model> model, const context_params & para
     if (!loras.empty() && llama_set_adapters_lora(ctx_.get(), loras.data(), loras.size(), scales.data()) != 0) {
         throw engine_error(guard.last_error("llama.cpp could not set the LoRA adapters"));
     }
+}
+
+context::~context() {
+    ctx_.reset();
+#ifdef __GLIBC__
+    malloc_trim(0);  // what a context frees is worth giving back: a sweep makes hundreds, of different sizes
+#endif
 }
 
 bool context::should_stop() {

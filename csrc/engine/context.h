@@ -37,6 +37,10 @@ class context {
     // n_outputs_max: rows of logits that a batch may ask for, 0 = what fits into 64 MiB.
     // Throws engine_error if llama.cpp cannot make the context.
     context(std::shared_ptr<const model> model, const context_params & params, uint32_t n_outputs_max = 0);
+    ~context();
+
+    context(const context &)             = delete;
+    context & operator=(const context &) = delete;
 
     const rys::model & source() const { return *model_; }
 

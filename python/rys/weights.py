@@ -61,9 +61,10 @@ class Weights:
             values = _core.read_metadata(self._file, arrays=False)  # a vocabulary takes a while
         except EngineError as error:
             raise ModelFileError(f"{self.path}: is not a readable GGUF file: {error}") from None
-        if values.get("split.no", 0) != 0:
+        number = values.get("split.no", 0)
+        if isinstance(number, int) and number != 0:
             raise ModelFileError(
-                f"{self.path}: is part {values['split.no'] + 1} of {values.get('split.count')} "
+                f"{self.path}: is part {number + 1} of {values.get('split.count')} "
                 f"of a split model; give the first part, the others are found beside it"
             )
         if not tensors:
@@ -95,7 +96,7 @@ class Weights:
 
     def _parts(self) -> list[Path]:
         split = _SPLIT.match(self._file.name)
-        if split is None or self.metadata.get("split.count", 1) <= 1:
+        if split is None or self.metadata.get("split.count", 1) in (0, 1):
             return [self._file]
         count = int(split["count"])
         return [self._file.with_name(f"{split['prefix']}-{n + 1:05}-of-{count:05}.gguf") for n in range(count)]

@@ -19,7 +19,7 @@
 typedef std::map<std::string, std::vector<float>> arrays;
 
 static bool keep_layer_output(ggml_tensor * t, bool ask, void * user_data) {
-    static const std::regex layer_output("(l_out|l_last|nemotron_h_block_out|ffn_residual)-[0-9]+");
+    static const std::regex layer_output("(l_out|l_last|nemotron_h_block_out|ffn_residual|attn_norm_in)-[0-9]+");
 
     const std::string name = t->name;
     if (!std::regex_match(name, layer_output) || t->type != GGML_TYPE_F32 || !ggml_is_contiguous(t)) {
