@@ -103,7 +103,9 @@ def flat(results: Sequence[Any]) -> Arrays:
         if isinstance(result, rys.requests.FailedRequest):
             raise result.error
         arrays[f"tokens of {i}"] = np.array(result.tokens)
-        arrays[f"logprobs of {i}"] = result.logprobs if isinstance(result, rys.requests.GenerateResult) else result.token_logprobs
+        arrays[f"logprobs of {i}"] = (
+            result.logprobs if isinstance(result, rys.requests.GenerateResult) else result.token_logprobs
+        )
     return arrays
 
 
@@ -301,9 +303,7 @@ class Case:
         expected = expected[range(len(result.tokens)), result.tokens].astype(np.float32)
         require_same("prompt and generation", {"logprobs": result.logprobs}, {"logprobs": expected}, TOLERANCE)
 
-    def check_chain(
-        self, path: list[int], pieces: list[list[int]] | None = None, tokens: list[int] = TOKENS
-    ) -> None:
+    def check_chain(self, path: list[int], pieces: list[list[int]] | None = None, tokens: list[int] = TOKENS) -> None:
         """Compare with pieces that hand on the residual stream. Raise NoChain if that is not possible.
 
         pieces: of the path; None = as small as they can be.

@@ -14,7 +14,16 @@ from architecture_case import Outcome, check_in_process
 from toys import Upstream
 
 # Architectures whose deeper toy upstream's generator cannot write, for the reasons that its `arch_supported` gives.
-NO_DEEPER = {"bert", "deepseek2-ocr", "jina-bert-v2", "jina-bert-v3", "nomic-bert", "nomic-bert-moe", "plm", "rwkv6qwen2"}
+NO_DEEPER = {
+    "bert",
+    "deepseek2-ocr",
+    "jina-bert-v2",
+    "jina-bert-v3",
+    "nomic-bert",
+    "nomic-bert-moe",
+    "plm",
+    "rwkv6qwen2",
+}
 MTP = """
     bailingmoe3 cohere2moe deepseek2 deepseek32 glm-dsa glm4moe glm5-next hy_v3 mimo2 mistral4 qwen35 qwen35moe
     qwen3next step35

@@ -259,6 +259,14 @@ def split() -> tuple[Path, Path]:
     return parts
 
 
+def patched(path: Path, to: Path, offset: int, replace: bytes) -> Path:
+    """Write a copy of a file with some bytes replaced."""
+    data = bytearray(path.read_bytes())
+    data[offset : offset + len(replace)] = replace
+    to.write_bytes(data)
+    return to
+
+
 def _rms_norm(x: Floats, weight: Floats) -> Floats:
     return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * weight
 

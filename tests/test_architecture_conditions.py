@@ -115,7 +115,9 @@ def test_a_view_with_mtp_layers_has_as_many_slots_less(upstream, scratch):
     with rys.Model(toy, **{**OPTIONS, "n_ctx": 32, "n_seq_max": 1}) as base:
         path = (list(range(base.n_layer)) * 512)[:511]
         assert np.isfinite(base.with_path(path).logits(TOKENS[:4])).all()
-        with pytest.raises(LayerPathError, match=r"qwen35-dense.gguf \(qwen35\): the path has 512 slots, but at most 511"):
+        with pytest.raises(
+            LayerPathError, match=r"qwen35-dense.gguf \(qwen35\): the path has 512 slots, but at most 511"
+        ):
             base.with_path([*path, 0])
 
 

@@ -13,7 +13,9 @@ import pytest
 import rys
 from architecture_case import OPTIONS, TOKENS
 
-UNCHANGED_AT_ENTRY = "llama-dense qwen3moe-moe gpt-oss-moe nemotron_h-dense deepseek2-moe phi3-dense mamba-dense".split()
+UNCHANGED_AT_ENTRY = (
+    "llama-dense qwen3moe-moe gpt-oss-moe nemotron_h-dense deepseek2-moe phi3-dense mamba-dense".split()
+)
 
 
 @pytest.fixture

@@ -48,6 +48,10 @@ static std::vector<llama_token> tokenize(const rys::model & model,
                                          bool               add_special,
                                          bool               parse_special) {
     const std::string text = bytes;
+    if (text.size() > INT32_MAX) {
+        throw rys::request_error("the text is longer than 2 GiB");
+    }
+    py::gil_scoped_release release;  // a book takes a second
 
     rys::guard guard(/* single_threaded */ true);
 
@@ -67,6 +71,8 @@ static py::bytes detokenize(const rys::model &               model,
                             const std::vector<llama_token> & tokens,
                             bool                             remove_special,
                             bool                             unparse_special) {
+    rys::guard guard(/* single_threaded */ true);
+
     std::string text(tokens.size() * 8 + 16, '\0');
     int32_t n = llama_detokenize(model.vocab(), tokens.data(), tokens.size(), text.data(), text.size(), remove_special,
                                  unparse_special);
@@ -82,6 +88,8 @@ static py::bytes token_piece(const rys::model & model, llama_token token) {
     if (token < 0 || (uint32_t) token >= model.n_vocab()) {
         throw rys::request_error("token " + std::to_string(token) + " is outside of the vocabulary");
     }
+    rys::guard guard(/* single_threaded */ true);
+
     std::string piece(64, '\0');
     int32_t     n = llama_token_to_piece(model.vocab(), token, piece.data(), piece.size(), 0, /* special */ true);
     if (n < 0) {

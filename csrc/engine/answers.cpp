@@ -111,6 +111,8 @@ void answers::read_token(uint32_t ir, const float * logits) {
 
     llama_token token;
     try {
+        guard guard(/* single_threaded */ true);
+
         token = generations_[ir]->sampler.sample(logits);
     } catch (const std::exception & error) {
         // a grammar that allows nothing more, for one; the other requests go on

@@ -91,11 +91,18 @@ void context::decode(const llama_batch & batch, const interrupt_fn & interrupt) 
 
     interrupt_  = interrupt ? &interrupt : nullptr;
     next_check_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+    broken_     = true;  // until llama.cpp has returned
 
-    broken_              = true;  // until llama.cpp has returned
-    const int32_t status = memory() != nullptr ? llama_decode(get(), batch) : llama_encode(get(), batch);
-    broken_              = false;
-
+    int32_t status;
+    try {
+        status = memory() != nullptr ? llama_decode(get(), batch) : llama_encode(get(), batch);
+    } catch (const std::bad_alloc &) {
+        throw;
+    } catch (const std::exception & error) {
+        interrupt_ = nullptr;
+        throw engine_error(error.what());
+    }
+    broken_    = false;
     interrupt_ = nullptr;
     if (status == 2) {
         throw interrupted();
@@ -130,6 +137,8 @@ evaluation evaluation::run(std::shared_ptr<const model>     model,
     params.n_ubatch  = params.n_batch;
 
     context ctx(model, params, /* n_outputs_max */ params.n_batch);
+
+    guard guard(/* single_threaded */ true);
 
     if (want_hidden) {
         for (uint32_t is = 0; is <= n_slot; ++is) {
@@ -167,7 +176,6 @@ evaluation evaluation::run(std::shared_ptr<const model>     model,
 
         if (ctx.memory() != nullptr && llama_model_has_encoder(model->get())) {
             // an encoder-decoder reads the tokens on both sides
-            guard guard(/* single_threaded */ false);
             if (llama_encode(ctx.get(), batch) != 0) {
                 throw engine_error(guard.last_error("llama_encode failed"));
             }

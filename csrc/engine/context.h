@@ -61,6 +61,8 @@ class context {
     // After an exception that left llama.cpp in an unknown state the context must be thrown away.
     bool is_broken() const { return broken_; }
 
+    void set_broken() { broken_ = true; }
+
     // Compute a batch. Throws interrupted (the memory then holds a part of the batch) or engine_error.
     void decode(const llama_batch & batch, const interrupt_fn & interrupt);
 

@@ -67,7 +67,7 @@ void install_callbacks() {
     llama_log_set(on_log, nullptr);
 }
 
-guard::guard(bool single_threaded) {
+guard::guard(bool single_threaded) : single_before_(single) {
     n_guards++;
     single = single_threaded;
     last_error_line.clear();
@@ -75,6 +75,7 @@ guard::guard(bool single_threaded) {
 
 guard::~guard() {
     n_guards--;
+    single = single_before_;
 }
 
 std::string guard::last_error(const std::string & fallback) const {

@@ -43,6 +43,9 @@ class guard {
 
     // the last line that llama.cpp logged as an error on this thread since the guard was made, or `fallback`
     std::string last_error(const std::string & fallback) const;
+
+  private:
+    bool single_before_;
 };
 
 // Lines of at least this ggml_log_level are kept (1 debug, 2 info, 3 warning, 4 error).

@@ -99,6 +99,18 @@ double log_sum_exp(const float * logits, uint32_t n_vocab) {
 
 // llama.cpp prints what is wrong with a grammar to the terminal, so read it here first. Throws request_error.
 static void check_grammar(const llama_vocab * vocab, const std::string & grammar) {
+    // llama.cpp reads it recursively
+    constexpr size_t n_bytes_max = 64 * 1024;
+    constexpr int    depth_max   = 256;
+
+    int depth = 0;
+    for (const char c : grammar) {
+        depth += c == '(' ? 1 : c == ')' ? -1 : 0;
+        if (grammar.size() > n_bytes_max || depth > depth_max) {
+            throw request_error(
+                "the grammar cannot be read: it has more than 64 KiB, or 256 parentheses in each other");
+        }
+    }
     llama_grammar_parser parser(vocab);
     try {
         const char * pos = grammar.c_str();
@@ -160,6 +172,10 @@ llama_token token_sampler::pick(const float * logits, bool constrained) {
     llama_token_data_array array = { candidates_.data(), candidates_.size(), -1, false };
     if (constrained) {
         llama_sampler_apply(grammar_.get(), &array);
+    }
+    if (std::all_of(array.data, array.data + array.size,
+                    [](const llama_token_data & candidate) { return std::isinf(candidate.logit); })) {
+        throw engine_error("the grammar allows no token here");
     }
     llama_sampler_apply(chain_.get(), &array);
     return array.data[array.selected].id;

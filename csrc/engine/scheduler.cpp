@@ -47,12 +47,18 @@ scheduler::~scheduler() {
 
 void scheduler::close() {
     if (context_ && !context_->is_broken()) {
-        // what a mask only hides must not outlive its request where it could still be read: a recurrent state, and a
-        // NaN, which stays one when it is multiplied by 0
-        const llama_model * model = context_->source().get();
-        const bool          data  = llama_model_is_recurrent(model) || llama_model_is_hybrid(model) ||
-                          answers_.any_not_finite() || !answers_.all_done();
-        llama_memory_clear(context_->memory(), data);
+        try {
+            guard guard(/* single_threaded */ true);
+
+            // what a mask only hides must not outlive its request where it could still be read: a recurrent state, and a
+            // NaN, which stays one when it is multiplied by 0
+            const llama_model * model = context_->source().get();
+            const bool          data  = llama_model_is_recurrent(model) || llama_model_is_hybrid(model) ||
+                              answers_.any_not_finite() || !answers_.all_done();
+            llama_memory_clear(context_->memory(), data);
+        } catch (const engine_error &) {
+            context_->set_broken();
+        }
     }
     context_.reset();
 }
@@ -62,6 +68,8 @@ bool scheduler::advance(double seconds, const interrupt_fn & interrupt) {
         throw engine_error("the scheduler is closed");
     }
     using clock = std::chrono::steady_clock;
+
+    guard guard(/* single_threaded */ true);
 
     const auto begin = clock::now();
     while (!answers_.all_done()) {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +23,7 @@ from rys.errors import (
     LayerPathError,
     ModelClosedError,
     ModelFileError,
+    ModelFileNotFoundError,
     RequestError,
     UnsupportedArchitectureError,
 )
@@ -54,7 +58,7 @@ class Model:
     n_gpu_layers: layers to keep on the GPU, -1 = all.
     n_threads, n_threads_batch: for generation and for prompts; None = the physical cores.
     flash_attn: None = where the backend is good at it.
-    type_k, type_v: of the KV cache, such as "f16" or "q8_0".
+    type_k, type_v: of the KV cache, such as "q8_0"; None = "f16".
     split_mode, main_gpu, tensor_split, devices: how to use several GPUs; devices by name, see `rys.build_info()`.
     use_mmap, use_mlock, check_tensors: how to load the file.
     offload_kqv, op_offload, swa_full: as in llama.cpp.
@@ -82,8 +86,8 @@ class Model:
         n_threads: int | None = None,
         n_threads_batch: int | None = None,
         flash_attn: bool | None = None,
-        type_k: str | int = "f16",
-        type_v: str | int = "f16",
+        type_k: str | int | None = None,
+        type_v: str | int | None = None,
         split_mode: str | int = "layer",
         main_gpu: int = 0,
         tensor_split: Sequence[float] | None = None,
@@ -107,41 +111,47 @@ class Model:
         chat_template: str | None = None,
         progress: bool | Callable[[float], None] = False,
     ) -> None:
+        if not isinstance(progress, bool) and not callable(progress):
+            raise RequestError(f"progress is {progress!r}, but must be a bool or a function of the fraction in [0, 1]")
         params = _core.ContextParams()
-        params.n_ctx = options.integer("n_ctx", n_ctx, 0)
+        params.n_ctx = options.integer("n_ctx", n_ctx, 0, 2**24)
         params.n_batch = options.integer("n_batch", n_batch, 1)
         params.n_ubatch = min(options.integer("n_ubatch", n_ubatch, 1), params.n_batch)
         params.n_threads = options.integer("n_threads", n_threads or options.default_n_threads(), 1, 512)
         params.n_threads_batch = options.integer("n_threads_batch", n_threads_batch or params.n_threads, 1, 512)
         params.flash_attn = -1 if flash_attn is None else int(flash_attn)
-        params.type_k = options.choice("type_k", type_k, options.GGML_TYPES)
-        params.type_v = options.choice("type_v", type_v, options.GGML_TYPES)
+        params.type_k = options.choice("type_k", "f16" if type_k is None else type_k, options.GGML_TYPES)
+        params.type_v = options.choice("type_v", "f16" if type_v is None else type_v, options.GGML_TYPES)
         params.offload_kqv = offload_kqv
         params.op_offload = op_offload
         params.swa_full = swa_full
-        if rope_scaling_type is not None:
+        if rope_scaling_type not in (None, -1):
             params.rope_scaling_type = options.choice(
                 "rope_scaling_type", rope_scaling_type, options.ROPE_SCALING_TYPES
             )
-        params.rope_freq_base = rope_freq_base
-        params.rope_freq_scale = rope_freq_scale
-        params.yarn_ext_factor = yarn_ext_factor
-        params.yarn_attn_factor = yarn_attn_factor
-        params.yarn_beta_fast = yarn_beta_fast
-        params.yarn_beta_slow = yarn_beta_slow
+        params.rope_freq_base = options.number("rope_freq_base", rope_freq_base, -1.0)
+        params.rope_freq_scale = options.number("rope_freq_scale", rope_freq_scale, -1.0)
+        params.yarn_ext_factor = options.number("yarn_ext_factor", yarn_ext_factor, -1.0)
+        params.yarn_attn_factor = options.number("yarn_attn_factor", yarn_attn_factor, -1.0)
+        params.yarn_beta_fast = options.number("yarn_beta_fast", yarn_beta_fast, -1.0)
+        params.yarn_beta_slow = options.number("yarn_beta_slow", yarn_beta_slow, -1.0)
         params.yarn_orig_ctx = options.integer("yarn_orig_ctx", yarn_orig_ctx, 0)
 
         load = _core.WeightsParams()
         load.n_gpu_layers = options.integer("n_gpu_layers", n_gpu_layers, -1)
         load.split_mode = options.choice("split_mode", split_mode, options.SPLIT_MODES)
         load.main_gpu = options.integer("main_gpu", main_gpu, 0)
-        load.tensor_split = list(tensor_split or [])
+        load.tensor_split = [options.number("tensor_split", share, 0.0) for share in tensor_split or []]
+        if isinstance(devices, str):
+            raise RequestError(f"devices is {devices!r}, but must be a list of names")
         load.devices = list(devices or [])
         load.use_mmap = use_mmap
         load.use_mlock = use_mlock
         load.check_tensors = check_tensors
         if lora_path is not None:
-            load.add_lora(lora_path, lora_scale)
+            if not Path(lora_path).is_file():
+                raise ModelFileNotFoundError(f"{lora_path}: no such file (lora_path)")
+            load.add_lora(lora_path, options.number("lora_scale", lora_scale, -float("inf")))
 
         if progress is True:
             with tqdm(total=100, unit="%", desc="loading") as bar:
@@ -170,6 +180,7 @@ class Model:
         self._lock = threading.Lock()
         self._busy: tuple[int, str] | None = None  # thread and call that hold the lock
         self._cached_context: _core.Context | None = None
+        self._stream: weakref.ref[Generator[str, None, None]] | None = None
 
         self.layer_path = LayerPath(layer_path, weights.core.n_layer, source=self.source)
         path = [] if layer_path is None else list(self.layer_path.layers)
@@ -220,7 +231,10 @@ class Model:
         return other
 
     def close(self) -> None:
-        """Free the KV cache, and the weights if no other model runs them. Closing twice is fine."""
+        """Free the KV cache, and the weights if no other model runs them. Ends a stream. Closing twice is fine."""
+        stream = self._stream() if self._stream is not None else None
+        if stream is not None and inspect.getgeneratorstate(stream) != inspect.GEN_RUNNING:
+            stream.close()
         with self._exclusive("close()", closing=True):
             self._cached_context = None
             self._model = None
@@ -255,12 +269,12 @@ class Model:
 
     @contextmanager
     def _exclusive(self, call: str, closing: bool = False) -> Iterator[None]:
-        """Hold the model's context for one call. Other threads wait; a call inside of another one is refused."""
-        thread = threading.get_ident()
-        if self._busy is not None and self._busy[0] == thread:
-            raise EngineError(f"{call} cannot begin while {self._busy[1]} of the same model is not finished")
+        """Hold the model's context for a call. Others wait for it; inside of it, and during a stream, they are refused."""
+        busy = self._busy
+        if busy is not None and (busy[0] == threading.get_ident() or busy[1] == "stream()"):
+            raise EngineError(f"{call} cannot begin while {busy[1]} of the same model is not finished")
         with self._lock:
-            self._busy = (thread, call)
+            self._busy = (threading.get_ident(), call)
             try:
                 if not closing:
                     self._open_model  # noqa: B018  (raises if another thread closed it meanwhile)
@@ -402,6 +416,8 @@ class Model:
         Raises RequestError if a request cannot be right, EngineError if llama.cpp fails, and KeyboardInterrupt on
         Ctrl-C; the model stays usable.
         """
+        if not isinstance(requests, Iterable):
+            raise RequestError(f"run takes a list of requests, not {type(requests).__name__}")
         return runner.run(self, list(requests), progress)
 
     def generate(self, prompt: Prompt, **options: Any) -> GenerateResult:
@@ -415,9 +431,12 @@ class Model:
     def stream(self, prompt: Prompt, **options: Any) -> Iterator[str]:
         """Continue a prompt and yield the text piece by piece. options: those of Generate.
 
-        The model is busy until the iterator ends or is closed.
+        The model is busy until the iterator ends or is closed; other calls are refused meanwhile.
         """
-        return runner.stream(self, Generate(prompt, **options))
+        stream = runner.stream(self, Generate(prompt, **options))
+        if self._busy is None:
+            self._stream = weakref.ref(stream)
+        return stream
 
     def loglikelihood(self, context: Prompt, continuation: str | Sequence[int]) -> LogLikelihoodResult:
         """Return how probable a continuation is after a context; see LogLikelihood."""
@@ -477,7 +496,7 @@ class Model:
 
         The text is cut into windows of n_window tokens that do not overlap. Each begins with the model's BOS token, if
         it has one, and without context; every token but the first of a window is scored.
-        n_window: at most n_ctx.
+        n_window: taken as n_ctx if that is smaller.
 
         Raises RequestError if the text is too short to score a token.
         """

@@ -71,6 +71,8 @@ def _prepare_generate(model: Model, request: Generate) -> _core.Request:
 def _prepare_next_token(model: Model, request: NextToken) -> _core.Request:
     core = _core.Request(_core.RequestKind.next_token, prompt_tokens(model, request.prompt, request.template_variables))
     if request.allowed is not None:
+        if not hasattr(request.allowed, "__len__") or isinstance(request.allowed, str):
+            raise RequestError(f"allowed is {request.allowed!r}, but must be a list of token ids and strings, or None")
         if not len(request.allowed):
             raise RequestError("allowed is empty; give the tokens to report, or None for the whole vocabulary")
         core.allowed = [
@@ -132,7 +134,7 @@ def _is_messages(prompt: Any) -> bool:
 
 
 def _render(model: Model, messages: Any, template_variables: Mapping[str, Any]) -> str:
-    return model.apply_chat_template(messages, **{"add_generation_prompt": True, **template_variables})
+    return model.apply_chat_template(messages, **{"add_generation_prompt": True, **(template_variables or {})})
 
 
 def _text_bytes(text: str) -> bytes:

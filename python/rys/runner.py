@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -57,7 +57,7 @@ def run_core(model: Model, requests: list[_core.Request], progress: bool = False
             model._end_run(context)
 
 
-def stream(model: Model, request: Generate) -> Iterator[str]:
+def stream(model: Model, request: Generate) -> Generator[str, None, None]:
     prepared = prepare_all(model, [request])
     with model._exclusive("stream()"):
         context = model._context()
