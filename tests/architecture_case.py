@@ -310,12 +310,12 @@ class Case:
         """
         logits, hidden = self.base._evaluate(tokens=tokens, logits=True, hidden=True)
         enter, exact = self.entry(hidden[0], logits)
-        if pieces is None:
-            pieces = self.cut(path)
+        pieces = pieces or self.cut(path)
         if len(pieces) == 1:
             pieces = self.extended(path)
+            path = [*pieces[0], *path]
         tolerance = 0.0 if exact else TOLERANCE
-        with self.base.with_path([layer for piece in pieces for layer in piece]) as view:
+        with self.base.with_path(path) as view:
             expected_logits, expected = view._evaluate(tokens=tokens, logits=True, hidden=True)
         stream, slot = hidden[0], 0
         for piece in pieces:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import pytest
 
-from architecture_case import Outcome, check_in_process
+import architecture_case
+from architecture_case import Case, Outcome, check_in_process
 from architecture_sweep import MTP, NO_DEEPER, ORDER, Sweep, sweep
+from gguf_copy import copy_along_path
+from toys import Upstream
 
 FAMILIES = """
     llama-dense llama-moe qwen2-dense qwen3-dense qwen3moe-moe qwen35-dense gemma2-dense gemma3-dense deepseek2-moe
@@ -44,10 +47,34 @@ def test_mtp_layers_stay_behind_the_path(upstream, scratch):
     assert outcomes["stack twice"] == Outcome("copy", expressible=True, hidden=True)
 
 
+def test_a_wrong_copy_is_a_difference(upstream, scratch, monkeypatch):
+    """The comparison with copies can fail."""
+    (toy,) = upstream.write_toys("qwen3", scratch)
+    case = Case(toy, upstream, scratch)
+    assert case.check("", [0, 1, 1]).kind == "copy"
+    monkeypatch.setattr(architecture_case, "copy_along_path", lambda file, copy, path: copy_along_path(file, copy, [0, 0, 1]))
+    outcome = case.check("", [0, 1, 1])
+    assert outcome.kind == "different"
+    assert outcome.reason.startswith("upstream's llama.cpp: logits: differ by up to 0.")
+
+
+def test_a_wrong_chain_is_a_difference(upstream, scratch, monkeypatch):
+    """The comparison with a chain can fail."""
+    (toy,) = upstream.write_toys("smallthinker", scratch)
+    case = Case(toy, upstream, scratch)
+    assert case.check("", [0, 0, 1]).kind == "chain"
+    monkeypatch.setattr(Case, "cut", lambda self, path: [[0], [1], [1]])
+    outcome = case.check("", [0, 0, 1])
+    assert outcome.kind == "different"
+    assert outcome.reason.startswith("chain, slots from 1 on: hidden states: differ by up to ")
+
+
 def test_a_crash_is_an_outcome(upstream, scratch):
-    (scratch / "llama-dense.gguf").write_bytes(b"no model")
-    outcomes = check_in_process(scratch / "llama-dense.gguf", upstream, scratch / "missing", fast=True)
-    assert outcomes["all"].kind == "crash" or outcomes[ORDER].kind == "refused"
+    (toy,) = upstream.write_toys("qwen3", scratch)
+    outcomes = check_in_process(toy, Upstream(scratch / "missing"), scratch, fast=True)
+    assert outcomes["all"].kind == "crash"
+    assert outcomes["all"].reason.startswith("exit code 1: ")
+    assert Sweep({"toy": outcomes}).failures()
 
 
 @pytest.mark.archs

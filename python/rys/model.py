@@ -269,7 +269,7 @@ class Model:
 
     @contextmanager
     def _exclusive(self, call: str, closing: bool = False) -> Iterator[None]:
-        """Hold the model's context for a call. Others wait for it; inside of it, and during a stream, they are refused."""
+        """Hold the model's context for a call. Others wait; inside of it, and during a stream, they are refused."""
         busy = self._busy
         if busy is not None and (busy[0] == threading.get_ident() or busy[1] == "stream()"):
             raise EngineError(f"{call} cannot begin while {busy[1]} of the same model is not finished")
