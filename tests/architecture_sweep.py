@@ -24,10 +24,22 @@ NO_DEEPER = {
     "plm",
     "rwkv6qwen2",
 }
-MTP = """
-    bailingmoe3 cohere2moe deepseek2 deepseek32 glm-dsa glm4moe glm5-next hy_v3 mimo2 mistral4 qwen35 qwen35moe
-    qwen3next step35
-""".split()  # their loaders know MTP layers
+MTP = [
+    "bailingmoe3",
+    "cohere2moe",
+    "deepseek2",
+    "deepseek32",
+    "glm-dsa",
+    "glm4moe",
+    "glm5-next",
+    "hy_v3",
+    "mimo2",
+    "mistral4",
+    "qwen35",
+    "qwen35moe",
+    "qwen3next",
+    "step35",
+]  # their loaders know MTP layers
 ORDER, TURNS = "the file's order", "three views in turns"
 
 

@@ -15,10 +15,22 @@ from architecture_sweep import MTP, NO_DEEPER, ORDER, Sweep, sweep
 from gguf_copy import copy_along_path
 from toys import Upstream
 
-FAMILIES = """
-    llama-dense llama-moe qwen2-dense qwen3-dense qwen3moe-moe qwen35-dense gemma2-dense gemma3-dense deepseek2-moe
-    nemotron_h-dense mamba-dense gpt-oss-moe phi3-dense falcon-h1-dense
-""".split()
+FAMILIES = [
+    "llama-dense",
+    "llama-moe",
+    "qwen2-dense",
+    "qwen3-dense",
+    "qwen3moe-moe",
+    "qwen35-dense",
+    "gemma2-dense",
+    "gemma3-dense",
+    "deepseek2-moe",
+    "nemotron_h-dense",
+    "mamba-dense",
+    "gpt-oss-moe",
+    "phi3-dense",
+    "falcon-h1-dense",
+]
 
 
 def require_right(toy: str, outcomes: dict[str, Outcome]) -> None:
@@ -52,7 +64,9 @@ def test_a_wrong_copy_is_a_difference(upstream, scratch, monkeypatch):
     (toy,) = upstream.write_toys("qwen3", scratch)
     case = Case(toy, upstream, scratch)
     assert case.check("", [0, 1, 1]).kind == "copy"
-    monkeypatch.setattr(architecture_case, "copy_along_path", lambda file, copy, path: copy_along_path(file, copy, [0, 0, 1]))
+    monkeypatch.setattr(
+        architecture_case, "copy_along_path", lambda file, copy, path: copy_along_path(file, copy, [0, 0, 1])
+    )
     outcome = case.check("", [0, 1, 1])
     assert outcome.kind == "different"
     assert outcome.reason.startswith("upstream's llama.cpp: logits: differ by up to 0.")

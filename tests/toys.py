@@ -83,7 +83,7 @@ class Evaluation:
 
     def layer_output(self, layer: int) -> npt.NDArray[np.float32] | None:
         """Return a layer's output as it lies in memory, or None if the builder gives it no name."""
-        # nemotron_h says "l_out" to what its layers add to the residual stream; step35 renames what its next layer reads
+        # nemotron_h says "l_out" to what its layers add to the stream; step35 renames what its next layer reads
         names = [f"{name}-{layer}" for name in ("nemotron_h_block_out", "l_out", "l_last", "ffn_residual")]
         found = (self.named.get(name) for name in [*names, f"attn_norm_in-{layer + 1}"])
         return next((values for values in found if values is not None), None)
