@@ -197,8 +197,10 @@ def test_closing_waits_for_the_call_of_another_thread() -> None:
 # Ctrl-C
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 import rys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
 
 model = rys.Model(sys.argv[1], n_ctx=8192, n_threads=1)
 long = [[5 + i] * 1500 for i in range(40)]
@@ -255,6 +257,10 @@ def test_ctrl_c_while_loading(tmp_path: Path) -> None:
     def interrupt(_: float) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        rys.Model(models.tiny(), progress=interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            rys.Model(models.tiny(), progress=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
     models.open_tiny().close()
