@@ -20,8 +20,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from gguf_copy import copy_along_path  # noqa: E402
 from make_model import benchmark_folder, cached_model  # noqa: E402
 
 Report = dict[str, Any]
+Value = TypeVar("Value")
 
 
 def cpu_seconds() -> tuple[float, float] | None:
@@ -59,7 +61,7 @@ class Quiet:
 
     def __init__(self) -> None:
         self.start = cpu_seconds()
-        self.patience = 0.0  # seconds left for repetitions
+        self.patience = 0.0  # seconds left for waiting and repeating
         self.n_measured = 0
         self.n_repeated = 0
         self.n_disturbed = 0  # measurements that count, although they were disturbed
@@ -67,19 +69,28 @@ class Quiet:
     def measure(self, measure: Callable[[], float]) -> float:
         """Return what `measure` returns. If it calls this method itself, its parts are repeated, and not the whole."""
         while True:
-            began, before, n_parts = time.perf_counter(), cpu_seconds(), self.n_measured
-            value = measure()
+            began, n_parts = time.perf_counter(), self.n_measured
+            value, disturbed = self.watch(measure)
             self.n_measured += 1
-            if before is None or self.n_measured > n_parts + 1:
+            if not disturbed or self.n_measured > n_parts + 1:
                 return value
-            everything, elsewhere = (b - a for a, b in zip(before, cpu_seconds() or before, strict=True))
-            if elsewhere <= 0.05 * everything + 0.02:
-                return value
+            while self.patience > time.perf_counter() - began and self.watch(partial(time.sleep, 1))[1]:
+                pass
             self.patience -= time.perf_counter() - began
             if self.patience <= 0:
                 self.n_disturbed += 1
                 return value
             self.n_repeated += 1
+
+    @staticmethod
+    def watch(call: Callable[[], Value]) -> tuple[Value, bool]:
+        """Return what `call` returns, and whether other processes were busy meanwhile."""
+        before = cpu_seconds()
+        value = call()
+        if before is None:
+            return value, False
+        everything, elsewhere = (b - a for a, b in zip(before, cpu_seconds() or before, strict=True))
+        return value, elsewhere > 0.05 * everything + 0.02
 
     def report(self) -> Report:
         """Return the part of the CPUs' time that others took since the start, 0..1, and how often that mattered."""

@@ -58,7 +58,7 @@ def run(name: str, model: Path) -> dict[str, Any]:
 def assert_verdict(result: dict[str, Any], target: str, value: str = "ratio") -> None:
     assert result["target"] == target
     assert result["verdict"] in ("met", "missed", "undecided")
-    assert set(result[value]) == SPREAD if isinstance(result[value], dict) else result[value] >= 0
+    assert isinstance(result[value], float) or set(result[value]) == SPREAD
 
 
 def test_switching_compares_a_new_path_with_loading_its_copy(tiny: Path) -> None:
@@ -163,20 +163,22 @@ def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
 def test_a_disturbed_measurement_is_repeated_while_there_is_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     import measuring
 
-    clock: Iterator[tuple[float, float]] = iter([])  # CPU time of all and elsewhere, before and after each measurement
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    clock: Iterator[tuple[float, float]] = iter([(0, 0)])
     monkeypatch.setattr(measuring, "cpu_seconds", lambda: next(clock))
-    values = iter([1.0, 2.0, 3.0, 4.0])
-
-    clock = iter([(0, 0), (0, 0), (10, 5), (10, 5), (20, 9), (20, 9), (30, 9.1)])
+    values = iter([1.0, 2.0, 3.0])
     quiet = measuring.Quiet()
+
+    # CPU time of all and elsewhere, before and after: disturbed; still busy; calm; undisturbed
+    clock = iter([(0, 0), (9, 5), (9, 5), (11, 7), (11, 7), (13, 7), (13, 7), (23, 7.1)])
     quiet.patience = 60.0
-    assert quiet.measure(lambda: next(values)) == 3.0
-    assert (quiet.n_repeated, quiet.n_disturbed) == (2, 0)
+    assert quiet.measure(lambda: next(values)) == 2.0
+    assert (quiet.n_repeated, quiet.n_disturbed) == (1, 0)
 
     clock = iter([(0, 0), (10, 5)])
     quiet.patience = 0.0
-    assert quiet.measure(lambda: next(values)) == 4.0
-    assert (quiet.n_repeated, quiet.n_disturbed) == (2, 1)
+    assert quiet.measure(lambda: next(values)) == 3.0
+    assert (quiet.n_repeated, quiet.n_disturbed) == (1, 1)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("Q8_0", "u1"), ("F16", "<f2"), ("F32", "<f4")])
