@@ -14,7 +14,6 @@ import rys
 from checks import check_same, content, evaluated, mixed
 from models import log_softmax
 from rys import Generate, LogLikelihood, NextToken
-from rys.errors import EngineError
 from rys.requests import LogLikelihoodResult, NextTokenResult
 
 
@@ -138,7 +137,6 @@ def test_a_prefix_that_was_given_up_twice_is_evaluated_again() -> None:
             check_same(result, model.run([request])[0])
 
 
-@pytest.mark.xfail(reason="cells of a second evaluation are not counted", raises=EngineError)
 def test_a_prefix_that_is_evaluated_again_has_room_beside_its_first_evaluation() -> None:
     # what is still held of the first evaluation takes cells, too
     a, b, c = [10] * 52, [20] * 40, [21] * 40

@@ -155,9 +155,7 @@ def test_a_stream_that_is_stopped_early_leaves_the_model_usable(stop: str) -> No
             assert answer(model, "Hello") == expected
 
 
-@pytest.mark.parametrize(
-    "n_streams", [1, pytest.param(2, marks=pytest.mark.xfail(reason="only the last one is known", raises=EngineError))]
-)
+@pytest.mark.parametrize("n_streams", [1, 2])
 def test_closing_the_model_ends_its_stream(n_streams: int) -> None:
     with models.open_tiny() as model:
         streams = [model.stream("Once", max_tokens=None, grammar=LETTERS) for _ in range(n_streams)]

@@ -62,6 +62,14 @@ weights::weights(const std::string & path, const weights_params & params) :
         throw engine_error(guard.last_error("llama.cpp gave no reason"));
     }
 
+    // the kernels assert these on their own threads, where an assertion ends the process
+    const llama_hparams & hparams = base_->hparams;
+    for (const float eps : { hparams.f_norm_eps, hparams.f_norm_rms_eps, hparams.f_norm_group_eps }) {
+        if (!(eps >= 0.0f && eps < 1e30f)) {
+            throw engine_error("an epsilon of the norms is " + std::to_string(eps) + " and not a number from 0 on");
+        }
+    }
+
     for (const auto & [lora_path, scale] : params.loras) {
         llama_adapter_lora * lora = llama_adapter_lora_init(base_.get(), lora_path.c_str());
         if (lora == nullptr) {

@@ -100,7 +100,7 @@ bool scheduler::start(const task & task) {
     const prefix_node & node   = nodes_[task.node];
     const int32_t       prefix = task.generates >= 0 ? (int32_t) task.node : node.parent;
 
-    const uint32_t n_span  = task.generates >= 0 || states_[task.node].n_users > 0 ? 0 : node.end - node.begin;
+    const uint32_t n_span  = task.generates >= 0 ? 0 : node.end - node.begin;
     const uint32_t n_cells = cells_of(task);
     const bool     inherit = prefix >= 0 && states_[prefix].n_left == 1;  // nobody else will fork from it
     if (n_span + n_cells > n_cells_free_ || (!inherit && free_seqs_.empty())) {
@@ -112,14 +112,19 @@ bool scheduler::start(const task & task) {
     seq.generates = task.generates;
     seq.n_pos     = task.generates >= 0 ? node.end : node.begin;
     seq.n_cells   = n_cells;
+    seq.span      = prefix >= 0 ? states_[prefix].span : -1;
+    if (task.generates < 0) {
+        spans_.push_back({ seq.span, n_span, 0 });
+        seq.span = spans_.size() - 1;
+    }
 
-    hold_ancestors(task.node, +1);
+    hold_spans(seq.span, +1);
     n_cells_free_ -= n_cells;
 
     if (inherit) {
         seq.id              = states_[prefix].seq;
         states_[prefix].seq = -1;
-        hold_ancestors(prefix, -1);
+        hold_spans(states_[prefix].span, -1);
     } else {
         seq.id = free_seqs_.back();
         free_seqs_.pop_back();
@@ -151,7 +156,7 @@ bool scheduler::is_active(uint32_t node) const {
 // one of those that wait for the node will not fork from it
 void scheduler::forget_fork(int32_t in) {
     if (in >= 0 && --states_[in].n_left == 0 && states_[in].seq >= 0) {
-        release(states_[in].seq, in, 0);
+        release(states_[in].seq, states_[in].span, 0);
         states_[in].seq = -1;
     }
 }
@@ -207,31 +212,30 @@ void scheduler::evict_prefixes(int32_t keep, bool ancestors) {
     }
     for (uint32_t in = 0; in < nodes_.size(); ++in) {
         if (!kept[in] && states_[in].seq >= 0) {
-            release(states_[in].seq, in, 0);
+            release(states_[in].seq, states_[in].span, 0);
             states_[in].seq = -1;
         }
     }
 }
 
-// count a sequence in or out of the cells of a node and of the nodes above it
-void scheduler::hold_ancestors(int32_t in, int32_t change) {
-    for (; in >= 0; in = nodes_[in].parent) {
-        const uint32_t n_span = nodes_[in].end - nodes_[in].begin;
-        if (states_[in].n_users == 0) {
-            n_cells_free_ -= n_span;
+// count a sequence in or out of the cells of a span and of the spans before it
+void scheduler::hold_spans(int32_t is, int32_t change) {
+    for (; is >= 0; is = spans_[is].parent) {
+        if (spans_[is].n_users == 0) {
+            n_cells_free_ -= spans_[is].n_cells;
         }
-        states_[in].n_users += change;
-        if (states_[in].n_users == 0) {
-            n_cells_free_ += n_span;
+        spans_[is].n_users += change;
+        if (spans_[is].n_users == 0) {
+            n_cells_free_ += spans_[is].n_cells;
         }
     }
 }
 
-void scheduler::release(llama_seq_id id, uint32_t node, uint32_t n_cells) {
+void scheduler::release(llama_seq_id id, int32_t span, uint32_t n_cells) {
     llama_memory_seq_rm(context_->memory(), id, -1, -1);
     free_seqs_.push_back(id);
     n_cells_free_ += n_cells;
-    hold_ancestors(node, -1);
+    hold_spans(span, -1);
 }
 
 void scheduler::step(const interrupt_fn & interrupt) {
@@ -321,7 +325,7 @@ void scheduler::step(const interrupt_fn & interrupt) {
     for (sequence & seq : before) {
         if (seq.generates >= 0) {
             if (answers_.is_done(seq.generates)) {
-                release(seq.id, seq.node, seq.n_cells);
+                release(seq.id, seq.span, seq.n_cells);
             } else {
                 active_.push_back(seq);
             }
@@ -359,10 +363,11 @@ void scheduler::on_node_evaluated(sequence & seq) {
         }
     }
     if (state.n_left == 0) {
-        release(seq.id, seq.node, seq.n_cells);
+        release(seq.id, seq.span, seq.n_cells);
         return;
     }
-    state.seq = seq.id;  // keeps what it holds
+    state.seq  = seq.id;  // keeps what it holds
+    state.span = seq.span;
 }
 
 }  // namespace rys

@@ -40,14 +40,22 @@ class scheduler {
         uint32_t     node;       // whose prefix it continues
         int32_t      generates;  // request, or -1 while it evaluates the node's tokens
         uint32_t     n_pos;      // tokens that it holds
-        uint32_t     n_cells;    // cells set aside for it, those of its ancestors not included
+        uint32_t     n_cells;    // cells set aside for it, those of its spans not included
+        int32_t      span;       // the last one that it holds
     };
 
     struct node_state {
         bool     expanded = false;  // its children and generations are in the queue
         int32_t  seq      = -1;     // held sequence with exactly the prefix, or -1
-        uint32_t n_users  = 0;      // sequences that contain the node's cells
+        int32_t  span     = -1;     // the last one that `seq` holds
         uint32_t n_left   = 0;      // children and generations that have yet to fork from it
+    };
+
+    // the cells of one evaluation of a node: one that is evicted and evaluated again can have several at a time
+    struct span {
+        int32_t  parent;   // the span before it, or -1
+        uint32_t n_cells;
+        uint32_t n_users;  // sequences that hold it
     };
 
     // what waits for a sequence: a node to evaluate, or a generation whose first token is known
@@ -61,6 +69,7 @@ class scheduler {
 
     std::vector<prefix_node>  nodes_;
     std::vector<node_state>   states_;
+    std::vector<span>         spans_;
     std::vector<task>         queue_;  // last in, first out: depth first keeps few prefixes alive
     std::vector<sequence>     active_;
     std::vector<llama_seq_id> free_seqs_;
@@ -73,8 +82,8 @@ class scheduler {
     void     forget_fork(int32_t node);
     void     start_queued();
     void     evict_prefixes(int32_t keep, bool ancestors);
-    void     hold_ancestors(int32_t node, int32_t change);
-    void     release(llama_seq_id id, uint32_t node, uint32_t n_cells);
+    void     hold_spans(int32_t span, int32_t change);
+    void     release(llama_seq_id id, int32_t span, uint32_t n_cells);
     void     step(const interrupt_fn & interrupt);
     void     on_node_evaluated(sequence & seq);
 };

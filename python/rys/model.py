@@ -180,7 +180,7 @@ class Model:
         self._lock = threading.Lock()
         self._busy: tuple[int, str] | None = None  # thread and call that hold the lock
         self._cached_context: _core.Context | None = None
-        self._stream: weakref.ref[Generator[str, None, None]] | None = None
+        self._streams: weakref.WeakSet[Generator[str, None, None]] = weakref.WeakSet()
 
         self.layer_path = LayerPath(layer_path, weights.core.n_layer, source=self.source)
         path = [] if layer_path is None else list(self.layer_path.layers)
@@ -232,9 +232,9 @@ class Model:
 
     def close(self) -> None:
         """Free the KV cache, and the weights if no other model runs them. Ends a stream. Closing twice is fine."""
-        stream = self._stream() if self._stream is not None else None
-        if stream is not None and inspect.getgeneratorstate(stream) != inspect.GEN_RUNNING:
-            stream.close()
+        for stream in list(self._streams):
+            if inspect.getgeneratorstate(stream) != inspect.GEN_RUNNING:
+                stream.close()
         with self._exclusive("close()", closing=True):
             self._cached_context = None
             self._model = None
@@ -434,8 +434,7 @@ class Model:
         The model is busy until the iterator ends or is closed; other calls are refused meanwhile.
         """
         stream = runner.stream(self, Generate(prompt, **options))
-        if self._busy is None:
-            self._stream = weakref.ref(stream)
+        self._streams.add(stream)
         return stream
 
     def loglikelihood(self, context: Prompt, continuation: str | Sequence[int]) -> LogLikelihoodResult:

@@ -43,7 +43,7 @@ class Generate:
     stop: the text ends before the first of these strings.
     temperature: 0 = greedy, the default; then top_k, top_p and min_p have no part.
     top_k, top_p, min_p: as in llama.cpp; 0, 1.0 and 0.0 turn them off.
-    repeat_penalty: 1.0 = none; over the last 64 tokens.
+    repeat_penalty: 1.0 = none; over the last 64 generated tokens.
     seed: of the random choices; the same seed gives the same text.
     grammar: GBNF with the rule `root`, which the text must follow; None = any text.
     logprobs: whether to report the log-probability of every token.
@@ -101,7 +101,7 @@ class GenerateResult:
     """Hold a generated text.
 
     text: without what follows a stop string, the stop string and special tokens.
-    tokens: all generated tokens but the one that ended the generation.
+    tokens: all generated tokens but an end-of-generation token; those of a stop string are among them.
     logprobs: float32 [len(tokens)], natural logarithms, before any sampling option; None if not asked for.
     finish_reason: "stop" (a stop string), "eos" (the model ended it) or "length" (max_tokens, or a full context).
     n_prompt_tokens: tokens of the prompt.
