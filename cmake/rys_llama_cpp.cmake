@@ -69,6 +69,11 @@ target_include_directories(llama PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/csrc")
 # an abort callback that throws unwinds through ggml's C code
 target_compile_options(ggml-base PRIVATE "$<$<COMPILE_LANG_AND_ID:C,GNU,Clang,AppleClang>:-fexceptions>")
 
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    target_sources(ggml-base PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/csrc/huge_pages.c")
+    target_link_options(ggml-base PRIVATE "LINKER:--wrap=posix_memalign")
+endif()
+
 # libllama, libggml and all backends that are enabled
 function(rys_own_libraries folder)
     get_property(targets DIRECTORY "${folder}" PROPERTY BUILDSYSTEM_TARGETS)
