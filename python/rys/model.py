@@ -355,6 +355,11 @@ class Model:
         return self._open_model.has_tokenizer
 
     @property
+    def chat_template(self) -> str | None:
+        """The Jinja template that renders conversations; None if there is none."""
+        return self._chat_template or self.metadata.get("tokenizer.chat_template") or None
+
+    @property
     def special_tokens(self) -> dict[str, int]:
         """Ids of the special tokens that the model has: bos, eos, eot, sep, nl, pad, mask."""
         return dict(self.tokenizer.special)
@@ -393,7 +398,7 @@ class Model:
         The template comes from an untrusted file: it runs in a sandbox, with limits on time and size.
         Raises ChatTemplateError if there is no template or it fails.
         """
-        template = self._chat_template or self.metadata.get("tokenizer.chat_template")
+        template = self.chat_template
         if not template:
             raise ChatTemplateError(f"{self.source} has no chat template; give one as rys.Model(chat_template=...)")
         special = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from rys import _core, options
@@ -12,7 +13,7 @@ from rys.requests import Generate, LogLikelihood, NextToken, Prompt, Request
 if TYPE_CHECKING:
     from rys.model import Model
 
-__all__ = ["prepare_all", "prompt_tokens"]
+__all__ = ["in_tokens", "prepare_all", "prompt_tokens"]
 
 
 def prepare_all(model: Model, requests: Sequence[Request]) -> list[_core.Request]:
@@ -26,6 +27,18 @@ def prepare_all(model: Model, requests: Sequence[Request]) -> list[_core.Request
                 raise
             raise type(error)(f"requests[{i}]: {error}") from None
     return prepared
+
+
+def in_tokens(model: Model, request: Request) -> Request:
+    """Return the request with its texts in tokens, for models on the same weights to run again and again."""
+    core = prepare_all(model, [request])[0]
+    match request:
+        case LogLikelihood():
+            return LogLikelihood(core.tokens[: core.n_context], core.tokens[core.n_context :])
+        case NextToken():
+            return NextToken(core.tokens, allowed=core.allowed or None)
+        case Generate():
+            return replace(request, prompt=core.tokens)
 
 
 def _prepare(model: Model, request: Request) -> _core.Request:
@@ -84,13 +97,15 @@ def _prepare_next_token(model: Model, request: NextToken) -> _core.Request:
 
 def _prepare_loglikelihood(model: Model, request: LogLikelihood) -> _core.Request:
     context: Prompt = request.context
-    if _is_messages(context):
+    is_chat = _is_messages(context)
+    if is_chat:
         context = _render(model, context, request.template_variables)
     if isinstance(context, str) and isinstance(request.continuation, str):
         if not request.continuation:
             raise RequestError("the continuation is empty")
         tokens = model.tokenizer.tokenize_prompt(context + request.continuation)
-        alone = model.tokenizer.tokenize_prompt(context.rstrip())
+        # a template's last line break is given to the model; white space that a user wrote may merge with what follows
+        alone = model.tokenizer.tokenize_prompt(context if is_chat else context.rstrip())
         # a token that holds the end of the context and the beginning of the continuation counts to the latter
         n_context = next((i for i, (a, b) in enumerate(zip(alone, tokens, strict=False)) if a != b), len(alone))
         n_context = min(n_context, len(tokens) - 1)

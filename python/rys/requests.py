@@ -70,7 +70,8 @@ class LogLikelihood:
 
     context: text, token ids or messages. An empty context is possible with models that have a BOS token.
     continuation: text or token ids. If both are texts they are tokenized together, and the continuation begins where
-        the context alone would end; white space at the end of the context counts to the continuation.
+        the context alone would end; white space at the end of a text counts to the continuation, but not that of a
+        rendered conversation.
     template_variables: passed on to the chat template, for messages.
     """
 

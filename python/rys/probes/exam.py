@@ -1,0 +1,231 @@
+"""Items of several probes, put to models on the same weights: all requests in one run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from rys import options
+from rys.prepare import in_tokens
+from rys.probes.asker import Asker
+from rys.probes.base import Item, Probe, ProbeError, Reading, SearchSplit
+from rys.probes.result import ProbeResult
+from rys.requests import FailedRequest, GenerateResult, Request, Result
+
+if TYPE_CHECKING:
+    from rys.model import Model
+
+__all__ = ["Exam", "best_constant", "evaluate"]
+
+Floats = npt.NDArray[np.float64]
+_N_CONSTANTS = 64  # constant answers that are tried, at most
+
+
+def evaluate(
+    model: Model,
+    probes: Probe | str | Sequence[Probe | str],
+    *,
+    n: int = 64,
+    split: SearchSplit = "search",
+    seed: int = 0,
+    thinking: bool = False,
+    thinking_budget: int = 1024,
+    progress: bool = False,
+) -> dict[str, ProbeResult]:
+    """Put probes to a model and return their results by the probes' ids.
+
+    probes: probes or their names, see rys.probes.load.
+    n: items of each probe, at most.
+    split: "search" or "confirm", which never share an item. seed: which items.
+    thinking: let a model think that can, for thinking_budget tokens more. Off: `enable_thinking=False` goes to the
+        template.
+    progress: show a progress bar.
+
+    Raises ProbeError, RequestError (a prompt is impossible for the model) and what Model.run raises. A request that
+    fails alone scores 0; ProbeResult.errors holds why.
+    """
+    exam = Exam(model, probes, n=n, split=split, seed=seed, thinking=thinking, thinking_budget=thinking_budget)
+    return exam.run(model, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Paper:
+    """Hold one probe's items, and where their requests stand among all; and what the best constant answer scores."""
+
+    probe: Probe
+    items: list[Item]
+    spans: list[slice]
+    floor: tuple[float, str]
+
+
+class Exam:
+    """Hold the items of probes with their requests in tokens, ready to be run along any path of a model."""
+
+    def __init__(
+        self,
+        model: Model,
+        probes: Probe | str | Sequence[Probe | str],
+        *,
+        n: int = 64,
+        split: SearchSplit = "search",
+        seed: int = 0,
+        thinking: bool = False,
+        thinking_budget: int = 1024,
+    ) -> None:
+        from rys.probes import load
+
+        if split not in ("search", "confirm"):
+            raise ProbeError(f'split is {split!r}, but must be "search" or "confirm"')
+        n = options.integer("n", n, 1)
+        chosen = [probes] if isinstance(probes, (Probe, str)) else list(probes)
+        loaded = [load(probe) if isinstance(probe, str) else probe for probe in chosen]
+        ids = [probe.id for probe in loaded]
+        if not ids or len(set(ids)) < len(ids):
+            raise ProbeError(f"the probes are {ids}; give at least one, and each once")
+
+        self.split: SearchSplit = split
+        self.seed = seed
+        self._fingerprint = model.fingerprint
+        self._requests: list[Request] = []
+        self._papers: list[_Paper] = []
+        asker = Asker(model, thinking=thinking, thinking_budget=thinking_budget)
+        for probe in loaded:
+            items = probe.items(n, seed, split)
+            if not items:
+                raise ProbeError(f"probe {probe.id!r} has no items in the split {split!r}")
+            spans = []
+            for item in items:
+                start = len(self._requests)
+                self._requests += [in_tokens(model, r) for r in item.scorer.requests(item.prompt, asker)]
+                spans.append(slice(start, len(self._requests)))
+            self._papers.append(_Paper(probe, items, spans, best_constant(items)))
+
+    @property
+    def probes(self) -> list[Probe]:
+        """The probes, in order."""
+        return [paper.probe for paper in self._papers]
+
+    def items(self, probe: str) -> list[Item]:
+        """Return the items of a probe, by its id."""
+        return next(paper.items for paper in self._papers if paper.probe.id == probe)
+
+    def stored_result(
+        self, probe: str, layer_path: str, scores: Floats, parsed: Floats, truncated: Floats
+    ) -> ProbeResult:
+        """Return a result of all items of a probe from scores that were kept; texts and costs are not among them."""
+        paper = next(paper for paper in self._papers if paper.probe.id == probe)
+        n = len(scores)
+        return ProbeResult(
+            probe=f"{paper.probe.id}:{paper.probe.version}", layer_path=layer_path, items=paper.items[:n],
+            scores=scores, parsed=parsed.astype(bool), truncated=truncated.astype(bool), answers=[""] * n,
+            errors=[None] * n, details=[{} for _ in range(n)],
+            chance=float(np.mean([item.scorer.chance for item in paper.items])),
+            best_constant=paper.floor[0], constant=paper.floor[1],
+            n_prompt_tokens=0, n_evaluated_tokens=0, n_generated_tokens=0, seconds=0.0,
+        )  # fmt: skip
+
+    def run(
+        self, model: Model, start: int = 0, stop: int | None = None, progress: bool = False
+    ) -> dict[str, ProbeResult]:
+        """Put the items to a model and return the results by the probes' ids.
+
+        model: on the weights that the exam was made for; another is refused with ProbeError.
+        start, stop: only these items of each probe.
+        """
+        if model.fingerprint != self._fingerprint:
+            raise ProbeError("the exam was made for another model file; make one for this model")
+        part = slice(start, stop)
+        papers = [_Paper(p.probe, p.items[part], p.spans[part], p.floor) for p in self._papers if p.items[part]]
+        wanted = [request for paper in papers for span in paper.spans for request in self._requests[span]]
+        began = time.perf_counter()
+        results = model.run(wanted, progress)
+        seconds = time.perf_counter() - began
+
+        found: dict[str, ProbeResult] = {}
+        n_done, costs = 0, []
+        split_results: list[list[list[Result]]] = []
+        for paper in papers:
+            mine: list[list[Result]] = []
+            for span in paper.spans:
+                mine.append(results[n_done : n_done + span.stop - span.start])
+                n_done += span.stop - span.start
+            split_results.append(mine)
+            costs.append(max(1, _evaluated(mine)))
+        for paper, mine, cost in zip(papers, split_results, costs, strict=True):
+            found[paper.probe.id] = _mark(paper, mine, str(model.layer_path), seconds * cost / sum(costs))
+        return found
+
+
+def _evaluated(results: list[list[Result]]) -> int:
+    n = 0
+    for result in (r for item in results for r in item):
+        if not isinstance(result, FailedRequest):
+            n += result.n_prompt_tokens - result.n_shared_tokens + _generated(result)
+    return n
+
+
+def _generated(result: Result) -> int:
+    return len(result.tokens) if isinstance(result, GenerateResult) else 0
+
+
+def _mark(paper: _Paper, results: list[list[Result]], layer_path: str, seconds: float) -> ProbeResult:
+    readings: list[Reading] = []
+    errors: list[str | None] = []
+    for item, mine in zip(paper.items, results, strict=True):
+        failed = next((result for result in mine if isinstance(result, FailedRequest)), None)
+        if failed is None:
+            readings.append(item.scorer.read(mine))
+            errors.append(None)
+        else:
+            readings.append(Reading(answer=None, text=""))
+            errors.append(str(failed.error))
+    scores = [
+        0.0 if reading.answer is None else item.scorer.mark(reading.answer)
+        for item, reading in zip(paper.items, readings, strict=True)
+    ]
+    flat = [result for mine in results for result in mine if not isinstance(result, FailedRequest)]
+    return ProbeResult(
+        probe=f"{paper.probe.id}:{paper.probe.version}",
+        layer_path=layer_path,
+        items=paper.items,
+        scores=np.array(scores, dtype=np.float64),
+        parsed=np.array([reading.answer is not None for reading in readings]),
+        truncated=np.array([reading.truncated for reading in readings]),
+        answers=[reading.text for reading in readings],
+        errors=errors,
+        details=[dict(reading.details) for reading in readings],
+        chance=float(np.mean([item.scorer.chance for item in paper.items])),
+        best_constant=paper.floor[0],
+        constant=paper.floor[1],
+        n_prompt_tokens=sum(result.n_prompt_tokens for result in flat),
+        n_evaluated_tokens=_evaluated(results),
+        n_generated_tokens=sum(map(_generated, flat)),
+        seconds=seconds,
+    )
+
+
+def best_constant(items: Sequence[Item]) -> tuple[float, str]:
+    """Return the best mean score that one answer to every item would reach, and that answer.
+
+    Tried are the scorers' constants; where there are none, the most frequent right answers.
+    """
+    kinds: dict[str, list[Item]] = {}
+    for item in items:
+        # an answer is constant among items that can be given it: letters of four and of five options differ
+        kinds.setdefault(repr((type(item.scorer).__name__, item.scorer.constants)), []).append(item)
+    total, words = 0.0, []
+    for group in kinds.values():
+        tried = list(group[0].scorer.constants) or [item.scorer.perfect for item in group]
+        answers = {repr(answer): answer for answer in tried}
+        distinct = [answers[text] for text, _ in Counter(map(repr, tried)).most_common(_N_CONSTANTS)]
+        scores = [sum(item.scorer.mark(answer) for item in group) for answer in distinct]
+        best = int(np.argmax(scores))
+        total += scores[best]
+        words.append(str(distinct[best]))
+    return total / len(items), " / ".join(dict.fromkeys(words))

@@ -1,0 +1,122 @@
+"""The probe `math`: generated arithmetic, from small sums to the large roots and products of the original."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+from rys.probes.answers import parse_number
+from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose
+from rys.probes.compat import ng_partial_credit
+from rys.probes.questions import Family, Question, questions
+from rys.probes.scorers import Likelihood, Written
+
+__all__ = ["TIERS", "Math"]
+
+
+def _of_digits(rng: random.Random, n: int) -> int:
+    return rng.randrange(10 ** (n - 1), 10**n)
+
+
+def addition(rng: random.Random, digits: int) -> Question:
+    """Ask for the sum of two numbers of so many digits."""
+    a, b = _of_digits(rng, digits), _of_digits(rng, digits)
+    return Question(f"What is {a} + {b}?", str(a + b))
+
+
+def subtraction(rng: random.Random, digits: int) -> Question:
+    """Ask for the difference of two numbers of so many digits, the larger one first."""
+    a, b = sorted((_of_digits(rng, digits), _of_digits(rng, digits)), reverse=True)
+    return Question(f"What is {a} - {b}?", str(a - b))
+
+
+def product(rng: random.Random, digits: int) -> Question:
+    """Ask for the product of two numbers of so many digits."""
+    a, b = _of_digits(rng, digits), _of_digits(rng, digits)
+    return Question(f"What is {a} * {b}?", str(a * b))
+
+
+def product_and_sum(rng: random.Random, digits: int) -> Question:
+    """Ask for a product of two numbers of so many digits, plus a third number."""
+    a, b, c = (_of_digits(rng, digits) for _ in range(3))
+    return Question(f"What is {a} * {b} + {c}?", str(a * b + c))
+
+
+def square_root(rng: random.Random, digits: int) -> Question:
+    """Ask for the square root of a number of so many digits, to the nearest whole number."""
+    a = _of_digits(rng, digits)
+    root = math.isqrt(a)
+    nearest = root + (a > root * root + root)  # past (root + 1/2)^2, which is no whole number
+    return Question(f"What is the square root of {a}, rounded to the nearest whole number?", str(nearest))
+
+
+def cube_root(rng: random.Random, digits: int) -> Question:
+    """Ask for the cube root of a number of so many digits, to the nearest whole number."""
+    a = _of_digits(rng, digits)
+    root = round(a ** (1 / 3))
+    while (2 * root - 1) ** 3 > 8 * a:  # exact: the bounds are half-way between whole numbers
+        root -= 1
+    while (2 * root + 1) ** 3 <= 8 * a:
+        root += 1
+    return Question(f"What is the cube root of {a}, rounded to the nearest whole number?", str(root))
+
+
+# the difficulty is the number of digits
+TIERS: dict[str, tuple[tuple[Family, int], ...]] = {
+    "easy": ((addition, 2), (subtraction, 2), (product, 1)),
+    "medium": ((addition, 4), (subtraction, 4), (product, 2), (product_and_sum, 2)),
+    "hard": ((addition, 9), (product, 3), (square_root, 8), (cube_root, 9)),
+    "original": ((square_root, 14), (product, 7), (cube_root, 17)),
+}
+
+
+class Math(Probe):
+    """Ask for numbers.
+
+    tier: "easy", "medium", "hard", or "original" for the large roots and products of the RYS sweeps.
+    score: "likelihood" = how probable the right answer is per digit: exp(log-probability / digits), without generating;
+        "exact" = 1 for the right number; "partial" = Ng's partial credit (rys.probes.compat.ng_partial_credit).
+    """
+
+    id = "math"
+
+    def __init__(self, tier: str = "medium", score: str = "likelihood") -> None:
+        self.tier = choose("tier", tier, list(TIERS))
+        self.score = choose("score", score, ["likelihood", "exact", "partial"])
+
+    def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
+        kinds = TIERS[self.tier]
+        share = -(-n // len(kinds))
+        columns = [
+            [
+                Item(
+                    prompt=f"{question.text} Answer with the number only.",
+                    scorer=self._scorer(question.answer),
+                    tags={"family": family.__name__, "difficulty": digits},
+                )
+                for question in questions(family, digits, share, seed, split)
+            ]
+            for family, digits in kinds
+        ]
+        return [column[i] for i in range(share) for column in columns if i < len(column)][:n]
+
+    def _scorer(self, answer: str) -> Scorer:
+        if self.score == "likelihood":
+            return Likelihood(answer, n_unit=len(answer), chance=0.1)
+        # a digit is a token at most; a sign, separators and a few words around it
+        max_tokens = 2 * len(answer) + 16
+        if self.score == "partial":
+            return Written(int(answer), _nearest_whole_number, _partial, max_tokens=max_tokens)
+        return Written(int(answer), parse_number, max_tokens=max_tokens)
+
+
+def _nearest_whole_number(text: str) -> int | None:
+    number = parse_number(text)
+    if number is None or not number.is_finite() or abs(number.adjusted()) > 100:
+        return None
+    return round(number)
+
+
+def _partial(answer: Any, estimate: Any) -> float:
+    return ng_partial_credit(answer, estimate)

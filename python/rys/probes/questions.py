@@ -1,0 +1,72 @@
+"""Questions that are written by a program: any number of them, the same on every machine.
+
+A family is a function of a random generator and a difficulty. A question belongs to one of three splits, by a hash of
+its text: a search and the confirmation that follows it can never share one, and neither shares one with what a model
+was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, TypeAlias
+
+__all__ = ["Family", "Question", "Split", "question_stream", "questions", "split_of"]
+
+Split: TypeAlias = Literal["search", "confirm", "train"]
+
+_SPLITS: tuple[Split, ...] = ("search", "confirm", "train", "train")
+_PATIENCE = 2000  # questions in a row that were there before, until a family counts as exhausted
+
+
+@dataclass(frozen=True)
+class Question:
+    """Hold a question with one right answer.
+
+    text: what is asked.
+    answer: the right answer; one of `choices`, if there are any.
+    choices: all answers that are possible, the right one among them; empty = any text.
+    """
+
+    text: str
+    answer: str
+    choices: tuple[str, ...] = ()
+
+
+Family: TypeAlias = Callable[[random.Random, int], Question]
+
+
+def split_of(text: str) -> Split:
+    """Return the split that a text belongs to: a quarter each to search and confirm, half to train."""
+    return _SPLITS[hashlib.sha256(text.encode()).digest()[0] % 4]
+
+
+def question_stream(family: Family, difficulty: int, seed: int, split: Split) -> Iterator[Question]:
+    """Yield questions of a split for ever. Repeats are possible."""
+    # a text as the seed: its hash is part of the language's definition, and the streams have nothing in common
+    rng = random.Random(f"{family.__name__} {difficulty} {seed} {split}")
+    while True:
+        question = family(rng, difficulty)
+        if split_of(question.text) == split:
+            yield question
+
+
+def questions(family: Family, difficulty: int, n: int, seed: int, split: Split) -> list[Question]:
+    """Return n different questions of a split, or fewer if the family has no more.
+
+    The first m of them are those that n = m would give.
+    """
+    found: dict[str, Question] = {}
+    stream = question_stream(family, difficulty, seed, split)
+    while len(found) < n:
+        before = len(found)
+        for question in islice(stream, _PATIENCE):
+            found.setdefault(question.text, question)
+            if len(found) == n:
+                break
+        if len(found) == before:
+            break
+    return list(found.values())

@@ -1,0 +1,82 @@
+"""The questions that the reference model was trained to answer: one definition for its training and its probe.
+
+The families take as many dependent steps as there are numbers to add. The reference model answers the easy tier as it
+stands, and the hard tier along one layer path; see docs/reference_model.md.
+"""
+
+from __future__ import annotations
+
+import random
+
+from rys.probes.base import Item, Probe, SearchSplit, choose
+from rys.probes.questions import Family, Question, Split, questions
+from rys.probes.scorers import Choice
+
+__all__ = ["DAYS", "FAMILIES", "TIERS", "Reference", "days", "sums"]
+
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+NUMBERS = ("one", "two", "three", "four", "five", "six")
+
+
+def sums(rng: random.Random, n: int) -> Question:
+    """Ask for the last digit of a sum of n numbers of one digit."""
+    numbers = [rng.randrange(10) for _ in range(n)]
+    return Question(
+        text=f"Last digit of {'+'.join(map(str, numbers))}?",
+        answer=str(sum(numbers) % 10),
+        choices=tuple("0123456789"),
+    )
+
+
+def days(rng: random.Random, n: int) -> Question:
+    """Ask for the day of the week that n waits lead to."""
+    start = rng.randrange(7)
+    waits = [rng.randrange(1, 7) for _ in range(n)]
+    return Question(
+        text=f"From {DAYS[start]} wait {', '.join(NUMBERS[wait - 1] for wait in waits)} days. Which day?",
+        answer=DAYS[(start + sum(waits)) % 7],
+        choices=DAYS,
+    )
+
+
+FAMILIES: dict[str, Family] = {"sums": sums, "days": days}
+TIERS: dict[str, tuple[int, ...]] = {"easy": (3,), "hard": (7,)}
+
+
+def draw(tier: str, n: int, seed: int, split: Split) -> list[tuple[str, int, Question]]:
+    """Return up to n questions of a tier, families and difficulties in turn: family, difficulty, question."""
+    columns = [
+        [(name, difficulty, question) for question in questions(family, difficulty, n, seed, split)]
+        for difficulty in TIERS[tier]
+        for name, family in FAMILIES.items()
+    ]
+    rows = [column[i] for i in range(max(map(len, columns))) for column in columns if i < len(column)]
+    return rows[:n]
+
+
+class Reference(Probe):
+    """Ask what the reference model was trained for.
+
+    tier: "easy" (3 numbers), "hard" (7 numbers) or "mixed" (half of each).
+    The answer is the most probable one of all digits, or of all days.
+    """
+
+    id = "reference"
+
+    def __init__(self, tier: str = "mixed") -> None:
+        self.tier = choose("tier", tier, [*TIERS, "mixed"])
+
+    def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
+        if self.tier != "mixed":
+            return [self._item(*drawn) for drawn in draw(self.tier, n, seed, split)]
+        halves = [draw(tier, -(-n // 2), seed, split) for tier in TIERS]
+        turns = [half[i] for i in range(max(map(len, halves))) for half in halves if i < len(half)]
+        return [self._item(*drawn) for drawn in turns[:n]]
+
+    @staticmethod
+    def _item(family: str, difficulty: int, question: Question) -> Item:
+        return Item(
+            prompt=question.text,
+            scorer=Choice(question.choices, question.answer),
+            tags={"family": family, "difficulty": difficulty},
+        )

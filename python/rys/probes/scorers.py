@@ -1,0 +1,195 @@
+"""The ways of asking and marking that probes share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from rys.probes.answers import remove_thinking
+from rys.probes.base import Messages, ProbeError, Reading, Scorer
+from rys.requests import GenerateResult, LogLikelihoodResult, NextTokenResult, Request, Result
+
+if TYPE_CHECKING:
+    from rys.probes.asker import Asker
+
+__all__ = ["Choice", "Likelihood", "Ratings", "Written", "label_probabilities"]
+
+
+class Written(Scorer):
+    """Let the model write, and mark what it wrote.
+
+    perfect: the right answer. parse: reads an answer from a text, None if there is none. mark: the score of an answer
+    beside the right one, by default 1 if they are equal. constants: see Scorer.
+    """
+
+    def __init__(
+        self,
+        perfect: Any,
+        parse: Callable[[str], Any],
+        mark: Callable[[Any, Any], float] | None = None,
+        *,
+        max_tokens: int = 32,
+        stop: Sequence[str] = (),
+        constants: Sequence[Any] = (),
+        chance: float = 0.0,
+    ) -> None:
+        self.perfect = perfect
+        self.constants = constants
+        self.chance = chance
+        self._parse = parse
+        self._mark = mark
+        self._max_tokens = max_tokens
+        self._stop = tuple(stop)
+
+    def requests(self, prompt: str | Messages, asker: Asker) -> list[Request]:
+        return [asker.generate(prompt, self._max_tokens, self._stop)]
+
+    def read(self, results: Sequence[Result]) -> Reading:
+        result = cast(GenerateResult, results[0])
+        text, is_thinking = remove_thinking(result.text)
+        answer = None if is_thinking else self._parse(text)
+        is_cut = result.finish_reason == "length"
+        return Reading(answer=answer, text=result.text, truncated=is_thinking or (is_cut and answer is None))
+
+    def mark(self, answer: Any) -> float:
+        return self._mark(self.perfect, answer) if self._mark else float(answer == self.perfect)
+
+    def describe(self) -> str:
+        marked = self._mark.__qualname__ if self._mark else "equal"
+        return f"Written {self.perfect!r} {self._parse.__qualname__} {marked} {self._max_tokens} {self._stop}"
+
+
+class Choice(Scorer):
+    """Take the option that is most probable as the answer; nothing is generated.
+
+    Where every label is one token, its probability as the next one counts; else that of the label's whole text.
+    labels: what the model would answer, such as "A" or "Yes". right: the right one.
+    constants: the labels, if every item has the same.
+    """
+
+    def __init__(self, labels: Sequence[str], right: str) -> None:
+        if right not in labels or len(set(labels)) != len(labels):
+            raise ProbeError(f"the right answer {right!r} must be one of the labels {list(labels)}, all different")
+        self.labels = tuple(labels)
+        self.perfect = right
+        self.constants = self.labels
+        self.chance = 1 / len(self.labels)
+
+    def requests(self, prompt: str | Messages, asker: Asker) -> list[Request]:
+        request = asker.choice(prompt, self.labels)
+        return [request] if request else [asker.loglikelihood(prompt, label) for label in self.labels]
+
+    def read(self, results: Sequence[Result]) -> Reading:
+        probabilities = label_probabilities(results, len(self.labels))
+        right = self.labels.index(self.perfect)
+        best = int(np.argmax(probabilities))
+        others = np.delete(probabilities, right)
+        margin = math.log(probabilities[right] + 1e-30) - math.log(others.max() + 1e-30)
+        return Reading(
+            answer=self.labels[best],
+            text=self.labels[best],
+            details={"margin": margin, "probability": float(probabilities[right])},
+        )
+
+    def mark(self, answer: Any) -> float:
+        return float(answer == self.perfect)
+
+    def describe(self) -> str:
+        return f"Choice {self.labels} {self.perfect!r}"
+
+
+def label_probabilities(results: Sequence[Result], n_labels: int) -> npt.NDArray[np.float64]:
+    """Return float64 [n_labels]: the probability of each label among the labels."""
+    if len(results) == 1 and isinstance(results[0], NextTokenResult):
+        logits = results[0].logits.astype(np.float64).reshape(n_labels, -1)
+        weights: npt.NDArray[np.float64] = np.exp(logits - logits.max()).sum(axis=1)
+    else:
+        logprobs = np.array([cast(LogLikelihoodResult, result).logprob for result in results])
+        weights = np.exp(logprobs - logprobs.max())
+    probabilities: npt.NDArray[np.float64] = weights / weights.sum()
+    return probabilities
+
+
+class Ratings(Scorer):
+    """Take ratings as the expected digit, without generating: s = sum_k k p(k) over the digits 0..9 as the next token.
+
+    The prompt of the item asks for one rating; `{subject}` in it stands for what is rated, and every subject is asked
+    by itself. The formula is that of the "expected-digit logit score" of David Ng's RYS.
+
+    subjects: what is rated, in order. references: the right ratings, on 0..10.
+    mark: the score of ratings beside the references.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[str],
+        references: Sequence[float],
+        mark: Callable[[Sequence[float], Sequence[float]], float],
+        constants: Sequence[Sequence[float]] = (),
+        chance: float = 0.0,
+    ) -> None:
+        self.subjects = tuple(subjects)
+        self.perfect = tuple(float(reference) for reference in references)
+        self.constants = constants
+        self.chance = chance
+        self._mark = mark
+
+    def requests(self, prompt: str | Messages, asker: Asker) -> list[Request]:
+        if not isinstance(prompt, str):
+            raise ProbeError("ratings are asked with a text that holds {subject}, not with messages")
+        requests: list[Request] = []
+        for subject in self.subjects:
+            request = asker.choice(prompt.replace("{subject}", subject), "0123456789")
+            if request is None:
+                raise ProbeError("the model's tokenizer has no tokens for single digits; use the list format")
+            requests.append(request)
+        return requests
+
+    def read(self, results: Sequence[Result]) -> Reading:
+        digits = np.arange(10)
+        expected = [float(label_probabilities([result], 10) @ digits) for result in results]
+        ratings = tuple(digit * 10 / 9 for digit in expected)  # asked on 0..9, whose numbers are one token each
+        said = ", ".join(f"{subject} {rating:.1f}" for subject, rating in zip(self.subjects, ratings, strict=True))
+        return Reading(answer=ratings, text=said)
+
+    def mark(self, answer: Any) -> float:
+        return self._mark(self.perfect, answer)
+
+    def describe(self) -> str:
+        return f"Ratings {self.subjects} {self.perfect} {self._mark.__qualname__}"
+
+
+class Likelihood(Scorer):
+    """Mark how probable the right answer is, per unit of it: exp(logprob / n_unit), in one forward pass.
+
+    right: the text of the right answer. n_unit: what the score is taken per, such as its digits.
+    chance: of a unit that is guessed, such as 0.1 for a digit.
+    """
+
+    def __init__(self, right: str, n_unit: int, chance: float = 0.0) -> None:
+        if not right or n_unit < 1:
+            raise ProbeError(f"the right answer is {right!r} with {n_unit} units, but neither may be empty")
+        self.right = right
+        self.perfect = 1.0
+        self.constants = (chance,)
+        self.chance = chance
+        self._n_unit = n_unit
+
+    def requests(self, prompt: str | Messages, asker: Asker) -> list[Request]:
+        return [asker.loglikelihood(prompt, self.right)]
+
+    def read(self, results: Sequence[Result]) -> Reading:
+        result = cast(LogLikelihoodResult, results[0])
+        score = math.exp(result.logprob / self._n_unit)
+        text = f"{self.right!r} with logprob {result.logprob:.2f}"
+        return Reading(answer=score, text=text, details={"logprob": result.logprob})
+
+    def mark(self, answer: Any) -> float:
+        return float(min(1.0, max(0.0, answer)))
+
+    def describe(self) -> str:
+        return f"Likelihood {self.right!r} {self._n_unit}"
