@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from rys import _core, _log, options, perplexity, prepare, runner
+from rys import _core, _log, options, perplexity, runner
 from rys.errors import (
     ChatTemplateError,
     ContextFullError,
@@ -28,6 +28,7 @@ from rys.errors import (
     UnsupportedArchitectureError,
 )
 from rys.layer_path import LayerPath, LayerPathLike
+from rys.prepare import PreparedRequests, prepare_all, prompt_tokens
 from rys.requests import (
     FailedRequest,
     Generate,
@@ -410,12 +411,20 @@ class Model:
             template, messages, add_generation_prompt=add_generation_prompt, **{**special, **template_variables}
         )
 
-    def run(self, requests: Sequence[Request], progress: bool = False) -> list[Result]:
+    def prepare(self, requests: Sequence[Request]) -> PreparedRequests:
+        """Return requests checked and in tokens, to be run along many paths of these weights without doing so again.
+
+        Raises RequestError if a request cannot be right.
+        """
+        return PreparedRequests(prepare_all(self, list(requests)))
+
+    def run(self, requests: Sequence[Request] | PreparedRequests, progress: bool = False) -> list[Result]:
         """Run requests of any kind, mixed, and return their results in the same order.
 
         Sequences run in parallel as the context has room, and a prefix that requests share is evaluated once. Greedy
         results are the same each time for the same list of requests.
         A request that cannot be computed fails alone: its place holds a FailedRequest.
+        requests: or what `prepare` made of them, with any model on these weights.
         progress: show a progress bar.
 
         Raises RequestError if a request cannot be right, EngineError if llama.cpp fails, and KeyboardInterrupt on
@@ -423,7 +432,7 @@ class Model:
         """
         if not isinstance(requests, Iterable):
             raise RequestError(f"run takes a list of requests, not {type(requests).__name__}")
-        return runner.run(self, list(requests), progress)
+        return runner.run(self, requests if isinstance(requests, PreparedRequests) else list(requests), progress)
 
     def generate(self, prompt: Prompt, **options: Any) -> GenerateResult:
         """Continue a prompt. options: those of Generate. Raises what `run` raises, and the error of a FailedRequest."""
@@ -472,7 +481,7 @@ class Model:
         return cast(npt.NDArray[np.float32], self._evaluate(tokens=self._tokens(prompt), hidden=True)[1])
 
     def _tokens(self, prompt: Prompt) -> list[int]:
-        tokens = prepare.prompt_tokens(self, prompt, {})
+        tokens = prompt_tokens(self, prompt, {})
         if len(tokens) > self.n_ctx:
             raise ContextFullError(f"the prompt has {len(tokens)} tokens, but the context holds {self.n_ctx}")
         return tokens

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from rys import _core, options
@@ -13,7 +12,18 @@ from rys.requests import Generate, LogLikelihood, NextToken, Prompt, Request
 if TYPE_CHECKING:
     from rys.model import Model
 
-__all__ = ["in_tokens", "prepare_all", "prompt_tokens"]
+__all__ = ["PreparedRequests", "prepare_all", "prompt_tokens"]
+
+
+class PreparedRequests(tuple[_core.Request, ...]):
+    """Hold requests that are checked and in tokens, for any model on the same weights to run, as often as wanted."""
+
+    __slots__ = ()
+
+    def __getitem__(self, part: Any) -> Any:
+        """Return one of the requests, or a part of them that can be run as well."""
+        found = super().__getitem__(part)
+        return PreparedRequests(found) if isinstance(part, slice) else found
 
 
 def prepare_all(model: Model, requests: Sequence[Request]) -> list[_core.Request]:
@@ -27,18 +37,6 @@ def prepare_all(model: Model, requests: Sequence[Request]) -> list[_core.Request
                 raise
             raise type(error)(f"requests[{i}]: {error}") from None
     return prepared
-
-
-def in_tokens(model: Model, request: Request) -> Request:
-    """Return the request with its texts in tokens, for models on the same weights to run again and again."""
-    core = prepare_all(model, [request])[0]
-    match request:
-        case LogLikelihood():
-            return LogLikelihood(core.tokens[: core.n_context], core.tokens[core.n_context :])
-        case NextToken():
-            return NextToken(core.tokens, allowed=core.allowed or None)
-        case Generate():
-            return replace(request, prompt=core.tokens)
 
 
 def _prepare(model: Model, request: Request) -> _core.Request:

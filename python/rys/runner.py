@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rys import _core
 from rys.errors import ContextFullError, EngineError, NonFiniteLogitsError
-from rys.prepare import prepare_all
+from rys.prepare import PreparedRequests, prepare_all
 from rys.requests import (
     FailedRequest,
     FinishReason,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _TICK = 0.1  # seconds between two looks at the progress
 
 
-def run(model: Model, requests: Sequence[Request], progress: bool) -> list[Result]:
-    prepared = prepare_all(model, requests)
+def run(model: Model, requests: Sequence[Request] | PreparedRequests, progress: bool) -> list[Result]:
+    prepared = list(requests) if isinstance(requests, PreparedRequests) else prepare_all(model, requests)
     results = [_convert(model, r, core) for r, core in zip(prepared, run_core(model, prepared, progress), strict=True)]
     if len(results) > 1:
         # A NaN in one sequence's cells can reach others through the shared cache, where a mask only multiplies it

@@ -18,7 +18,7 @@ __all__ = ["Asker"]
 class Asker:
     """Put prompts to a model, as its template wants them.
 
-    thinking: let a model think that can. Off: the template's switch is turned off, where it has one.
+    thinking: let a model think that can, where it writes. Off: the template's switch is turned off, where it has one.
     thinking_budget: tokens that thinking may take, apart from the answer's own.
     """
 
@@ -28,6 +28,7 @@ class Asker:
         self.thinking = thinking
         self.thinking_budget = thinking_budget if thinking else 0
         self._variables = {"enable_thinking": thinking}
+        self._without_thinking = {"enable_thinking": False}  # where nothing is written, nothing can be thought
         self._variants: dict[tuple[str, ...], list[list[int]]] = {}
 
     def generate(self, prompt: str | Messages, max_tokens: int, stop: Sequence[str] = ()) -> Generate:
@@ -42,7 +43,7 @@ class Asker:
     def loglikelihood(self, prompt: str | Messages, answer: str) -> LogLikelihood:
         """Ask how probable an answer is."""
         text = answer if self.has_template else f" {answer}"
-        return LogLikelihood(self._prompt(prompt), text, template_variables=self._variables)
+        return LogLikelihood(self._prompt(prompt), text, template_variables=self._without_thinking)
 
     def choice(self, prompt: str | Messages, labels: Sequence[str]) -> NextToken | None:
         """Ask how probable each label is as the first token of the answer; None if labels are more than a token.
@@ -53,7 +54,7 @@ class Asker:
         if not variants:
             return None
         allowed = [token for tokens in variants for token in tokens]
-        return NextToken(self._prompt(prompt), allowed=allowed, template_variables=self._variables)
+        return NextToken(self._prompt(prompt), allowed=allowed, template_variables=self._without_thinking)
 
     def label_tokens(self, labels: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each label, [n_labels][V], in the ways of writing in which all are one token."""

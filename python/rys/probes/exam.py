@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from rys import options
-from rys.prepare import in_tokens
+from rys.prepare import PreparedRequests
+from rys.probes.answers import remove_thinking
 from rys.probes.asker import Asker
 from rys.probes.base import Item, Probe, ProbeError, Reading, SearchSplit
 from rys.probes.result import ProbeResult
-from rys.requests import FailedRequest, GenerateResult, Request, Result
+from rys.requests import FailedRequest, Generate, GenerateResult, Request, Result
 
 if TYPE_CHECKING:
     from rys.model import Model
@@ -25,6 +26,7 @@ __all__ = ["Exam", "best_constant", "evaluate"]
 
 Floats = npt.NDArray[np.float64]
 _N_CONSTANTS = 64  # constant answers that are tried, at most
+_N_ENDING = 24  # tokens at a prompt's end that may open a thinking block
 
 
 def evaluate(
@@ -83,6 +85,7 @@ class Exam:
         if split not in ("search", "confirm"):
             raise ProbeError(f'split is {split!r}, but must be "search" or "confirm"')
         n = options.integer("n", n, 1)
+        thinking_budget = options.integer("thinking_budget", thinking_budget, 0)
         chosen = [probes] if isinstance(probes, (Probe, str)) else list(probes)
         loaded = [load(probe) if isinstance(probe, str) else probe for probe in chosen]
         ids = [probe.id for probe in loaded]
@@ -92,7 +95,7 @@ class Exam:
         self.split: SearchSplit = split
         self.seed = seed
         self._fingerprint = model.fingerprint
-        self._requests: list[Request] = []
+        requests: list[Request] = []
         self._papers: list[_Paper] = []
         asker = Asker(model, thinking=thinking, thinking_budget=thinking_budget)
         for probe in loaded:
@@ -101,10 +104,16 @@ class Exam:
                 raise ProbeError(f"probe {probe.id!r} has no items in the split {split!r}")
             spans = []
             for item in items:
-                start = len(self._requests)
-                self._requests += [in_tokens(model, r) for r in item.scorer.requests(item.prompt, asker)]
-                spans.append(slice(start, len(self._requests)))
+                start = len(requests)
+                requests += item.scorer.requests(item.prompt, asker)
+                spans.append(slice(start, len(requests)))
             self._papers.append(_Paper(probe, items, spans, best_constant(items)))
+        self._requests = model.prepare(requests)
+        self._thinks_at_once = {  # requests whose prompt ends with an open thinking block
+            i
+            for i, request in enumerate(requests)
+            if isinstance(request, Generate) and _opens_thinking(model, self._requests[i].tokens)
+        }
 
     @property
     def probes(self) -> list[Probe]:
@@ -142,10 +151,13 @@ class Exam:
             raise ProbeError("the exam was made for another model file; make one for this model")
         part = slice(start, stop)
         papers = [_Paper(p.probe, p.items[part], p.spans[part], p.floor) for p in self._papers if p.items[part]]
-        wanted = [request for paper in papers for span in paper.spans for request in self._requests[span]]
+        wanted = [i for paper in papers for span in paper.spans for i in range(span.start, span.stop)]
         began = time.perf_counter()
-        results = model.run(wanted, progress)
+        results = model.run(PreparedRequests(self._requests[i] for i in wanted), progress)
         seconds = time.perf_counter() - began
+        for k, (i, result) in enumerate(zip(wanted, results, strict=True)):
+            if i in self._thinks_at_once and isinstance(result, GenerateResult):
+                results[k] = replace(result, text=f"<think>{result.text}")
 
         found: dict[str, ProbeResult] = {}
         n_done, costs = 0, []
@@ -160,6 +172,12 @@ class Exam:
         for paper, mine, cost in zip(papers, split_results, costs, strict=True):
             found[paper.probe.id] = _mark(paper, mine, str(model.layer_path), seconds * cost / sum(costs))
         return found
+
+
+def _opens_thinking(model: Model, prompt: Sequence[int]) -> bool:
+    """Return whether the template opened a thinking block, of which the model writes the end, or not even that."""
+    ending = model.detokenize(prompt[-_N_ENDING:], special=True) if model.has_tokenizer else ""
+    return remove_thinking(ending.rstrip().rpartition("\n")[2])[1]
 
 
 def _evaluated(results: list[list[Result]]) -> int:
@@ -213,14 +231,22 @@ def _mark(paper: _Paper, results: list[list[Result]], layer_path: str, seconds: 
 def best_constant(items: Sequence[Item]) -> tuple[float, str]:
     """Return the best mean score that one answer to every item would reach, and that answer.
 
-    Tried are the scorers' constants; where there are none, the most frequent right answers.
+    Tried are the scorers' constants; where there are none, the most frequent right answers. Items that have their
+    constants nearly for themselves, such as choices of their own, are tried by the place among these: else every item
+    would have a constant that is right.
     """
     kinds: dict[str, list[Item]] = {}
     for item in items:
         # an answer is constant among items that can be given it: letters of four and of five options differ
         kinds.setdefault(repr((type(item.scorer).__name__, item.scorer.constants)), []).append(item)
     total, words = 0.0, []
-    for group in kinds.values():
+    groups = list(kinds.values())
+    few = [group for group in groups if len(group) <= len(group[0].scorer.constants)]
+    if len(few) > 1:
+        groups = [group for group in groups if len(group) > len(group[0].scorer.constants)]
+        total, place = _best_place([item for group in few for item in group])
+        words.append(f"choice {place + 1}")
+    for group in groups:
         tried = list(group[0].scorer.constants) or [item.scorer.perfect for item in group]
         answers = {repr(answer): answer for answer in tried}
         distinct = [answers[text] for text, _ in Counter(map(repr, tried)).most_common(_N_CONSTANTS)]
@@ -229,3 +255,13 @@ def best_constant(items: Sequence[Item]) -> tuple[float, str]:
         total += scores[best]
         words.append(str(distinct[best]))
     return total / len(items), " / ".join(dict.fromkeys(words))
+
+
+def _best_place(items: Sequence[Item]) -> tuple[float, int]:
+    """Return what the constants at the best place score in total, and that place."""
+    scores = [
+        sum(item.scorer.mark(item.scorer.constants[k]) for item in items if k < len(item.scorer.constants))
+        for k in range(max(len(item.scorer.constants) for item in items))
+    ]
+    best = int(np.argmax(scores))
+    return scores[best], best

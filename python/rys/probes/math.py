@@ -86,8 +86,6 @@ class Math(Probe):
         self.score = choose("score", score, ["likelihood", "exact", "partial"])
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
-        kinds = TIERS[self.tier]
-        share = -(-n // len(kinds))
         columns = [
             [
                 Item(
@@ -95,11 +93,12 @@ class Math(Probe):
                     scorer=self._scorer(question.answer),
                     tags={"family": family.__name__, "difficulty": digits},
                 )
-                for question in questions(family, digits, share, seed, split)
+                # as many as are wanted of all: a family may end early
+                for question in questions(family, digits, n, seed, split)
             ]
-            for family, digits in kinds
+            for family, digits in TIERS[self.tier]
         ]
-        return [column[i] for i in range(share) for column in columns if i < len(column)][:n]
+        return [column[i] for i in range(n) for column in columns if i < len(column)][:n]
 
     def _scorer(self, answer: str) -> Scorer:
         if self.score == "likelihood":

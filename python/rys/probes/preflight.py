@@ -15,7 +15,7 @@ def preflight(result: ProbeResult) -> list[str]:
     """Return the reasons why a probe cannot measure with this model, each with what to change; none if it can.
 
     The baseline must parse on at least 80% and be truncated on at most 10% of the items, the interval of its score must
-    lie above the best constant answer, and its score must leave room below 0.97.
+    lie above the best constant answer and above chance, and its score must leave room below 0.97.
     """
     reasons = []
     if result.n_failed:
@@ -32,10 +32,14 @@ def preflight(result: ProbeResult) -> list[str]:
             f"look at them with --show 5, and take another format or tier"
         )
     low, high = result.interval
-    if low <= result.best_constant:
+    if low <= max(result.best_constant, result.chance):
+        if result.best_constant >= result.chance:
+            floor = f"what the constant answer {result.constant} gets ({result.best_constant:.3f})"
+        else:
+            floor = f"what random answers get ({result.chance:.3f})"
         reasons.append(
-            f"the score {result.mean:.3f} [{low:.3f}, {high:.3f}] is not above what the constant answer "
-            f"{result.constant} gets ({result.best_constant:.3f}): take an easier tier or more items"
+            f"the score {result.mean:.3f} [{low:.3f}, {high:.3f}] is not above {floor}: "
+            f"take an easier tier or more items"
         )
     if result.mean >= MAX_MEAN:
         reasons.append(f"the score {result.mean:.3f} leaves no room (below {MAX_MEAN}): take a harder tier")

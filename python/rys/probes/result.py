@@ -163,7 +163,7 @@ def difference_interval(differences: npt.NDArray[np.float64]) -> tuple[float, fl
     n, mean = len(differences), float(differences.mean())
     if np.ptp(differences) == 0:
         unseen = 1 - 0.025 ** (1 / n)
-        return mean - unseen, mean + unseen
+        return max(-1.0, mean - unseen), min(1.0, mean + unseen)
     found = stats.bootstrap(
         (differences,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
     )

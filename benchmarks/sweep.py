@@ -1,0 +1,168 @@
+"""How much of a sweep's time is the model's?
+
+Measured: `Sweep.run` and `Sweep.confirm` on one model, every block of a few sizes, all items (a scan); and in it the
+time inside of llama.cpp: making contexts, evaluating requests. The rest is ours: views, reading and marking answers, the
+store, statistics, and the time to switch from one candidate to the next. The time of the libraries' import and of
+writing the items is not part of it, since it does not grow with the candidates; it stands beside it.
+
+Why: model time is a sweep's time. Nothing of ours may be visible beside it.
+
+The physical limit: 1, if all that is ours were free.
+
+Targets: at least 0.97 of the time in llama.cpp; less than 20 ms from one candidate to the next (view and context).
+
+JSON: `results` has `n_candidates`, `n_items`, `seconds`, `model_seconds`, `share` (with `target` and `verdict`),
+`switch_seconds` (spread over the candidates, with `target` and `verdict`), `prepare_seconds`, and `largest`: what of
+ours took most, as [function, share of the whole].
+
+    python benchmarks/sweep.py --model MODEL        # default: the reference model
+"""
+
+from __future__ import annotations
+
+import cProfile
+import importlib
+import pstats
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rys
+from measuring import argument_parser, digits, quiet, scratch_folder, spread, table, verdict, write_report
+from rys import model as model_module
+from rys import runner
+from rys.reference import reference_model_path
+
+
+class Stopwatch:
+    """Add up the time that calls of a function take."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.calls: list[float] = []
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return self.function(*arguments, **options)
+        finally:
+            self.calls.append(time.perf_counter() - start)
+
+
+class TimedCore:
+    """Stand in front of the extension module, and time what is llama.cpp's work."""
+
+    def __init__(self, core: Any) -> None:
+        self.core = core
+        self.contexts = Stopwatch(core.Context)
+        self.models = Stopwatch(core.Model)
+        self.advances: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "Context":
+            return self.contexts
+        if name == "Model":
+            return self.models
+        if name == "Scheduler":
+            return self.scheduler
+        return getattr(self.core, name)
+
+    def scheduler(self, *arguments: Any) -> Any:
+        return TimedScheduler(self.core.Scheduler(*arguments), self.advances)
+
+
+class TimedScheduler:
+    def __init__(self, scheduler: Any, advances: list[float]) -> None:
+        self.scheduler = scheduler
+        self.advances = advances
+
+    def advance(self, seconds: float) -> Any:
+        start = time.perf_counter()
+        try:
+            return self.scheduler.advance(seconds)
+        finally:
+            self.advances.append(time.perf_counter() - start)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.scheduler, name)
+
+
+def main() -> None:
+    parser = argument_parser(__doc__ or "", n_rounds=1)
+    parser.add_argument("--probes", default="reference", help="names, with commas (default: reference)")
+    parser.add_argument("--items", type=int, default=64)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6], help="of the blocks")
+    options = parser.parse_args()
+    options.model = options.model or reference_model_path()
+    options.rounds = 1
+    quiet.patience = options.patience
+    if options.quick:
+        options.items, options.sizes = 16, [4]
+
+    for module in ("pandas", "scipy.stats"):
+        importlib.import_module(module)  # not the sweep's time
+
+    core = TimedCore(model_module._core)
+    with rys.Model(options.model, n_threads=options.n_threads) as model, scratch_folder() as folder:
+        start = time.perf_counter()
+        sweep = rys.Sweep(
+            model,
+            options.probes.split(","),
+            rys.space.blocks(sizes=options.sizes),
+            store=Path(folder) / "sweep.db",
+            items=options.items,
+            strategy="scan",
+            min_effect=0.1,
+            force=True,
+        )
+        prepare = time.perf_counter() - start
+        model_module._core = runner._core = core  # type: ignore[assignment]
+        start = time.perf_counter()
+        sweep.run()
+        sweep.confirm()
+        elapsed = time.perf_counter() - start
+        model_module._core = runner._core = core.core
+        n_candidates = len(sweep.results())
+        largest = ours(sweep, model, options, Path(folder))
+        sweep.close()
+
+    in_model = sum(core.contexts.calls) + sum(core.advances)
+    switches = [a + b for a, b in zip(core.models.calls, core.contexts.calls, strict=False)]
+    share = in_model / elapsed
+    print(table(["", "seconds"], [["sweep", digits(elapsed)], ["in llama.cpp", digits(in_model)]]))
+    print(f"in llama.cpp: {share:.3f} of the time of {n_candidates} candidates (target >= 0.97)")
+    print(f"from one candidate to the next: {1e3 * spread(switches)['median']:.1f} ms (target < 20)")
+    results = {
+        "n_candidates": n_candidates,
+        "n_items": options.items,
+        "seconds": digits(elapsed),
+        "model_seconds": digits(in_model),
+        "share": digits(share),
+        **verdict([share, share], at_least=0.97),
+        "switch_seconds": spread(switches) | verdict(spread(switches)["interval"], at_most=0.02),
+        "prepare_seconds": digits(prepare),
+        "largest": largest,
+    }
+    write_report("sweep", options, results)
+
+
+def ours(sweep: rys.Sweep, model: rys.Model, options: Any, folder: Path) -> list[list[object]]:
+    """Return what of ours takes most of a sweep's time, from a profile of a smaller one."""
+    profile = cProfile.Profile()
+    small = rys.Sweep(
+        model, options.probes.split(","), rys.space.blocks(sizes=options.sizes[:1]), store=folder / "profile.db",
+        items=options.items, strategy="scan", force=True,
+    )  # fmt: skip
+    with small:
+        profile.enable()
+        small.run()
+        profile.disable()
+    stats: Any = pstats.Stats(profile)
+    rows = sorted(((row[2], f"{Path(key[0]).name}:{key[2]}") for key, row in stats.stats.items()), reverse=True)
+    theirs = ("_core.advance", "_core.Context", "model.py:_context")
+    return [[name, digits(own / stats.total_tt)] for own, name in rows[:8] if not any(name.endswith(t) for t in theirs)]
+
+
+if __name__ == "__main__":
+    main()

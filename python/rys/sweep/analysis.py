@@ -1,0 +1,223 @@
+"""From a sweep's file to what it says: table, best path, verdict. No model is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rys.sweep import statistics
+from rys.sweep.statistics import Floats
+from rys.sweep.store import Store, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Confirmation", "Search", "confirmation", "pareto_front", "search"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Hold the item scores of a stage. N items, C trials beside the baseline.
+
+    differences: float64 [C, N], trial minus baseline; NaN where a trial was not measured.
+    weights: float64 [N]; strata: int [N]; probes: N names. baseline: float64 [N].
+    """
+
+    trials: list[Trial]
+    differences: Floats
+    baseline: Floats
+    probes: list[str]
+    strata: np.ndarray[Any, np.dtype[np.intp]]
+    weights: Floats
+
+
+def load_stage(store: Store, stage: str) -> Stage | None:
+    """Return the scores of a stage, None as long as it has no baseline."""
+    trials = store.trials(stage)
+    scores = store.scores(stage)
+    base = next((trial for trial in trials if trial.role == "baseline" and trial.id in scores), None)
+    if base is None:
+        return None
+    items = store.items(stage)
+    others = [trial for trial in trials if trial is not base]
+    probes = [probe for probe, _, _, _ in items]
+    rows = [scores.get(trial.id, np.full(len(items), np.nan)) for trial in others]
+    return Stage(
+        others,
+        np.array(rows).reshape(len(others), len(items)) - scores[base.id],
+        scores[base.id],
+        probes,
+        np.unique([f"{probe}\n{family}" for probe, _, _, family in items], return_inverse=True)[1],
+        statistics.weights_of(np.unique(probes, return_inverse=True)[1]),
+    )
+
+
+def measured_alike(stage: Stage) -> list[tuple[list[int], np.ndarray[Any, np.dtype[np.bool_]]]]:
+    """Return groups of trials that were measured on the same items: rows, and the items as bool [N]."""
+    groups: dict[bytes, list[int]] = {}
+    is_there = ~np.isnan(stage.differences)
+    for row, mask in enumerate(is_there):
+        if mask.any() and stage.trials[row].status != "failed":
+            groups.setdefault(mask.tobytes(), []).append(row)
+    return [(rows, is_there[rows[0]]) for rows in groups.values()]
+
+
+def effects_of(stage: Stage, confidence: float = 0.95, resamples: int = 4000) -> tuple[Floats, Floats, Floats]:
+    """Return effect [C], interval [C, 2] and p-value [C] of every trial; NaN where it was not measured."""
+    n = len(stage.trials)
+    effect, interval, p_value = np.full(n, np.nan), np.full((n, 2), np.nan), np.full(n, np.nan)
+    for rows, mask in measured_alike(stage):
+        weights = _restrict(stage, mask)
+        part = stage.differences[rows][:, mask]
+        effect[rows] = part @ weights
+        interval[rows] = statistics.bootstrap_intervals(part, weights, stage.strata[mask], confidence, resamples)
+        p_value[rows] = statistics.sign_flip_p_values(part, weights)
+    return effect, interval, p_value
+
+
+def _restrict(stage: Stage, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
+    which = np.unique(np.array(stage.probes)[mask], return_inverse=True)[1]
+    return statistics.weights_of(which)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Hold what the search found. frame: one row per candidate, best first. baseline: mean score by probe."""
+
+    frame: pd.DataFrame
+    baseline: dict[str, float]
+
+
+def search(store: Store) -> Search:
+    """Return the candidates of the search stage, those in the race to the end before those that left.
+
+    Columns: path, layers, status, reason, n_items, extra_slots, effect, low, high (95%), p, q (Benjamini-Hochberg over
+    all that were measured), deviation (of an item's difference), one column per probe with its mean score and one with
+    its difference ("math", "math_difference"), parse_rate, truncation_rate, seconds, tokens.
+    """
+    import pandas as pd
+
+    stage = load_stage(store, "search")
+    if stage is None:
+        return Search(pd.DataFrame(columns=["path", "status", "effect", "low", "high", "p", "q", "extra_slots"]), {})
+    n_layer = int(store.meta["n_layer"])
+    effect, interval, p_value = effects_of(stage)
+    q_value = np.full(len(effect), np.nan)
+    is_measured = ~np.isnan(p_value)
+    q_value[is_measured] = statistics.adjusted_p_values(p_value[is_measured])
+    parsed, truncated = store.scores("search", "parsed"), store.scores("search", "truncated")
+    names = np.array(stage.probes)
+    baseline = {probe: float(stage.baseline[names == probe].mean()) for probe in dict.fromkeys(stage.probes)}
+
+    rows = []
+    for k, trial in enumerate(stage.trials):
+        row: dict[str, Any] = {
+            "path": trial.path, "layers": trial.layers, "status": trial.status, "reason": trial.reason,
+            "n_items": trial.n_items, "extra_slots": len(trial.layers) - n_layer, "effect": effect[k],
+            "low": interval[k, 0], "high": interval[k, 1], "p": p_value[k], "q": q_value[k],
+            "parse_rate": _mean(parsed.get(trial.id)), "truncation_rate": _mean(truncated.get(trial.id)),
+            "seconds": trial.seconds, "tokens": trial.tokens,
+        }  # fmt: skip
+        difference = stage.differences[k]
+        row["deviation"] = _deviation(stage, k)
+        for probe in baseline:
+            mine = _mean(difference[names == probe])
+            here = ~np.isnan(difference) & (names == probe)
+            row[probe] = mine + float(stage.baseline[here].mean()) if here.any() else float("nan")
+            row[f"{probe}_difference"] = mine
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    if len(frame):
+        order = frame["status"].map({"done": 0, "partial": 1, "left": 2, "failed": 3}).fillna(4)
+        frame = frame.assign(order=order).sort_values(["order", "effect"], ascending=[True, False], kind="stable")
+        frame = frame.drop(columns="order").reset_index(drop=True)
+    return Search(frame, baseline)
+
+
+def _mean(values: Floats | None) -> float:
+    if values is None or np.isnan(values).all():
+        return float("nan")
+    return float(np.nanmean(values))
+
+
+def _deviation(stage: Stage, row: int) -> float:
+    mask = ~np.isnan(stage.differences[row])
+    n = int(mask.sum())
+    if n < 2:
+        return float("nan")
+    scaled = stage.differences[row][mask] * _restrict(stage, mask) * n
+    return float(scaled.std(ddof=1))
+
+
+def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that no other beats in effect with as few extra slots, by extra slots."""
+    done = frame[frame["status"] == "done"].sort_values(["extra_slots", "effect"], ascending=[True, False])
+    best_before = done["effect"].cummax().shift(fill_value=-np.inf)
+    front: pd.DataFrame = done[done["effect"] > best_before]
+    return front.reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Hold the confirm stage. top and controls: one row per path with effect, low, high and for top the verdict.
+
+    n_items: fresh items of each probe. power: to find an effect of min_effect.
+    """
+
+    top: list[dict[str, Any]]
+    controls: list[dict[str, Any]]
+    n_items: int
+    power: float
+    min_effect: float
+
+    @property
+    def confirmed(self) -> list[dict[str, Any]]:
+        """The paths that were confirmed, best first."""
+        return [row for row in self.top if row["confirmed"]]
+
+
+def confirmation(store: Store) -> Confirmation | None:
+    """Return the confirm stage, None if it was not run to its end."""
+    meta = store.meta
+    stage = load_stage(store, "confirm")
+    if stage is None or "confirm" not in meta or not meta["confirm"].get("is_complete"):
+        return None
+    plan = meta["confirm"]
+    k = sum(trial.role == "top" for trial in stage.trials)
+    if k == 0:
+        return None
+    corrected = effects_of(stage, confidence=1 - 0.05 / k, resamples=20_000)
+    effect, interval, p_value = corrected
+    names = np.array(stage.probes)
+    rows: dict[str, list[dict[str, Any]]] = {"top": [], "control": []}
+    is_control = np.array([t.role == "control" and t.status != "failed" for t in stage.trials])
+    controls = effect[is_control & ~np.isnan(effect)]
+    gains = {row["path"]: row for row in search(store).frame.to_dict("records")}
+    for i, trial in enumerate(stage.trials):
+        found = gains.get(trial.path, {})
+        row: dict[str, Any] = {
+            "path": trial.path, "extra_slots": len(trial.layers) - int(meta["n_layer"]), "status": trial.status,
+            "reason": trial.reason, "effect": effect[i], "low": interval[i, 0], "high": interval[i, 1],
+            "p": p_value[i], "search_effect": found.get("effect", float("nan")),
+            "by_probe": {
+                probe: _mean(stage.differences[i][names == probe]) for probe in dict.fromkeys(stage.probes)
+            },
+        }  # fmt: skip
+        if trial.role == "top":
+            if trial.status == "failed" or np.isnan(effect[i]):
+                row |= {"confirmed": False, "why": trial.reason or "not measured"}
+            else:
+                verdict = statistics.is_confirmed(float(effect[i]), (interval[i, 0], interval[i, 1]), controls)
+                row |= {"confirmed": verdict.is_confirmed, "why": verdict.reason}
+        rows[trial.role].append(row)
+    deviation = max((_deviation(stage, i) for i in range(len(stage.trials))), default=float("nan"))
+    n_items = len(stage.baseline)
+    return Confirmation(
+        top=sorted(rows["top"], key=lambda row: -np.nan_to_num(row["effect"], nan=-np.inf)),
+        controls=rows["control"],
+        n_items=int(plan["n_items"]),
+        power=statistics.power(deviation, plan["min_effect"], k, n_items),
+        min_effect=plan["min_effect"],
+    )

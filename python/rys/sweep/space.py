@@ -1,0 +1,291 @@
+"""Candidates: which layer paths to try.
+
+Every function returns a Space: a named list of different paths that is built for a model when its number of layers is
+known. Spaces compose: `limit(union(blocks(sizes=[2, 3]), repeats([2])), extra_slots=4)`.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from rys import options
+from rys.errors import RysError
+from rys.layer_path import LayerPath, LayerPathLike
+
+__all__ = [
+    "Space",
+    "SpaceError",
+    "again",
+    "blocks",
+    "compose",
+    "counts",
+    "in_place",
+    "interleaved",
+    "limit",
+    "multi",
+    "paths",
+    "random",
+    "repeated_block",
+    "repeats",
+    "skips",
+    "union",
+]
+
+Block = tuple[int, int]
+_MAX_SLOTS = 512  # what llama.cpp can run
+_MAX_PATHS = 1_000_000
+
+
+class SpaceError(RysError, ValueError):
+    """A space of candidates is impossible for a model, or empty."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Hold a way to make candidates. name: for people and stores. build: layers of the model -> paths."""
+
+    name: str
+    build: Callable[[int], Iterable[list[int]]]
+
+    def candidates(self, n_layer: int) -> list[LayerPath]:
+        """Return the different paths for a model of n_layer layers, in order, without the file's own order.
+
+        Paths of more than 512 slots are left out. Raises SpaceError if a part of the space does not fit the model.
+        """
+        seen: dict[tuple[int, ...], None] = {}
+        identity = tuple(range(n_layer))
+        for layers in self.build(n_layer):
+            path = tuple(layers)
+            if path and path != identity and len(path) <= _MAX_SLOTS:
+                seen.setdefault(path)
+                if len(seen) > _MAX_PATHS:
+                    raise SpaceError(f"{self.name} has more than {_MAX_PATHS:,} paths; limit it")
+        return [LayerPath(list(path), n_layer) for path in seen]
+
+    def count(self, n_layer: int) -> int:
+        """Return how many candidates there are for a model of n_layer layers."""
+        return len(self.candidates(n_layer))
+
+    def __or__(self, other: Space) -> Space:
+        return union(self, other)
+
+
+def blocks(sizes: Iterable[int] | None = None, start: int = 0, stop: int | None = None, stride: int = 1) -> Space:
+    """Return every block (i, j) that runs twice: `0..j-1, i..n-1`.
+
+    sizes: j - i; None = all. start, stop: blocks lie within these layers, stop excluded; None = the last.
+    stride: between the starts of blocks. Without arguments this is the full triangle, n (n + 1) / 2 paths.
+    """
+    chosen = None if sizes is None else sorted({options.integer("size", size, 1) for size in sizes})
+    options.integer("stride", stride, 1)
+    said = "all" if chosen is None else ",".join(map(str, chosen))
+
+    def build(n: int) -> Iterator[list[int]]:
+        end = _end(start, stop, n)
+        for size in chosen or range(1, end - start + 1):
+            for i in range(start, end - size + 1, stride):
+                yield _repeat(n, (i, i + size), 2)
+
+    within = (
+        "" if (start, stop, stride) == (0, None, 1) else f", {start}..{'' if stop is None else stop - 1} by {stride}"
+    )
+    return Space(f"blocks({said}{within})", build)
+
+
+def repeats(times: Iterable[int] = range(2, 9), start: int = 0, stop: int | None = None) -> Space:
+    """Return every single layer, repeated so many times in place."""
+    chosen = sorted({options.integer("times", k, 2) for k in times})
+
+    def build(n: int) -> Iterator[list[int]]:
+        for layer in range(start, _end(start, stop, n)):
+            for k in chosen:
+                yield _repeat(n, (layer, layer + 1), k)
+
+    return Space(f"repeats({','.join(map(str, chosen))})", build)
+
+
+def multi(block: Block, times: Iterable[int] = (2, 3, 4)) -> Space:
+    """Return a block run twice, three times, four times as a whole."""
+    chosen = sorted({options.integer("times", k, 2) for k in times})
+
+    def build(n: int) -> Iterator[list[int]]:
+        _check_block(block, n)
+        for k in chosen:
+            yield _repeat(n, block, k)
+
+    return Space(f"multi({block[0]},{block[1]};{','.join(map(str, chosen))})", build)
+
+
+def interleaved(block: Block, times: int = 2) -> Space:
+    """Return the path whose block repeats every layer in place: i, i, i+1, i+1, ..."""
+    options.integer("times", times, 2)
+
+    def build(n: int) -> Iterator[list[int]]:
+        _check_block(block, n)
+        i, j = block
+        yield [*range(i), *(layer for layer in range(i, j) for _ in range(times)), *range(j, n)]
+
+    return Space(f"interleaved({block[0]},{block[1]})", build)
+
+
+def again(space: Space, times: Iterable[int]) -> Space:
+    """Return the blocks of a space run so many times as a whole, instead of twice. Other paths are left out."""
+    chosen = sorted({options.integer("times", k, 2) for k in times})
+
+    def build(n: int) -> Iterator[list[int]]:
+        for block in _blocks_of(space, n):
+            for k in chosen:
+                yield _repeat(n, block, k)
+
+    return Space(f"again({space.name}; {','.join(map(str, chosen))})", build)
+
+
+def in_place(space: Space, times: int = 2) -> Space:
+    """Return the blocks of a space with every layer repeated in place. Other paths are left out."""
+
+    def build(n: int) -> Iterator[list[int]]:
+        for block in _blocks_of(space, n):
+            yield from interleaved(block, times).build(n)
+
+    return Space(f"in_place({space.name})", build)
+
+
+def skips(sizes: Iterable[int] = (1,), start: int = 0, stop: int | None = None) -> Space:
+    """Return the paths that leave out so many neighbouring layers."""
+    chosen = sorted({options.integer("size", size, 1) for size in sizes})
+
+    def build(n: int) -> Iterator[list[int]]:
+        end = _end(start, stop, n)
+        for size in chosen:
+            for i in range(start, end - size + 1):
+                yield [*range(i), *range(i + size, n)]
+
+    return Space(f"skips({','.join(map(str, chosen))})", build)
+
+
+def counts(visits: Mapping[int, int]) -> Space:
+    """Return the path that visits each of these layers so many times in place, and all others once. 0 leaves out."""
+
+    def build(n: int) -> Iterator[list[int]]:
+        for layer, k in visits.items():
+            if not 0 <= layer < n or k < 0:
+                raise SpaceError(f"counts has layer {layer} with {k} visits, but the model has layers 0..{n - 1}")
+        yield [layer for layer in range(n) for _ in range(visits.get(layer, 1))]
+
+    return Space(f"counts({','.join(f'{layer}:{k}' for layer, k in visits.items())})", build)
+
+
+def compose(*spaces: Space) -> Space:
+    """Return every combination of one path of each space, for several blocks in one path.
+
+    Two paths combine if the stretches in which they differ from the file's order lie apart; other pairs are left out.
+    """
+
+    def build(n: int) -> Iterator[list[int]]:
+        for chosen in product(*(space.candidates(n) for space in spaces)):
+            combined: list[int] | None = list(range(n))
+            for path in chosen:
+                combined = combined and _combine(combined, list(path.layers), n)
+            if combined:
+                yield combined
+
+    return Space(f"compose({', '.join(space.name for space in spaces)})", build)
+
+
+def paths(given: Iterable[LayerPathLike]) -> Space:
+    """Return paths given by hand, in any form that LayerPath reads."""
+    kept = list(given)
+    return Space(f"paths({len(kept)})", lambda n: (list(LayerPath(path, n).layers) for path in kept))
+
+
+def random(n: int, extra: int, seed: int = 0) -> Space:
+    """Return n random paths of one repeated block each, of 1 to `extra` slots more than the file's order.
+
+    All lengths are equally probable. There are fewer if the model has not so many.
+    """
+    options.integer("n", n, 1)
+    options.integer("extra", extra, 1)
+
+    def build(n_layer: int) -> Iterator[list[int]]:
+        rng = random_module.Random(f"random paths {seed}")
+        drawn: set[Block] = set()
+        for _ in range(50 * n):
+            size = rng.randint(1, min(extra, n_layer))
+            i = rng.randrange(n_layer - size + 1)
+            if (i, i + size) not in drawn:
+                drawn.add((i, i + size))
+                yield _repeat(n_layer, (i, i + size), 2)
+            if len(drawn) == n:
+                return
+
+    return Space(f"random({n},{extra},{seed})", build)
+
+
+def union(*spaces: Space) -> Space:
+    """Return the paths of all spaces, each once."""
+    return Space(" + ".join(space.name for space in spaces), lambda n: (p for s in spaces for p in s.build(n)))
+
+
+def limit(space: Space, extra_slots: int) -> Space:
+    """Return the paths of a space with at most so many slots more than the model has layers."""
+    return Space(
+        f"limit({space.name}, {extra_slots})", lambda n: (p for p in space.build(n) if len(p) <= n + extra_slots)
+    )
+
+
+def repeated_block(path: LayerPath) -> Block | None:
+    """Return the block (i, j) that a path runs twice in a row; None for paths of another form."""
+    layers, n = path.layers, path.n_layer or 0
+    for slot in range(1, len(layers)):
+        if layers[slot] != layers[slot - 1] + 1:
+            i, j = layers[slot], layers[slot - 1] + 1
+            return (i, j) if i < j and list(layers) == [*range(j), *range(i, n)] else None
+    return None
+
+
+def _blocks_of(space: Space, n: int) -> Iterator[Block]:
+    return (block for path in space.candidates(n) if (block := repeated_block(path)))
+
+
+def _repeat(n: int, block: Block, times: int) -> list[int]:
+    i, j = block
+    return [*range(i), *[*range(i, j)] * times, *range(j, n)]
+
+
+def _combine(a: list[int], b: list[int], n: int) -> list[int] | None:
+    """Return a path with the changes of both, if they touch different layers."""
+    changes = [_change(path, n) for path in (a, b)]
+    (start_a, stop_a, inside_a), (start_b, stop_b, inside_b) = sorted(changes, key=lambda change: change[0])
+    if stop_a > start_b:
+        return None
+    return [*range(start_a), *inside_a, *range(stop_a, start_b), *inside_b, *range(stop_b, n)]
+
+
+def _change(path: Sequence[int], n: int) -> tuple[int, int, list[int]]:
+    """Return the layers [start, stop) that a path runs otherwise than once each in order, and what it runs there."""
+    head = next((i for i, layer in enumerate(path) if layer != i), min(len(path), n))
+    tail = next((i for i, layer in enumerate(reversed(path)) if layer != n - 1 - i), min(len(path), n))
+    tail = min(tail, n - head, len(path) - head)
+    start, stop = head, n - tail
+    inside = list(path[head : len(path) - tail])
+    # a repeat of 4..7 reads 0..7, 4..: its change begins where the path first turns back
+    lowest = min([start, *inside])
+    return lowest, stop, [*range(lowest, start), *inside]
+
+
+def _end(start: int, stop: int | None, n: int) -> int:
+    end = n if stop is None else stop
+    if not 0 <= start < end <= n:
+        raise SpaceError(
+            f"start={start}, stop={stop}, but they must lie in the model's layers: 0 <= start < stop <= {n}"
+        )
+    return end
+
+
+def _check_block(block: Block, n: int) -> None:
+    i, j = block
+    if not 0 <= i < j <= n:
+        raise SpaceError(f"block ({i}, {j}), but must be 0 <= i < j <= {n}, the number of layers")

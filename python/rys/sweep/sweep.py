@@ -1,0 +1,444 @@
+"""The sweep: baseline, candidates, confirmation; everything that is measured goes to a file at once."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from rys import options
+from rys.build_info import build_info
+from rys.errors import RequestError, RysError
+from rys.layer_path import LayerPath
+from rys.model import Model
+from rys.probes import Exam, Probe, ProbeError, ProbeResult, load, preflight
+from rys.sweep import analysis, statistics
+from rys.sweep.budget import Budget
+from rys.sweep.plans import Plan, as_plan
+from rys.sweep.space import Space, blocks
+from rys.sweep.store import Store, StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Sweep"]
+
+LOOKS = (16, 32, 64, 128)  # items of each probe after which candidates may leave the race
+RACE_FROM = 50  # more candidates than this are raced
+N_ITEMS = {"scan": 64, "race": 256}
+MAX_CONFIRM_ITEMS = 1024  # of each probe
+POWER = 0.9
+SEARCH_SHARE = 0.75  # of the budget, if a confirmation is to follow
+
+
+class Sweep:
+    """Try many layer paths on one model, and tell which make it better.
+
+    model: the model, with any path; the baseline is the file's own order.
+    probes: probes or their names, see rys.probes.load.
+    space: the candidates, from rys.space; None = every block of up to 8 layers.
+    store: the file for results, made or resumed; None = beside the model, named after it and the probes.
+    items: of each probe; None = 64 for a scan, 256 for a race. seed: which items, and the random control paths.
+    strategy: "scan" = every candidate answers all items; "race" = candidates leave when their bounds say so;
+        None = race for more than 50 candidates.
+    top: candidates to confirm. min_effect: the smallest gain that the confirmation should find.
+    budget: "2h", "30min", "500M-tokens"; what is left when it is spent is not measured.
+    force: use probes that the preflight refuses; the result is marked.
+    thinking, thinking_budget: as in rys.probes.evaluate.
+    arguments: those of the command line, kept in the file for `rys sweep --resume`.
+
+    A sweep that was interrupted goes on where it was: make it again with the same arguments.
+    Raises StoreError (the file is of another sweep, with what differs), ProbeError, SpaceError or RequestError.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        probes: Probe | str | Sequence[Probe | str] = ("math", "eq", "reasoning"),
+        space: Space | Plan | None = None,
+        *,
+        store: str | os.PathLike[str] | None = None,
+        items: int | None = None,
+        seed: int = 0,
+        strategy: str | None = None,
+        top: int = 5,
+        min_effect: float = 0.03,
+        budget: str | None = None,
+        force: bool = False,
+        thinking: bool = False,
+        thinking_budget: int = 1024,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        if strategy not in (None, "scan", "race"):
+            raise RequestError(f'strategy is {strategy!r}, but must be "scan", "race" or None')
+        if not 0 < min_effect <= 1:
+            raise RequestError(
+                f"min_effect is {min_effect!r}, but must be above 0 and at most 1, a difference of scores"
+            )
+        self._model: Model | None = model
+        self._plan = as_plan(space or blocks(sizes=range(1, min(8, model.n_layer) + 1)))
+        self._budget = Budget.parse(budget)
+        self._force = force
+        self._asking: dict[str, Any] = {"thinking": thinking, "thinking_budget": thinking_budget}
+        chosen = [probes] if isinstance(probes, (Probe, str)) else list(probes)
+        self._probes = [load(probe) if isinstance(probe, str) else probe for probe in chosen]
+
+        first = next(self._plan.phases(model.n_layer, list))
+        is_plan = isinstance(space, Plan)
+        strategy = strategy or ("race" if is_plan or first.count(model.n_layer) > RACE_FROM else "scan")
+        n_items = options.integer("items", N_ITEMS[strategy] if items is None else items, 2)
+        self._exam = Exam(model, self._probes, n=n_items, seed=seed, **self._asking)
+        n_items = max(len(self._exam.items(probe.id)) for probe in self._probes)  # a fixed list may have fewer
+
+        info = build_info()
+        settings = {
+            "fingerprint": model.fingerprint,
+            "n_layer": model.n_layer,
+            "probes": [f"{probe.id}:{probe.version}" for probe in self._probes],
+            "space": self._plan.name,
+            "strategy": strategy,
+            "items": n_items,
+            "seed": seed,
+            "asking": self._asking,
+            "rys": info["rys_version"],
+            "llama_cpp": info["llama_cpp_commit"],
+        }
+        free = {"top": options.integer("top", top, 1, 100), "min_effect": min_effect, "force": force}
+        free["model"] = model.source  # it may move; the fingerprint decides
+        if arguments is not None:
+            free["arguments"] = dict(arguments)
+        path = Path(store) if store is not None else default_store(model.source, self._probes)
+        self._store = open_or_create(path, settings, free)
+        known = self._store.item_hashes("search")
+        for probe in self._probes:
+            if known.get(probe.id) not in (None, [item.content_hash for item in self._exam.items(probe.id)]):
+                self._store.close()
+                raise StoreError(f"{path} was made with other items of probe {probe.id!r}; give another file name")
+        for probe in self._probes:
+            self._store.add_items("search", probe.id, self._exam.items(probe.id))
+
+    @classmethod
+    def open(cls, store: str | os.PathLike[str]) -> Sweep:
+        """Open a sweep's file to look at it, while it runs or afterwards. `run` and `confirm` need a model.
+
+        Raises StoreError, with nothing changed, if the file is damaged, foreign or newer than this rys.
+        """
+        sweep = object.__new__(cls)
+        sweep._model = None
+        sweep._store = Store.open(Path(store), read_only=True)
+        return sweep
+
+    @property
+    def path(self) -> Path:
+        """Where the results are."""
+        return self._store.path
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Settings, versions and the state of the sweep."""
+        return self._store.meta
+
+    def results(self) -> pd.DataFrame:
+        """Return one row per candidate, best first; see rys.sweep.analysis.search for the columns."""
+        return analysis.search(self._store).frame
+
+    def items(self) -> pd.DataFrame:
+        """Return one row per measured item: stage, role, path, probe, item, family, prompt, right, score, ..."""
+        import pandas as pd
+
+        return pd.DataFrame(self._store.item_rows())
+
+    @property
+    def best(self) -> LayerPath | None:
+        """The best confirmed path, else the best of the search so far; None if nothing was measured."""
+        report = self.report()
+        return None if report["best"] is None else LayerPath(report["best"]["layer_path"], self.meta["n_layer"])
+
+    def report(self) -> dict[str, Any]:
+        """Return what the sweep says so far, as JSON can hold it: see rys.sweep.report."""
+        from rys.sweep.report import report
+
+        return report(self._store)
+
+    def run(self, progress: bool = False) -> None:
+        """Measure the baseline and all candidates that are not measured yet.
+
+        progress: show a progress bar with the time left and the best so far.
+        Raises ProbeError if no probe can measure the baseline, and KeyboardInterrupt on Ctrl-C, with all of what was
+        measured in the file.
+        """
+        model = self._open_model()
+        self._store.set_meta({"is_complete": False})
+        with model.with_path(None) as baseline:
+            self._measure("search", "baseline", baseline.layer_path, self._exam, 0, None)
+            self._preflight(baseline)
+        strategy, n_items = self.meta["strategy"], self.meta["items"]
+        looks = [*(look for look in LOOKS if look < n_items), n_items] if strategy == "race" else [n_items]
+        seen: dict[str, LayerPath] = {}
+
+        def ranking() -> list[tuple[LayerPath, float]]:
+            frame = self.results()
+            measured = frame[frame["status"].isin(["done", "left"]) & frame["path"].isin(list(seen))]
+            ranked = measured.sort_values(["n_items", "effect"], ascending=False, kind="stable")
+            return [(seen[path], float(effect)) for path, effect in zip(ranked["path"], ranked["effect"], strict=True)]
+
+        for phase, space in enumerate(self._plan.phases(model.n_layer, ranking)):
+            candidates = [path for path in space.candidates(model.n_layer) if str(path) not in seen]
+            seen |= {str(path): path for path in candidates}
+            if not self._race(candidates, looks, f"phase {phase}", progress):
+                self._store.set_meta({"stopped": "the budget was spent"})
+                return
+        self._store.set_meta({"is_complete": True, "stopped": ""})
+
+    def _race(self, candidates: list[LayerPath], looks: Sequence[int], phase: str, progress: bool) -> bool:
+        """Measure candidates up to each look; those leave that cannot be among the best. False: the budget is spent."""
+        for number, look in enumerate(looks):
+            trials = {trial.path: trial for trial in self._store.trials("search")}
+            is_out = {path for path, trial in trials.items() if trial.status in ("failed", "left")}
+            running = [path for path in candidates if str(path) not in is_out]
+            todo = [path for path in running if str(path) not in trials or trials[str(path)].n_items < look]
+            title = "paths" if len(looks) == 1 else f"round {number + 1}/{len(looks)}"
+            with tqdm(
+                total=len(running), initial=len(running) - len(todo), desc=title, unit="path", disable=not progress
+            ) as bar:
+                best: tuple[float, str] | None = None
+                for path in todo:
+                    if self._budget.is_spent(SEARCH_SHARE):
+                        return False
+                    start = trials[str(path)].n_items if str(path) in trials else 0
+                    score = self._measure(
+                        "search", "candidate", path, self._exam, start, look, is_last=look == looks[-1]
+                    )
+                    if score is not None and (best is None or score > best[0]):
+                        best = (score, str(path))
+                        bar.set_postfix_str(f"best score {score:.3f} {path}")
+                    bar.update()
+            if look < looks[-1]:
+                self._leave(running, look, len(looks) - 1, f"{phase}, look {look}")
+        return True
+
+    def _leave(self, running: Iterable[LayerPath], look: int, n_looks: int, name: str) -> None:
+        """Let candidates leave the race whose upper bound lies below the top-th best.
+
+        name: of this decision, which is made once: after a resume others are in the race than were then.
+        """
+        decided = self.meta.get("decided", [])
+        if name in decided:
+            return
+        stage = analysis.load_stage(self._store, "search")
+        if stage is None:
+            return
+        names = {str(path) for path in running}
+        rows = [
+            k for k, trial in enumerate(stage.trials)
+            if trial.path in names and trial.status != "failed" and trial.n_items == look
+        ]  # fmt: skip
+        if not rows:
+            return
+        positions = np.array([position for _, position, _, _ in self._store.items("search")])
+        mask = positions < look
+        weights = statistics.weights_of(np.unique(np.array(stage.probes)[mask], return_inverse=True)[1])
+        differences = stage.differences[rows][:, mask]
+        bounds = statistics.leaves_race(differences, weights, self.meta["top"], n_looks)
+        reasons = {
+            stage.trials[rows[k]].path: (
+                f"after {look} items at most {bound:+.3f} from the {self.meta['top']}. best of the race, "
+                f"at all {n_looks} looks together with 95% confidence"
+            )
+            for k, bound in enumerate(bounds)
+            if bound < 0
+        }
+        self._store.set_status("search", reasons, "left", {"decided": [*decided, name]})
+
+    def _measure(
+        self,
+        stage: str,
+        role: str,
+        path: LayerPath,
+        exam: Exam,
+        start: int,
+        stop: int | None,
+        is_last: bool = True,
+    ) -> float | None:
+        """Measure items of a path and save them; what fails is saved as failed. Return the mean score."""
+        model = self._open_model()
+        done = {trial.path: trial for trial in self._store.trials(stage)} if role != "candidate" else {}
+        if str(path) in done and done[str(path)].status in ("done", "failed"):
+            return None
+        try:
+            with model.with_path(path) as view:
+                results = exam.run(view, start, stop)
+        except RysError as error:
+            if role == "baseline":
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            self._store.save(stage, role, str(path), path.layers, {}, start, "failed", reason)
+            return None
+        status, reason = "done" if is_last else "partial", ""
+        errors = [error for result in results.values() for error in result.errors if error]
+        if errors:  # the preflight looks at the baseline's
+            status, reason = status if role == "baseline" else "failed", f"{len(errors)} items failed: {errors[0]}"
+        self._store.save(stage, role, str(path), path.layers, results, start, status, reason)
+        self._budget.tokens_spent += sum(result.n_evaluated_tokens for result in results.values())
+        return float(np.mean([result.mean for result in results.values()]))
+
+    def _preflight(self, baseline: Model) -> None:
+        """Refuse probes that cannot measure. Raises ProbeError, unless forced."""
+        if "preflight" in self.meta and (self._force or not any(self.meta["preflight"].values())):
+            return
+        results = self._stored_baseline(baseline)
+        refused = {probe: preflight(result) for probe, result in results.items()}
+        failure = next(trial.reason for trial in self._store.trials("search") if trial.role == "baseline")
+        if failure:
+            for probe, result in results.items():
+                if result.parse_rate < 1:
+                    refused[probe].append(f"{failure}; raise n_ctx or take shorter items")
+        self._store.set_meta({"preflight": refused})
+        if any(refused.values()) and not self._force:
+            reasons = "; ".join(f"{probe}: {' and '.join(why)}" for probe, why in refused.items() if why)
+            raise ProbeError(f"the baseline cannot be measured with {reasons}. --force (force=True) sweeps anyway")
+
+    def _stored_baseline(self, baseline: Model) -> dict[str, ProbeResult]:
+        """Return the baseline's results as they are in the store."""
+        trial = next(trial for trial in self._store.trials("search") if trial.role == "baseline")
+        scores = {what: self._store.scores("search", what)[trial.id] for what in ("score", "parsed", "truncated")}
+        names = np.array([probe for probe, _, _, _ in self._store.items("search")])
+        return {
+            probe.id: self._exam.stored_result(
+                probe.id,
+                str(baseline.layer_path),
+                *(scores[what][names == probe.id] for what in ("score", "parsed", "truncated")),
+            )
+            for probe in self._probes
+        }
+
+    def confirm(self, progress: bool = False) -> None:
+        """Measure the best candidates and as many random paths of the same extra length on fresh items.
+
+        The number of items is what finds an effect of min_effect with a power of 0.9, as far as the probes have so many
+        and up to 1024 of each. Raises RequestError if nothing was searched yet.
+        """
+        model = self._open_model()
+        meta = self.meta
+        if "confirm" not in meta:
+            frame = self.results()
+            if not len(frame):
+                if meta.get("stopped"):
+                    return  # the budget went on the baseline
+                raise RequestError("nothing was searched yet; call run() first")
+            chosen = frame[frame["status"] == "done"].head(meta["top"])
+            if not len(chosen):
+                return  # all failed, or the budget was spent in the first rounds; a resumed run may bring some
+            tops = [LayerPath(list(layers), model.n_layer) for layers in chosen["layers"]]
+            rng = random.Random(f"controls {meta['seed']}")
+            controls = [control for top in tops if (control := control_path(top, tops, model.n_layer, rng))]
+            deviation = float(np.nanmax(chosen["deviation"]))
+            needed = statistics.items_needed(deviation, meta["min_effect"], max(1, len(tops)), POWER)
+            plan = {
+                "top": [list(path.layers) for path in tops],
+                "controls": [list(path.layers) for path in dict.fromkeys(controls)],
+                "n_items": max(16, min(MAX_CONFIRM_ITEMS, -(-needed // len(self._probes)))),
+                "n_needed": needed,
+                "min_effect": meta["min_effect"],
+                "is_complete": False,
+            }
+            self._store.set_meta({"confirm": plan})
+        plan = self.meta["confirm"]
+        exam = Exam(model, self._probes, n=plan["n_items"], split="confirm", seed=meta["seed"], **self._asking)
+        plan["n_items"] = max(len(exam.items(probe.id)) for probe in self._probes)  # a fixed list may have fewer
+        for probe in self._probes:
+            self._store.add_items("confirm", probe.id, exam.items(probe.id))
+        work = [("baseline", LayerPath(None, model.n_layer))]
+        work += [("top", LayerPath(layers, model.n_layer)) for layers in plan["top"]]
+        work += [("control", LayerPath(layers, model.n_layer)) for layers in plan["controls"]]
+        with tqdm(total=len(work), desc="confirming", unit="path", disable=not progress) as bar:
+            for role, path in work:
+                if self._budget.is_spent():
+                    self._store.set_meta({"stopped": "the budget was spent before the confirmation was complete"})
+                    return
+                self._measure("confirm", role, path, exam, 0, None)
+                bar.update()
+        self._store.set_meta({"confirm": plan | {"is_complete": True}})
+
+    def close(self) -> None:
+        """Close the file. The model stays open."""
+        self._store.close()
+
+    def __enter__(self) -> Sweep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open_model(self) -> Model:
+        if self._model is None:
+            raise RequestError("this sweep was opened to be looked at; make it with rys.Sweep(model, ...) to go on")
+        return self._model
+
+
+def default_store(source: str, probes: Sequence[Probe]) -> Path:
+    """Return the name of a store in the current folder: from the model's file and the probes."""
+    return Path(f"{Path(source).stem}.{'+'.join(probe.id for probe in probes)}.sweep.db".replace("/", "_"))
+
+
+def open_or_create(path: Path, settings: Mapping[str, Any], free: Mapping[str, Any]) -> Store:
+    """Return the sweep's file, new or resumed. Raises StoreError if it is of another sweep.
+
+    settings: what must be the same. free: what may change until the confirmation.
+    """
+    if not path.exists():
+        return Store.create(path, {**settings, **free})
+    store = Store.open(path)
+    meta = store.meta
+    differing = [
+        f"{key} was {meta.get(key)!r} and is {value!r}" for key, value in settings.items() if meta.get(key) != value
+    ]
+    if differing:
+        store.close()
+        raise StoreError(
+            f"{path} is the file of another sweep: {'; '.join(differing)}. Give another --store, or the same settings"
+        )
+    if "confirm" not in meta:
+        store.set_meta(free)
+    return store
+
+
+def control_path(top: LayerPath, tops: Sequence[LayerPath], n_layer: int, rng: random.Random) -> LayerPath | None:
+    """Return a random path as long as another: one block that runs twice, or that is left out.
+
+    The block overlaps those layers that the best paths change by less than a half, or else it would be no control.
+    """
+    n = n_layer
+    extra = top.n_slot - n
+    size = max(1, abs(extra))
+    if size > n:
+        return None
+    changed = [changed_layers(path, n) for path in tops]
+    for _ in range(200):
+        i = rng.randrange(n - size + 1)
+        block = set(range(i, i + size))
+        if extra > 0:
+            layers = [*range(i + size), *range(i, n)]
+        elif extra < 0:
+            layers = [*range(i), *range(i + size, n)]
+        else:
+            j = rng.randrange(n)
+            layers = list(range(n))
+            layers[i], layers[j] = layers[j], layers[i]
+            block = {i, j}
+        path = LayerPath(layers, n)
+        is_apart = all(len(block & other) / len(block | other) < 0.5 for other in changed if other)
+        if is_apart and not path.is_identity and path not in tops:
+            return path
+    return None
+
+
+def changed_layers(path: LayerPath, n_layer: int) -> set[int]:
+    """Return the layers that a path does not visit exactly once."""
+    visits = {layer: path.layers.count(layer) for layer in range(n_layer)}
+    return {layer for layer, n in visits.items() if n != 1}
