@@ -12,7 +12,7 @@ The physical limit: 1, if all that is ours were free.
 Targets: at least 0.97 of the time in llama.cpp; less than 20 ms from one candidate to the next (view and context).
 
 JSON: `results` has `n_candidates`, `n_items`, `seconds`, `model_seconds`, `share` (with `target` and `verdict`),
-`switch_seconds` (spread over the candidates, with `target` and `verdict`), `prepare_seconds`, and `largest`: what of
+`switch_seconds` (over the candidates, with `target` and `verdict`), `prepare_seconds`, and `largest`: what of
 ours took most, as [function, share of the whole].
 
     python benchmarks/sweep.py --model MODEL        # default: the reference model

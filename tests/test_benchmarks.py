@@ -17,6 +17,7 @@ import gguf
 import numpy as np
 import pytest
 
+from rys.reference import reference_model_path
 from tiny_model import write_tiny_model
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -113,7 +114,17 @@ def test_batching_evaluates_a_shared_prefix_once(tiny: Path) -> None:
         assert set(prefix[f"{name}_seconds"]) == SPREAD
 
 
-@pytest.mark.parametrize("name", ["switching", "paths", "memory", "batching"])
+def test_a_sweep_is_split_into_llama_cpps_time_and_ours() -> None:
+    results = run("sweep", reference_model_path())
+    assert_verdict(results, ">= 0.97", "share")
+    assert 0 < results["model_seconds"] < results["seconds"]
+    assert results["share"] == pytest.approx(results["model_seconds"] / results["seconds"], rel=0.01)
+    assert_verdict(results["switch_seconds"], "<= 0.02", "median")
+    # the control: nearly all of the time of a sweep is found in the calls that are timed
+    assert results["share"] > 0.5
+
+
+@pytest.mark.parametrize("name", ["switching", "paths", "memory", "batching", "sweep"])
 def test_every_key_of_the_results_is_in_the_header(name: str, tiny: Path) -> None:
     header = (BENCHMARKS / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
     documented = set(re.findall(r"`(\w+)`", header)) | SPREAD
@@ -123,7 +134,7 @@ def test_every_key_of_the_results_is_in_the_header(name: str, tiny: Path) -> Non
             return set(value).union(*(keys(item) for item in value.values()))
         return set().union(*(keys(item) for item in value)) if isinstance(value, list) else set()
 
-    assert keys(run(name, tiny)) <= documented
+    assert keys(run(name, reference_model_path() if name == "sweep" else tiny)) <= documented
 
 
 def test_the_interval_of_a_median_is_that_of_the_sign_test() -> None:

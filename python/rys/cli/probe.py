@@ -53,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
     for name, value, least in (("items", options.items, 1), ("show", options.show, 0)):
         if value < least:
             raise RequestError(f"--{name} is {value}, but must be at least {least}")
-    names = (options.probes or ("math,eq,reasoning" if options.model else "reference")).split(",")
+    default = "math,eq,reasoning" if options.model else "reference"
+    names = (default if options.probes is None else options.probes).split(",")
     with open_model(options) as model:
         exam = Exam(
             model,

@@ -33,7 +33,7 @@ def preflight(result: ProbeResult) -> list[str]:
         )
     low, high = result.interval
     if low <= max(result.best_constant, result.chance):
-        if result.best_constant >= result.chance:
+        if result.best_constant > result.chance - 1e-9:  # they are equal but for rounding where a guess is the constant
             floor = f"what the constant answer {result.constant} gets ({result.best_constant:.3f})"
         else:
             floor = f"what random answers get ({result.chance:.3f})"

@@ -143,15 +143,17 @@ class Ratings(Scorer):
             raise ProbeError("ratings are asked with a text that holds {subject}, not with messages")
         requests: list[Request] = []
         for subject in self.subjects:
-            request = asker.choice(prompt.replace("{subject}", subject), "0123456789")
-            if request is None:
-                raise ProbeError("the model's tokenizer has no tokens for single digits; use the list format")
-            requests.append(request)
+            asked = prompt.replace("{subject}", subject)
+            request = asker.choice(asked, "0123456789")
+            # without tokens for single digits, each digit's text is asked for
+            requests += [request] if request else [asker.loglikelihood(asked, digit) for digit in "0123456789"]
         return requests
 
     def read(self, results: Sequence[Result]) -> Reading:
         digits = np.arange(10)
-        expected = [float(label_probabilities([result], 10) @ digits) for result in results]
+        each = len(results) // len(self.subjects)
+        asked = [results[start : start + each] for start in range(0, len(results), each)]
+        expected = [float(label_probabilities(mine, 10) @ digits) for mine in asked]
         ratings = tuple(digit * 10 / 9 for digit in expected)  # asked on 0..9, whose numbers are one token each
         said = ", ".join(f"{subject} {rating:.1f}" for subject, rating in zip(self.subjects, ratings, strict=True))
         return Reading(answer=ratings, text=said)

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["Confirmation", "Search", "confirmation", "pareto_front", "search"]
 
 
+_COLUMNS = [
+    "path", "layers", "status", "reason", "n_items", "extra_slots", "effect", "low", "high", "p", "q", "deviation",
+    "parse_rate", "truncation_rate", "seconds", "tokens",
+]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Stage:
     """Hold the item scores of a stage. N items, C trials beside the baseline.
@@ -101,7 +107,7 @@ def search(store: Store) -> Search:
 
     stage = load_stage(store, "search")
     if stage is None:
-        return Search(pd.DataFrame(columns=["path", "status", "effect", "low", "high", "p", "q", "extra_slots"]), {})
+        return Search(pd.DataFrame(columns=_COLUMNS), {})
     n_layer = int(store.meta["n_layer"])
     effect, interval, p_value = effects_of(stage)
     q_value = np.full(len(effect), np.nan)
@@ -128,11 +134,14 @@ def search(store: Store) -> Search:
             row[probe] = mine + float(stage.baseline[here].mean()) if here.any() else float("nan")
             row[f"{probe}_difference"] = mine
         rows.append(row)
-    frame = pd.DataFrame(rows)
-    if len(frame):
-        order = frame["status"].map({"done": 0, "partial": 1, "left": 2, "failed": 3}).fillna(4)
-        frame = frame.assign(order=order).sort_values(["order", "effect"], ascending=[True, False], kind="stable")
-        frame = frame.drop(columns="order").reset_index(drop=True)
+    per_probe = [name for probe in baseline for name in (probe, f"{probe}_difference")]
+    frame = pd.DataFrame(rows, columns=[*_COLUMNS, *per_probe])
+    # those with the most items first: half-way, a few items say little
+    order = frame["status"].map({"done": 0, "partial": 1, "left": 2, "failed": 3})
+    frame = frame.assign(order=order).sort_values(
+        ["order", "n_items", "effect"], ascending=[True, False, False], kind="stable"
+    )
+    frame = frame.drop(columns="order").reset_index(drop=True)
     return Search(frame, baseline)
 
 
@@ -152,8 +161,10 @@ def _deviation(stage: Stage, row: int) -> float:
 
 
 def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that no other beats in effect with as few extra slots, by extra slots."""
-    done = frame[frame["status"] == "done"].sort_values(["extra_slots", "effect"], ascending=[True, False])
+    """Return the rows that neither another nor the baseline beats in effect with as few extra slots, by extra slots."""
+    done = frame[(frame["status"] == "done") & ((frame["extra_slots"] < 0) | (frame["effect"] > 0))].sort_values(
+        ["extra_slots", "effect"], ascending=[True, False]
+    )
     best_before = done["effect"].cummax().shift(fill_value=-np.inf)
     front: pd.DataFrame = done[done["effect"] > best_before]
     return front.reset_index(drop=True)
@@ -163,7 +174,7 @@ def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
 class Confirmation:
     """Hold the confirm stage. top and controls: one row per path with effect, low, high and for top the verdict.
 
-    n_items: fresh items of each probe. power: to find an effect of min_effect.
+    n_items: fresh items, of all probes together. power: to find an effect of min_effect.
     """
 
     top: list[dict[str, Any]]
@@ -188,8 +199,7 @@ def confirmation(store: Store) -> Confirmation | None:
     k = sum(trial.role == "top" for trial in stage.trials)
     if k == 0:
         return None
-    corrected = effects_of(stage, confidence=1 - 0.05 / k, resamples=20_000)
-    effect, interval, p_value = corrected
+    effect, interval, p_value = effects_of(stage, confidence=1 - 0.05 / k, resamples=10_000)
     names = np.array(stage.probes)
     rows: dict[str, list[dict[str, Any]]] = {"top": [], "control": []}
     is_control = np.array([t.role == "control" and t.status != "failed" for t in stage.trials])
@@ -212,12 +222,13 @@ def confirmation(store: Store) -> Confirmation | None:
                 verdict = statistics.is_confirmed(float(effect[i]), (interval[i, 0], interval[i, 1]), controls)
                 row |= {"confirmed": verdict.is_confirmed, "why": verdict.reason}
         rows[trial.role].append(row)
-    deviation = max((_deviation(stage, i) for i in range(len(stage.trials))), default=float("nan"))
+    deviations = [_deviation(stage, i) for i in range(len(stage.trials)) if not np.isnan(effect[i])]
+    deviation = max(deviations, default=0.0)
     n_items = len(stage.baseline)
     return Confirmation(
         top=sorted(rows["top"], key=lambda row: -np.nan_to_num(row["effect"], nan=-np.inf)),
         controls=rows["control"],
-        n_items=int(plan["n_items"]),
+        n_items=n_items,
         power=statistics.power(deviation, plan["min_effect"], k, n_items),
         min_effect=plan["min_effect"],
     )

@@ -47,7 +47,7 @@ def coarse_to_fine(stride: int | None = None) -> Plan:
         best = [block for block in (repeated_block(path) for path, _ in ranking()[:3]) if block]
         yield space.union(*(part for block in best for part in (space.multi(block, (3, 4)), space.interleaved(block))))
 
-    return Plan("coarse_to_fine", phases)
+    return Plan("coarse_to_fine" if stride is None else f"coarse_to_fine({stride})", phases)
 
 
 def beam(width: int, depth: int, first: Space | None = None) -> Plan:
@@ -66,4 +66,4 @@ def beam(width: int, depth: int, first: Space | None = None) -> Plan:
             best = [path for path, _ in ranking()[:width]]
             yield space.compose(space.paths(best), extend)
 
-    return Plan(f"beam({width}x{depth})", phases)
+    return Plan(f"beam({width}x{depth}{f', {first.name}' if first else ''})", phases)

@@ -99,12 +99,12 @@ def _sentence(
         more = f"; {len(confirmed) - 1} more confirmed" if len(confirmed) > 1 else ""
         return (
             f"Confirmed: {confirmed[0]['layer_path']} makes the model better by {confirmed[0]['effect']:+.3f} "
-            f"[{low:+.3f}, {high:+.3f}] on {stage.n_items} fresh items of each probe{more}{forced}."
+            f"[{low:+.3f}, {high:+.3f}] on {stage.n_items} fresh items{more}{forced}."
         )
     if stage is not None:
         return (
             f"No path confirmed: none of the best {len(stage.top)} of {n_candidates} candidates held on "
-            f"{stage.n_items} fresh items of each probe, which would show a gain of {stage.min_effect:.3f} with a "
+            f"{stage.n_items} fresh items, which would show a gain of {stage.min_effect:.3f} with a "
             f"probability of {stage.power:.0%}{forced}."
         )
     if best is None or math.isnan(best["effect"]):

@@ -6,10 +6,11 @@ known. Spaces compose: `limit(union(blocks(sizes=[2, 3]), repeats([2])), extra_s
 
 from __future__ import annotations
 
+import hashlib
 import random as random_module
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, pairwise, product
 
 from rys import options
 from rys.errors import RysError
@@ -85,14 +86,11 @@ def blocks(sizes: Iterable[int] | None = None, start: int = 0, stop: int | None 
 
     def build(n: int) -> Iterator[list[int]]:
         end = _end(start, stop, n)
-        for size in chosen or range(1, end - start + 1):
+        for size in range(1, end - start + 1) if chosen is None else chosen:
             for i in range(start, end - size + 1, stride):
                 yield _repeat(n, (i, i + size), 2)
 
-    within = (
-        "" if (start, stop, stride) == (0, None, 1) else f", {start}..{'' if stop is None else stop - 1} by {stride}"
-    )
-    return Space(f"blocks({said}{within})", build)
+    return Space(f"blocks({said}{_within(start, stop)}{'' if stride == 1 else f' by {stride}'})", build)
 
 
 def repeats(times: Iterable[int] = range(2, 9), start: int = 0, stop: int | None = None) -> Space:
@@ -104,7 +102,7 @@ def repeats(times: Iterable[int] = range(2, 9), start: int = 0, stop: int | None
             for k in chosen:
                 yield _repeat(n, (layer, layer + 1), k)
 
-    return Space(f"repeats({','.join(map(str, chosen))})", build)
+    return Space(f"repeats({','.join(map(str, chosen))}{_within(start, stop)})", build)
 
 
 def multi(block: Block, times: Iterable[int] = (2, 3, 4)) -> Space:
@@ -128,7 +126,7 @@ def interleaved(block: Block, times: int = 2) -> Space:
         i, j = block
         yield [*range(i), *(layer for layer in range(i, j) for _ in range(times)), *range(j, n)]
 
-    return Space(f"interleaved({block[0]},{block[1]})", build)
+    return Space(f"interleaved({block[0]},{block[1]};{times})", build)
 
 
 def again(space: Space, times: Iterable[int]) -> Space:
@@ -150,7 +148,7 @@ def in_place(space: Space, times: int = 2) -> Space:
         for block in _blocks_of(space, n):
             yield from interleaved(block, times).build(n)
 
-    return Space(f"in_place({space.name})", build)
+    return Space(f"in_place({space.name}; {times})", build)
 
 
 def skips(sizes: Iterable[int] = (1,), start: int = 0, stop: int | None = None) -> Space:
@@ -163,7 +161,7 @@ def skips(sizes: Iterable[int] = (1,), start: int = 0, stop: int | None = None) 
             for i in range(start, end - size + 1):
                 yield [*range(i), *range(i + size, n)]
 
-    return Space(f"skips({','.join(map(str, chosen))})", build)
+    return Space(f"skips({','.join(map(str, chosen))}{_within(start, stop)})", build)
 
 
 def counts(visits: Mapping[int, int]) -> Space:
@@ -172,7 +170,10 @@ def counts(visits: Mapping[int, int]) -> Space:
     def build(n: int) -> Iterator[list[int]]:
         for layer, k in visits.items():
             if not 0 <= layer < n or k < 0:
-                raise SpaceError(f"counts has layer {layer} with {k} visits, but the model has layers 0..{n - 1}")
+                raise SpaceError(
+                    f"counts has layer {layer} with {k} visits, but the model has layers 0..{n - 1}, "
+                    f"and visits are 0 or more"
+                )
         yield [layer for layer in range(n) for _ in range(visits.get(layer, 1))]
 
     return Space(f"counts({','.join(f'{layer}:{k}' for layer, k in visits.items())})", build)
@@ -198,7 +199,8 @@ def compose(*spaces: Space) -> Space:
 def paths(given: Iterable[LayerPathLike]) -> Space:
     """Return paths given by hand, in any form that LayerPath reads."""
     kept = list(given)
-    return Space(f"paths({len(kept)})", lambda n: (list(LayerPath(path, n).layers) for path in kept))
+    digest = hashlib.sha256(repr([str(path) for path in kept]).encode()).hexdigest()[:8]
+    return Space(f"paths({len(kept)}; {digest})", lambda n: (list(LayerPath(path, n).layers) for path in kept))
 
 
 def random(n: int, extra: int, seed: int = 0) -> Space:
@@ -257,23 +259,38 @@ def _repeat(n: int, block: Block, times: int) -> list[int]:
 
 def _combine(a: list[int], b: list[int], n: int) -> list[int] | None:
     """Return a path with the changes of both, if they touch different layers."""
-    changes = [_change(path, n) for path in (a, b)]
-    (start_a, stop_a, inside_a), (start_b, stop_b, inside_b) = sorted(changes, key=lambda change: change[0])
-    if stop_a > start_b:
-        return None
-    return [*range(start_a), *inside_a, *range(stop_a, start_b), *inside_b, *range(stop_b, n)]
+    changes = sorted([*_changes(a, n), *_changes(b, n)], key=lambda change: change[:2])
+    for (start, stop, _), (next_start, next_stop, _) in pairwise(changes):
+        if stop > next_start or (start, stop) == (next_start, next_stop):
+            return None
+    combined, position = [], 0
+    for start, stop, inside in changes:
+        combined += [*range(position, start), *inside]
+        position = stop
+    return [*combined, *range(position, n)]
 
 
-def _change(path: Sequence[int], n: int) -> tuple[int, int, list[int]]:
-    """Return the layers [start, stop) that a path runs otherwise than once each in order, and what it runs there."""
-    head = next((i for i, layer in enumerate(path) if layer != i), min(len(path), n))
-    tail = next((i for i, layer in enumerate(reversed(path)) if layer != n - 1 - i), min(len(path), n))
-    tail = min(tail, n - head, len(path) - head)
-    start, stop = head, n - tail
-    inside = list(path[head : len(path) - tail])
-    # a repeat of 4..7 reads 0..7, 4..: its change begins where the path first turns back
-    lowest = min([start, *inside])
-    return lowest, stop, [*range(lowest, start), *inside]
+def _changes(path: Sequence[int], n: int) -> list[tuple[int, int, list[int]]]:
+    """Return the stretches of layers [start, stop) that a path runs otherwise than once each in order, with its slots.
+
+    A layer parts two stretches if it is visited once, after all lower layers and before all higher ones.
+    """
+    highest_before = [-1, *accumulate(path, max)]
+    lowest_after = [*list(accumulate(reversed(path), min))[::-1][1:], n]
+    parting = [s for s, layer in enumerate(path) if highest_before[s] < layer < lowest_after[s]]
+    changes = []
+    for before, after in pairwise([-1, *parting, len(path)]):
+        start = path[before] + 1 if before >= 0 else 0
+        stop = path[after] if after < len(path) else n
+        inside = list(path[before + 1 : after])
+        if inside != list(range(start, stop)):
+            changes.append((start, stop, inside))
+    return changes
+
+
+def _within(start: int, stop: int | None) -> str:
+    """Return the layers that a space keeps to, for its name."""
+    return "" if (start, stop) == (0, None) else f" in {start}..{'' if stop is None else stop - 1}"
 
 
 def _end(start: int, stop: int | None, n: int) -> int:

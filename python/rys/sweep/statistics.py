@@ -52,22 +52,20 @@ def bootstrap_intervals(
 
     rng = np.random.default_rng(seed)
     n = differences.shape[1]
-    counts = np.zeros((n_resamples, n))
-    for stratum in np.unique(strata):
-        rows = np.flatnonzero(strata == stratum)
-        drawn = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), n_resamples)
-        stretch = math.sqrt(len(rows) / (len(rows) - 1)) if len(rows) > 1 else 1.0
-        counts[:, rows] = (drawn - 1) * stretch
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     effects = differences @ weights
     tail = (1 - confidence) / 2
-    freedom = max(1, n - len(np.unique(strata)))
-    moves = counts * weights * (stats.t.ppf(tail, freedom) / stats.norm.ppf(tail))  # [B, N]
-    intervals = np.empty((len(differences), 2))
-    step = max(1, _CHUNK // n_resamples)
-    for start in range(0, len(differences), step):
-        part = slice(start, start + step)
-        deviations = differences[part] @ moves.T  # [C, B]
-        intervals[part] = effects[part, None] + np.quantile(deviations, [tail, 1 - tail], axis=1).T
+    by_t = stats.t.ppf(tail, max(1, n - len(groups))) / stats.norm.ppf(tail)
+    deviations = np.empty((len(differences), n_resamples), dtype=np.float32)
+    step = max(1, _CHUNK // (8 * n))
+    for start in range(0, n_resamples, step):
+        moves = np.zeros((min(step, n_resamples - start), n))
+        for rows in groups:
+            drawn = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), len(moves))
+            stretch = math.sqrt(len(rows) / (len(rows) - 1)) if len(rows) > 1 else 1.0
+            moves[:, rows] = (drawn - 1) * (stretch * by_t * weights[rows])
+        deviations[:, start : start + step] = differences @ moves.T
+    intervals: Floats = effects[:, None] + np.quantile(deviations, [tail, 1 - tail], axis=1).T
     is_flat = np.ptp(differences, axis=1) == 0
     unseen = 1 - tail ** (1 / n)
     intervals[is_flat] = effects[is_flat, None] + np.array([-unseen, unseen])

@@ -139,7 +139,7 @@ class Store:
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreError(f"{self.path} cannot be read: {error}") from None
 
     @property
@@ -265,6 +265,8 @@ class Store:
         for trial, probe, position, value in self._rows(query, (stage,)):
             row = found.setdefault(trial, np.full(len(place), np.nan))
             if (probe, position) in place:
+                if not isinstance(value, (int, float)):
+                    raise StoreError(f"{self.path} is damaged: {what} of an item is {value!r}")
                 row[place[probe, position]] = value
         return found
 
@@ -316,7 +318,7 @@ def _check_content(path: Path) -> None:
     try:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where it names what is damaged
         raise StoreError(f"{path} is damaged or cannot be read: {error}") from None
     finally:
         connection.close()

@@ -20,7 +20,7 @@ from rys.probes import Exam, Probe, ProbeError, ProbeResult, load, preflight
 from rys.sweep import analysis, statistics
 from rys.sweep.budget import Budget
 from rys.sweep.plans import Plan, as_plan
-from rys.sweep.space import Space, blocks
+from rys.sweep.space import Space, SpaceError, blocks
 from rys.sweep.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Sweep:
         self._probes = [load(probe) if isinstance(probe, str) else probe for probe in chosen]
 
         first = next(self._plan.phases(model.n_layer, list))
+        if not first.count(model.n_layer):
+            raise SpaceError(f"{first.name} has no path for a model of {model.n_layer} layers")
         is_plan = isinstance(space, Plan)
         strategy = strategy or ("race" if is_plan or first.count(model.n_layer) > RACE_FROM else "scan")
         n_items = options.integer("items", N_ITEMS[strategy] if items is None else items, 2)
@@ -108,7 +110,7 @@ class Sweep:
             "rys": info["rys_version"],
             "llama_cpp": info["llama_cpp_commit"],
         }
-        free = {"top": options.integer("top", top, 1, 100), "min_effect": min_effect, "force": force}
+        free: dict[str, Any] = {"top": options.integer("top", top, 1, 100), "min_effect": min_effect, "force": force}
         free["model"] = model.source  # it may move; the fingerprint decides
         if arguments is not None:
             free["arguments"] = dict(arguments)
@@ -119,6 +121,8 @@ class Sweep:
             if known.get(probe.id) not in (None, [item.content_hash for item in self._exam.items(probe.id)]):
                 self._store.close()
                 raise StoreError(f"{path} was made with other items of probe {probe.id!r}; give another file name")
+        if "confirm" not in self.meta:
+            self._store.set_meta(free)
         for probe in self._probes:
             self._store.add_items("search", probe.id, self._exam.items(probe.id))
 
@@ -389,7 +393,7 @@ def default_store(source: str, probes: Sequence[Probe]) -> Path:
 def open_or_create(path: Path, settings: Mapping[str, Any], free: Mapping[str, Any]) -> Store:
     """Return the sweep's file, new or resumed. Raises StoreError if it is of another sweep.
 
-    settings: what must be the same. free: what may change until the confirmation.
+    settings: what must be the same. free: what else a new file holds.
     """
     if not path.exists():
         return Store.create(path, {**settings, **free})
@@ -403,8 +407,6 @@ def open_or_create(path: Path, settings: Mapping[str, Any], free: Mapping[str, A
         raise StoreError(
             f"{path} is the file of another sweep: {'; '.join(differing)}. Give another --store, or the same settings"
         )
-    if "confirm" not in meta:
-        store.set_meta(free)
     return store
 
 

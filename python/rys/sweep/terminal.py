@@ -115,7 +115,7 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
             for row in [*report["top"], *report["controls"]]
         ]
         parts.append(
-            f"Confirmation on {report['confirm_items']} fresh items of each probe (a gain of {report['min_effect']} "
+            f"Confirmation on {report['confirm_items']} fresh items (a gain of {report['min_effect']} "
             f"would be found with {report['power']:.0%}); intervals are corrected for {len(report['top'])} paths.\n"
             + table(["path", "", "gain in search", "gain", "interval"], rows)
         )

@@ -1,0 +1,440 @@
+"""What a sweep's file says, from stores with made-up scores: no model is needed. Oracles are means by hand."""
+
+import json
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from rys.cli.sweep import brief
+from rys.layer_path import LayerPath
+from rys.probes.base import Item, Reading, Scorer
+from rys.probes.result import ProbeResult
+from rys.sweep import analysis
+from rys.sweep.report import report
+from rys.sweep.store import Store
+from rys.sweep.sweep import Sweep
+from rys.sweep.terminal import summary
+
+N_LAYER = 8
+META = {
+    "model": "m.gguf", "fingerprint": "f", "n_layer": N_LAYER, "probes": ["eq:1", "math:1"], "space": "blocks(all)",
+    "strategy": "scan", "min_effect": 0.03, "top": 2, "force": False, "preflight": {"eq": [], "math": []},
+}  # fmt: skip
+GOOD, FINE, BAD, BROKEN = "0..3,2..", "0..5,5..", "0..1,0..", "0,0..2,2.."
+
+
+class Says(Scorer):
+    perfect = "yes"
+
+    def requests(self, prompt, asker):
+        return []
+
+    def read(self, results):
+        return Reading(answer=None, text="")
+
+    def mark(self, answer):
+        return float(answer == self.perfect)
+
+
+def items(probe: str, stage: str, n: int) -> list[Item]:
+    return [Item(prompt=f"{stage} {probe} {k}", scorer=Says(), tags={"family": "ab"[k % 2]}) for k in range(n)]
+
+
+def result(probe: str, scores: np.ndarray, parsed: np.ndarray | None = None) -> ProbeResult:
+    n = len(scores)
+    return ProbeResult(
+        probe=f"{probe}:1", layer_path="", items=items(probe, "any", n), scores=np.asarray(scores, dtype=np.float64),
+        parsed=np.ones(n, bool) if parsed is None else parsed, truncated=np.zeros(n, bool), answers=[""] * n,
+        errors=[None] * n, details=[{}] * n, chance=0.0, best_constant=0.0, constant="", n_prompt_tokens=10 * n,
+        n_evaluated_tokens=2 * n, n_generated_tokens=n, seconds=0.5,
+    )  # fmt: skip
+
+
+@dataclass
+class Writer:
+    """Fill a store. eq has half as many items as math, so that means over items and over probes differ."""
+
+    store: Store
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
+    right: dict = field(default_factory=dict)
+
+    def stage(self, stage: str, n: int) -> None:
+        for probe, size in (("math", n), ("eq", n // 2)):
+            self.store.add_items(stage, probe, items(probe, stage, size))
+            self.right[stage, probe] = (np.arange(size) % 5 < 2).astype(float)
+        self.save(stage, "baseline", "..", 0.0, 0.0)
+
+    def scores(self, stage: str, math_gain: float, eq_gain: float) -> dict[str, np.ndarray]:
+        """Return the baseline's scores with exactly so large a share of items won, or lost."""
+        found = {}
+        for probe, gain in (("math", math_gain), ("eq", eq_gain)):
+            base = self.right[stage, probe].copy()
+            count = round(abs(gain) * len(base))
+            base[self.rng.choice(np.flatnonzero(base == (gain < 0)), count, replace=False)] = float(gain > 0)
+            found[probe] = base
+        return found
+
+    def save(self, stage, role, path, math_gain=0.0, eq_gain=0.0, start=0, stop=None, status="done", reason="") -> None:
+        found = self.scores(stage, math_gain, eq_gain)
+        layers = LayerPath(path, N_LAYER).layers
+        parts = {probe: result(probe, scores[start:stop]) for probe, scores in found.items() if len(scores[start:stop])}
+        self.store.save(stage, role, path, layers, parts, start, status, reason)
+
+    def fail(self, stage, role, path, reason="EngineError: NaN logits") -> None:
+        self.store.save(stage, role, path, LayerPath(path, N_LAYER).layers, {}, 0, "failed", reason)
+
+
+@pytest.fixture
+def writer(tmp_path):
+    store = Store.create(tmp_path / "a.sweep.db", META)
+    yield Writer(store)
+    store.close()
+
+
+@pytest.fixture
+def searched(writer):
+    """Return a store whose search is done: one good path, one that changes nothing, one bad, one failed."""
+    writer.stage("search", 200)
+    writer.save("search", "candidate", BAD, -0.3, -0.2)
+    writer.fail("search", "candidate", BROKEN)
+    writer.save("search", "candidate", FINE, 0.0, 0.0)
+    writer.save("search", "candidate", GOOD, 0.3, 0.1)
+    return writer
+
+
+def confirm(writer: Writer, good: float, n: int = 400, is_complete: bool = True) -> None:
+    """Run the confirm stage: GOOD with a gain, FINE without, and two controls that lose a little."""
+    writer.stage("confirm", n)
+    writer.save("confirm", "top", GOOD, good, good)
+    writer.save("confirm", "top", FINE, -0.01, 0.0)
+    writer.save("confirm", "control", "0..6,5..", -0.05, -0.05)
+    writer.save("confirm", "control", "0..1,1..", -0.01, -0.01)
+    writer.store.set_meta({"confirm": {"n_items": n, "min_effect": 0.03, "is_complete": is_complete}})
+
+
+def as_json(store: Store) -> dict:
+    return json.loads(json.dumps(brief(report(store)), allow_nan=False))
+
+
+# --- search
+
+
+def test_search_ranks_by_the_mean_over_probes(searched):
+    found = analysis.search(searched.store)
+    frame = found.frame
+    assert frame["path"].tolist() == [GOOD, FINE, BAD, BROKEN]
+    assert found.baseline == {"eq": pytest.approx(0.4), "math": pytest.approx(0.4)}
+    best = frame.iloc[0]
+    assert best["effect"] == pytest.approx((0.3 + 0.1) / 2)
+    assert best["math_difference"] == pytest.approx(0.3)
+    assert best["eq_difference"] == pytest.approx(0.1)
+    assert (best["math"], best["eq"]) == (pytest.approx(0.7), pytest.approx(0.5))
+    assert 0 < best["low"] < best["effect"] < best["high"]
+    assert best["p"] < 0.001
+    assert frame["extra_slots"].tolist() == [2, 1, 2, 2]
+    assert frame["n_items"].tolist() == [200, 200, 200, 0]
+    assert frame["seconds"].tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert frame["tokens"].tolist() == [600, 600, 600, 0]
+    assert frame["parse_rate"].tolist()[:3] == [1.0, 1.0, 1.0]
+    assert frame["layers"].iloc[0] == (0, 1, 2, 3, 2, 3, 4, 5, 6, 7)
+
+
+def test_search_adjusts_p_values_for_what_was_measured(searched):
+    frame = analysis.search(searched.store).frame.set_index("path")
+    p = frame["p"]
+    assert p[FINE] == 1.0
+    # three were measured: the smallest p-value is multiplied by 3 / its rank
+    tested = sorted([p[GOOD], p[BAD]])
+    assert frame["q"][GOOD] == pytest.approx(
+        tested[1] * 3 / 2 if p[GOOD] == tested[1] else min(tested[0] * 3, tested[1] * 1.5)
+    )
+    assert frame["q"][FINE] == 1.0
+    assert math.isnan(frame["q"][BROKEN])
+
+
+def test_deviation_is_that_of_an_items_weighted_difference(searched):
+    frame = analysis.search(searched.store).frame.set_index("path")
+    # 200 items of math weigh 1/400 each, 100 of eq 1/200: times 300 items that is 3/4 and 3/2
+    scaled = np.concatenate([np.repeat([0.75, 0.0], [60, 140]), np.repeat([1.5, 0.0], [10, 90])])
+    assert scaled.mean() == pytest.approx(frame["effect"][GOOD])
+    assert frame["deviation"][GOOD] == pytest.approx(scaled.std(ddof=1))
+    assert frame["deviation"][FINE] == 0
+
+
+def test_failed_candidates_are_shown_and_not_ranked(searched):
+    # even with the scores of items that did not fail
+    searched.save("search", "candidate", "0..4,4..", 0.5, 0.5, status="failed", reason="3 items failed: NaN")
+    frame = analysis.search(searched.store).frame.set_index("path")
+    assert frame.index.tolist()[:3] == [GOOD, FINE, BAD]
+    assert set(frame.index[3:]) == {BROKEN, "0..4,4.."}
+    failed = frame.loc[frame["status"] == "failed", ["effect", "low", "high", "p", "q"]]
+    assert failed.isna().all(axis=None)
+    assert frame["reason"][BROKEN] == "EngineError: NaN logits"
+    said = report(searched.store)
+    assert said["n_failed"] == 2
+    assert said["n_candidates"] == 5
+    assert said["best"]["layer_path"] == GOOD
+    text = summary(said, analysis.search(searched.store).frame, colour=False)
+    assert "2 failed" in text
+    assert "First failure: " in text
+
+
+def test_what_left_the_race_comes_after_those_that_stayed(writer):
+    writer.stage("search", 64)
+    writer.save("search", "candidate", GOOD, 0.1, 0.1)
+    # ahead on its first 16 items, but it left
+    writer.save("search", "candidate", BAD, 0.5, 0.5, stop=16, status="left", reason="after 16 items")
+    frame = analysis.search(writer.store).frame
+    assert frame["path"].tolist() == [GOOD, BAD]
+    assert frame["n_items"].tolist() == [64, 16]
+    assert report(writer.store)["n_left"] == 1
+
+
+def test_effects_of_paths_that_left_are_over_the_items_they_answered(writer):
+    writer.stage("search", 64)
+    base = writer.right["search", "math"]
+    flipped = base.copy()
+    flipped[:8] = 1 - flipped[:8]
+    part = {"math": result("math", flipped[:16]), "eq": result("eq", writer.right["search", "eq"][:16])}
+    writer.store.save("search", "candidate", GOOD, LayerPath(GOOD, N_LAYER).layers, part, 0, "left", "why")
+    row = analysis.search(writer.store).frame.iloc[0]
+    expected = (flipped[:16] - base[:16]).mean()
+    assert row["math_difference"] == pytest.approx(expected)
+    assert row["effect"] == pytest.approx(expected / 2)
+    assert row["math"] == pytest.approx(flipped[:16].mean())
+
+
+def test_measuring_in_parts_is_the_same_as_at_once(writer):
+    writer.stage("search", 64)
+    found = writer.scores("search", 0.25, -0.125)
+    layers = LayerPath(GOOD, N_LAYER).layers
+    for start, stop in ((0, 16), (16, 32), (32, 64)):
+        parts = {probe: result(probe, s[start:stop]) for probe, s in found.items() if len(s[start:stop])}
+        writer.store.save("search", "candidate", GOOD, layers, parts, start, "done" if stop == 64 else "partial")
+    row = analysis.search(writer.store).frame.iloc[0]
+    assert (row["n_items"], row["status"]) == (64, "done")
+    assert row["effect"] == pytest.approx(0.0625)
+    assert row["tokens"] == 2 * (64 + 32)
+
+
+# --- pareto_front
+
+
+def test_pareto_front_is_what_no_path_beats_with_as_few_slots(writer):
+    writer.stage("search", 200)
+    gains = {"0..3,3..": 0.1, "0..3,2..": 0.05, "0..3,1..": 0.2, "0..4,4..": 0.05, "0..4,1..": 0.25, "0..4,0..": 0.1}
+    for path, gain in gains.items():
+        writer.save("search", "candidate", path, gain, gain)
+    writer.fail("search", "candidate", BROKEN)
+    writer.save("search", "candidate", "0,0..", 0.5, 0.5, stop=16, status="left", reason="why")
+    front = analysis.pareto_front(analysis.search(writer.store).frame)
+    assert front["path"].tolist() == ["0..3,3..", "0..3,1..", "0..4,1.."]
+    assert front["extra_slots"].tolist() == [1, 3, 4]
+    assert front["effect"].is_monotonic_increasing
+
+
+# --- confirmation and report
+
+
+def test_a_path_that_holds_is_confirmed(searched):
+    confirm(searched, good=0.15)
+    found = analysis.confirmation(searched.store)
+    assert [row["path"] for row in found.confirmed] == [GOOD]
+    row = found.confirmed[0]
+    assert row["effect"] == pytest.approx(0.15)
+    assert row["search_effect"] == pytest.approx(0.2)
+    assert row["by_probe"] == {"math": pytest.approx(0.15), "eq": pytest.approx(0.15)}
+    assert 0 < row["low"] < 0.15 < row["high"]
+    other = next(row for row in found.top if row["path"] == FINE)
+    assert not other["confirmed"]
+    assert "does not lie above 0" in other["why"]
+    assert [row["effect"] for row in found.controls] == [pytest.approx(-0.05), pytest.approx(-0.01)]
+    assert all("confirmed" not in row for row in found.controls)
+
+    said = as_json(searched.store)
+    assert said["verdict"] == "confirmed"
+    assert said["sentence"].startswith(f"Confirmed: {GOOD} makes the model better by +0.150 [")
+    assert "on 600 fresh items" in said["sentence"]
+    assert said["best"]["layer_path"] == GOOD
+    assert said["best"]["stage"] == "confirm"
+    assert (said["best"]["effect"], said["best"]["search_effect"]) == (pytest.approx(0.15), pytest.approx(0.2))
+
+
+def test_intervals_of_the_confirmation_are_corrected_for_its_paths(searched):
+    confirm(searched, good=0.15)
+    stage = analysis.load_stage(searched.store, "confirm")
+    plain = analysis.effects_of(stage, confidence=0.95, resamples=20_000)[1][0]
+    row = analysis.confirmation(searched.store).confirmed[0]
+    # 97.5% of a normal reach 2.241 deviations, 95% reach 1.960
+    assert (row["high"] - row["low"]) / np.ptp(plain) == pytest.approx(2.2414 / 1.95996, rel=0.03)
+
+
+def test_no_path_confirmed_comes_first_if_nothing_holds(searched):
+    confirm(searched, good=0.01)
+    found = analysis.confirmation(searched.store)
+    assert found.confirmed == []
+    said = as_json(searched.store)
+    assert said["verdict"] == "none"
+    assert said["confirmed"] == []
+    assert said["sentence"].startswith("No path confirmed: none of the best 2 of 4 candidates held on 600 fresh items")
+    assert f"would show a gain of 0.030 with a probability of {said['power']:.0%}" in said["sentence"]
+    frame = analysis.search(searched.store).frame
+    text = summary(report(searched.store), frame, colour=False)
+    assert text.startswith("No path confirmed")
+    # the gain of the search stands beside that of the confirmation
+    line = next(line for line in text.split("Confirmation on")[1].splitlines() if line.strip().startswith(GOOD))
+    assert line.split()[1:5] == ["not", "confirmed", "+0.200", "+0.010"]
+
+
+def test_a_gain_that_random_paths_have_too_is_not_confirmed(searched):
+    searched.stage("confirm", 400)
+    searched.save("confirm", "top", GOOD, 0.15, 0.15)
+    searched.save("confirm", "control", "0..6,5..", 0.16, 0.16)
+    searched.save("confirm", "control", "0..1,1..", 0.12, 0.12)
+    searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
+    row = analysis.confirmation(searched.store).top[0]
+    assert row["low"] > 0
+    assert not row["confirmed"]
+    assert "is not above the random paths'" in row["why"]
+    assert report(searched.store)["sentence"].startswith("No path confirmed")
+
+
+def test_power_is_that_of_the_widest_path(searched):
+    confirm(searched, good=0.15)
+    found = analysis.confirmation(searched.store)
+    # half of the items of eq: 400 weigh 3/4, 200 weigh 3/2; a share of 0.15 won
+    scaled = np.concatenate([np.repeat([0.75, 0.0], [60, 340]), np.repeat([1.5, 0.0], [30, 170])])
+    z = 0.03 * math.sqrt(600) / scaled.std(ddof=1) - 2.2414
+    assert found.power == pytest.approx(0.5 * (1 + math.erf(z / math.sqrt(2))), abs=1e-4)
+
+
+def test_failed_paths_of_the_confirmation_are_not_confirmed(searched):
+    searched.stage("confirm", 400)
+    searched.save("confirm", "top", GOOD, 0.15, 0.15)
+    searched.fail("confirm", "top", FINE, "EngineError: context full")
+    searched.fail("confirm", "control", "0..6,5..")
+    searched.save("confirm", "control", "0..1,1..", -0.01, -0.01)
+    searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
+    found = analysis.confirmation(searched.store)
+    assert [row["path"] for row in found.confirmed] == [GOOD]
+    other = next(row for row in found.top if row["path"] == FINE)
+    assert not other["confirmed"]
+    assert other["why"] == "EngineError: context full"
+    assert found.top[-1] is other
+    said = as_json(searched.store)
+    assert said["top"][-1]["effect"] is None
+    assert said["controls"][0]["low"] is None
+
+
+def test_power_is_known_though_the_first_path_failed(searched):
+    searched.stage("confirm", 400)
+    searched.fail("confirm", "top", FINE)
+    searched.save("confirm", "top", GOOD, 0.01, 0.01)
+    searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
+    assert not math.isnan(analysis.confirmation(searched.store).power)
+    assert "nan%" not in report(searched.store)["sentence"]
+
+
+# --- half-way
+
+
+def test_a_store_without_anything_says_so(writer):
+    found = analysis.search(writer.store)
+    assert len(found.frame) == 0
+    assert found.baseline == {}
+    said = as_json(writer.store)
+    assert said["verdict"] == "none"
+    assert said["best"] is None
+    assert said["n_candidates"] == 0
+    assert said["sentence"] == "No path confirmed: nothing was measured yet."
+    assert summary(said, found.frame, colour=False).startswith("No path confirmed")
+    assert analysis.confirmation(writer.store) is None
+    assert len(analysis.pareto_front(found.frame)) == 0
+
+
+def test_a_store_with_the_baseline_alone_says_so(writer):
+    writer.stage("search", 64)
+    said = as_json(writer.store)
+    assert said["best"] is None
+    assert said["baseline"] == {"eq": pytest.approx(0.4, abs=0.05), "math": pytest.approx(0.4, abs=0.05)}
+    assert said["sentence"] == "No path confirmed: nothing was measured yet."
+
+
+def test_results_with_the_baseline_alone_have_their_columns(writer):
+    writer.stage("search", 64)
+    frame = analysis.search(writer.store).frame
+    assert {"path", "status", "effect", "n_items", "extra_slots", "deviation"} <= set(frame.columns)
+    assert len(analysis.pareto_front(frame)) == 0
+
+
+def test_a_store_whose_candidates_all_failed(writer):
+    writer.stage("search", 64)
+    writer.fail("search", "candidate", BROKEN)
+    said = as_json(writer.store)
+    assert said["best"] is None
+    assert (said["n_failed"], said["n_candidates"]) == (1, 1)
+    assert said["sentence"].startswith("No path confirmed")
+
+
+def test_a_race_half_way_is_usable(writer):
+    writer.stage("search", 64)
+    writer.save("search", "candidate", GOOD, 0.2, 0.2, stop=32, status="partial")
+    writer.save("search", "candidate", FINE, 0.0, 0.0, stop=16, status="partial")
+    writer.save("search", "candidate", BAD, -0.3, -0.3, stop=16, status="left", reason="after 16 items")
+    said = as_json(writer.store)
+    assert said["best"]["layer_path"] == GOOD
+    assert said["sentence"].startswith(f"No path confirmed: the best of the search so far is {GOOD} with +0.")
+    frame = analysis.search(writer.store).frame
+    assert frame["status"].tolist() == ["partial", "partial", "left"]
+    assert frame[["effect", "low", "high", "p", "q"]].notna().all(axis=None)
+
+
+def test_a_confirmation_half_way_is_no_verdict(searched):
+    confirm(searched, good=0.15, is_complete=False)
+    assert analysis.confirmation(searched.store) is None
+    said = as_json(searched.store)
+    assert said["verdict"] == "none"
+    assert said["top"] == []
+    assert "was not confirmed on fresh items" in said["sentence"]
+
+
+def test_a_search_without_confirmation_says_that_nothing_is_confirmed(searched):
+    said = as_json(searched.store)
+    assert said["sentence"] == (
+        f"No path confirmed: the best of the search so far is {GOOD} with +0.200, "
+        "but it was not confirmed on fresh items."
+    )
+    assert said["best"]["stage"] == "search"
+    assert said["seconds"] == pytest.approx(4.0)  # baseline and three paths, two probes of 0.5 s
+    assert said["tokens"] == 4 * 600
+
+
+def test_forced_probes_mark_the_verdict(searched):
+    searched.store.set_meta({"force": True, "preflight": {"eq": ["cannot"], "math": []}})
+    said = as_json(searched.store)
+    assert said["forced"] is True
+    assert said["sentence"].endswith("(probes that cannot measure were forced).")
+
+
+def test_every_store_gives_json_without_nan(searched):
+    searched.save("search", "candidate", "0..4,4..", 0.1, 0.1, stop=1, status="partial")
+    confirm(searched, good=0.15)
+    searched.fail("confirm", "top", BROKEN)
+    text = json.dumps(brief(report(searched.store)), allow_nan=False)
+    for name in ("verdict", "best", "confirmed", "controls", "n_candidates", "seconds", "store"):
+        assert name in json.loads(text)
+
+
+def test_a_running_sweep_can_be_looked_at(searched):
+    # opened a second time, read-only, while the first is open
+    other = Sweep.open(searched.store.path)
+    with other:
+        assert other.best == LayerPath(GOOD, N_LAYER)
+        assert other.results()["path"].tolist() == [GOOD, FINE, BAD, BROKEN]
+        rows = other.items()
+        assert len(rows) == 4 * 300
+        assert set(rows["role"]) == {"baseline", "candidate"}
+        searched.save("search", "candidate", "0..4,4..", 0.5, 0.5)
+        assert other.best == LayerPath("0..4,4..", N_LAYER)

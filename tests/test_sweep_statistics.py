@@ -1,0 +1,448 @@
+"""Statistics of a sweep: the oracles are scipy, formulae by hand, and simulated scores whose truth is known.
+
+A simulated check says how often it would fail by chance if the code were right: its bounds lie at least 4 standard
+deviations of the simulation away from what is expected, where nothing else is said.
+"""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rys.sweep import statistics
+from rys.sweep.statistics import (
+    adjusted_p_values,
+    bootstrap_intervals,
+    is_confirmed,
+    items_needed,
+    leaves_race,
+    power,
+    sign_flip_p_values,
+    weights_of,
+)
+from rys.sweep.sweep import LOOKS, MAX_CONFIRM_ITEMS, N_ITEMS, POWER, Sweep
+
+TOP = inspect.signature(Sweep).parameters["top"].default
+MIN_EFFECT = inspect.signature(Sweep).parameters["min_effect"].default
+N_CANDIDATES = 300
+N_SWEEPS = 200
+
+
+def equal(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights and strata of n items of one probe and family."""
+    return np.full(n, 1 / n), np.zeros(n, dtype=np.intp)
+
+
+def paired(rng: np.random.Generator, right: np.ndarray, effects: np.ndarray, churn: float) -> np.ndarray:
+    """Return differences of 0/1 scores, float64 [C, N], of paths with these true effects.
+
+    right: bool [N], the baseline's answers, of which a half should be right. A path loses an item that was right with
+    probability churn - effect, and gains one that was wrong with churn + effect: the mean is the effect.
+    """
+    drawn = rng.random((len(effects), len(right)))
+    gains, losses = drawn < (churn + effects)[:, None], drawn < (churn - effects)[:, None]
+    return np.where(right, -losses.astype(float), gains.astype(float))
+
+
+# --- weights
+
+
+def test_every_probe_weighs_the_same():
+    weights = weights_of(np.array([0, 1, 1, 1, 1, 2, 2]))
+    assert weights.tolist() == pytest.approx([1 / 3, *[1 / 12] * 4, 1 / 6, 1 / 6])
+    assert weights_of(np.array([7, 7])).tolist() == [0.5, 0.5]
+
+
+# --- bootstrap_intervals
+
+
+def binary(losses, gains):
+    def draw(rng: np.random.Generator, n_sets: int, strata: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        lost, gained = np.array(losses), np.array(gains)
+        drawn = rng.random((n_sets, len(strata)))
+        return (drawn < gained[strata]).astype(float) - (drawn > 1 - lost[strata]), gained - lost
+
+    return draw
+
+
+def normal(means, deviations):
+    def draw(rng: np.random.Generator, n_sets: int, strata: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, deviation = np.array(means), np.array(deviations)
+        return rng.normal(mean[strata], deviation[strata], (n_sets, len(strata))), mean
+
+    return draw
+
+
+def skewed(rng: np.random.Generator, n_sets: int, strata: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Beta(1/2, 3/2) less its mean of 1/4: many small differences, few large ones."""
+    return rng.beta(0.5, 1.5, (n_sets, len(strata))) - 0.25, np.zeros(strata.max() + 1)
+
+
+COVERAGE = {
+    "one stratum": ([64], [0], binary([0.15], [0.2])),
+    "small changes": ([64], [0], binary([0.05], [0.05])),
+    "four families": ([16] * 4, [0] * 4, binary([0.1] * 4, [0.2] * 4)),
+    "unlike families": ([32, 16, 8, 8], [0, 0, 1, 1], binary([0.3, 0.1, 0.05, 0.2], [0.1, 0.3, 0.2, 0.2])),
+    "two probes": ([64, 64, 32, 32], [0, 0, 1, 1], binary([0.3, 0.1, 0.05, 0.2], [0.1, 0.3, 0.2, 0.2])),
+    "continuous": ([16] * 4, [0, 0, 1, 1], normal([0.2, -0.1, 0.05, 0.0], [0.3, 0.1, 0.2, 0.25])),
+    "continuous, 256": ([64] * 4, [0, 0, 1, 1], normal([0.2, -0.1, 0.05, 0.0], [0.3, 0.1, 0.2, 0.25])),
+    "skewed": ([32] * 4, [0, 1, 2, 2], skewed),
+}
+
+
+@pytest.mark.parametrize(("sizes", "probes", "draw"), COVERAGE.values(), ids=COVERAGE.keys())
+def test_intervals_cover_the_truth_in_93_to_97_of_100(sizes, probes, draw):
+    # 4000 data sets: the share has a standard deviation of 0.34%, so an interval that covers at 94.5% passes by 4
+    strata = np.repeat(np.arange(len(sizes)), sizes)
+    weights = weights_of(np.array(probes)[strata])
+    differences, means = draw(np.random.default_rng(11), 4000, strata)
+    truth = float(weights @ means[strata])
+    low, high = bootstrap_intervals(differences, weights, strata, n_resamples=2000).T
+    assert 0.93 <= ((low <= truth) & (truth <= high)).mean() <= 0.97
+    assert (low > truth).mean() < 0.045
+    assert (high < truth).mean() < 0.045
+
+
+def test_corrected_intervals_cover_as_often_as_they_say():
+    # confidence 0.99 for five paths; standard deviation of the share in 6000 data sets: 0.13%
+    strata = np.repeat(np.arange(4), 64)
+    weights = weights_of(np.array([0, 0, 1, 1])[strata])
+    differences, means = binary([0.1] * 4, [0.15] * 4)(np.random.default_rng(12), 6000, strata)
+    truth = float(weights @ means[strata])
+    low, high = bootstrap_intervals(differences, weights, strata, confidence=0.99, n_resamples=4000).T
+    assert 0.98 <= ((low <= truth) & (truth <= high)).mean() <= 0.995
+
+
+def test_intervals_agree_with_scipy():
+    # scipy's percentile bootstrap of two strata, with our factors for the small sample taken out
+    rng = np.random.default_rng(3)
+    parts = [rng.choice([-1.0, 0.0, 1.0], 60, p=[0.1, 0.6, 0.3]), rng.normal(0.1, 0.5, 60)]
+    weights = np.array([0.25, 0.75])[np.repeat([0, 1], 60)] / 60
+    found = stats.bootstrap(
+        parts,
+        lambda a, b, axis=-1: 0.25 * a.mean(axis=axis) + 0.75 * b.mean(axis=axis),
+        n_resamples=20_000,
+        method="percentile",
+        rng=np.random.default_rng(4),
+    ).confidence_interval
+    differences = np.concatenate(parts)[None, :]
+    strata = np.repeat([0, 1], 60)
+    interval = bootstrap_intervals(differences, weights, strata, n_resamples=20_000)[0]
+    effect = float((differences @ weights)[0])
+    stretch = math.sqrt(60 / 59) * stats.t.ppf(0.975, 118) / stats.norm.ppf(0.975)
+    deviation = found.high - found.low
+    assert (interval - effect) / stretch == pytest.approx(
+        [found.low - effect, found.high - effect], abs=0.02 * deviation
+    )
+
+
+def test_strata_that_differ_make_intervals_narrower():
+    differences = np.repeat([0.0, 1.0], 32)[None, :] + np.random.default_rng(0).normal(0, 0.1, (1, 64))
+    weights, one = equal(64)
+    wide = bootstrap_intervals(differences, weights, one)
+    narrow = bootstrap_intervals(differences, weights, np.repeat([0, 1], 32))
+    assert np.ptp(narrow) < np.ptp(wide) / 3
+
+
+def test_intervals_where_no_item_differs_are_what_n_items_exclude():
+    weights, strata = equal(64)
+    low, high = bootstrap_intervals(np.zeros((1, 64)), weights, strata)[0]
+    # a change of a share u is missed by 64 items with (1 - u)**64 = 2.5%
+    assert (1 - high) ** 64 == pytest.approx(0.025)
+    assert low == -high
+
+
+def test_intervals_do_not_depend_on_the_other_candidates(monkeypatch):
+    rng = np.random.default_rng(5)
+    differences = rng.choice([-1.0, 0.0, 1.0], (7, 50))
+    weights, strata = equal(50)
+    together = bootstrap_intervals(differences, weights, strata, n_resamples=500)
+    assert np.array_equal(together, bootstrap_intervals(differences, weights, strata, n_resamples=500))
+    alone = np.concatenate([bootstrap_intervals(row[None, :], weights, strata, n_resamples=500) for row in differences])
+    assert together == pytest.approx(alone, abs=1e-12)
+    monkeypatch.setattr(statistics, "_CHUNK", 1000)  # two candidates at a time
+    assert bootstrap_intervals(differences, weights, strata, n_resamples=500) == pytest.approx(alone, abs=1e-12)
+    assert bootstrap_intervals(differences[:0], weights, strata).shape == (0, 2)
+
+
+# --- sign_flip_p_values
+
+
+def test_p_values_agree_with_scipys_exact_test():
+    # 12 items have 4096 sign choices, which scipy tries all; ours are 10,000 random ones, with a p-value of standard
+    # deviation sqrt(p (1 - p) / 10,000) <= 0.005
+    rng = np.random.default_rng(6)
+    differences = np.concatenate([rng.choice([-1.0, 0.0, 1.0], (6, 12)), rng.normal(0.4, 0.6, (6, 12))])
+    weights = weights_of(np.array([0] * 4 + [1] * 8))
+    found = sign_flip_p_values(differences, weights)
+    for row, p_value in zip(differences, found, strict=True):
+        oracle = stats.permutation_test(
+            (row * weights,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=False
+        ).pvalue
+        assert p_value == pytest.approx(oracle, abs=4.5 * math.sqrt(oracle * (1 - oracle) / 10_000) + 2e-4)
+    assert found.min() < 0.05 < found.max()
+
+
+def test_p_values_are_uniform_if_nothing_differs():
+    differences = np.random.default_rng(7).normal(0, 1, (3000, 64)) * np.linspace(0.2, 2, 64)
+    p_values = sign_flip_p_values(differences, equal(64)[0], n_resamples=2000)
+    assert stats.kstest(p_values, "uniform").pvalue > 0.001
+    assert p_values.min() >= 1 / 2001
+
+
+def test_p_values_of_right_and_wrong_do_not_claim_too_much():
+    # 0/1 scores tie, so p-values may only be too large: at most 5% (+ 4 deviations) of 4000 lie below 0.05
+    rng = np.random.default_rng(8)
+    differences = rng.choice([-1.0, 0.0, 1.0], (4000, 64), p=[0.1, 0.8, 0.1])
+    p_values = sign_flip_p_values(differences, equal(64)[0], n_resamples=2000)
+    for level in (0.01, 0.05, 0.2):
+        assert (p_values <= level).mean() <= level + 4 * math.sqrt(level * (1 - level) / 4000)
+    assert (p_values <= 0.05).mean() > 0.01
+
+
+def test_p_value_of_no_effect_is_1_whatever_the_weights():
+    weights = weights_of(np.arange(49) % 3)  # not what binary fractions can hold
+    rows = np.zeros((3, 49))
+    rows[1, [0, 1, 3, 4]] = 1, -1, -1, 1
+    rows[2, :6] = 1, -1, 1, -1, 1, -1
+    assert sign_flip_p_values(rows, weights, n_resamples=500).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_p_values_do_not_depend_on_the_size_of_chunks(monkeypatch):
+    differences = np.random.default_rng(9).normal(0.1, 1, (20, 30))
+    whole = sign_flip_p_values(differences, equal(30)[0], n_resamples=1000)
+    monkeypatch.setattr(statistics, "_CHUNK", 3000)
+    assert sign_flip_p_values(differences, equal(30)[0], n_resamples=1000) == pytest.approx(whole, abs=0.1)
+    assert whole.min() < 0.5
+
+
+# --- adjusted_p_values
+
+
+def test_adjusted_p_values_are_those_of_benjamini_and_hochberg():
+    p_values = np.array([0.01, 0.04, 0.03, 0.005, 0.5, 0.04])
+    # p m / rank, then the smallest of those at or above: 0.005*6/1, 0.01*6/2, 0.03*6/3, 0.04*6/5, 0.5
+    assert adjusted_p_values(p_values).tolist() == pytest.approx([0.03, 0.048, 0.048, 0.03, 0.5, 0.048])
+    assert adjusted_p_values(np.array([])).tolist() == []
+    assert adjusted_p_values(np.array([0.2])).tolist() == [0.2]
+
+
+def test_false_discoveries_are_as_rare_as_the_q_value_says():
+    # 400 families of 60 nulls and 20 real effects; the mean share of false ones is at most 5% * 60 / 80
+    rng = np.random.default_rng(10)
+    shares, found = [], 0
+    for _ in range(400):
+        z = rng.normal(np.repeat([0.0, 3.5], [60, 20]), 1)
+        is_called = adjusted_p_values(2 * stats.norm.sf(np.abs(z))) <= 0.05
+        shares.append(is_called[:60].sum() / max(1, is_called.sum()))
+        found += is_called[60:].sum()
+    assert np.mean(shares) < 0.0375 + 4 * np.std(shares) / 20
+    assert found > 0.6 * 400 * 20
+
+
+# --- items_needed, power
+
+
+@pytest.mark.parametrize(("effect", "k", "wanted"), [(0.10, 5, 0.9), (0.15, 1, 0.8), (0.12, 3, 0.5)])
+def test_items_needed_give_the_power_they_promise(effect, k, wanted):
+    # found = the corrected interval lies above 0, as in the confirm stage; 3000 data sets, standard deviation <= 0.9%
+    churn = 0.2
+    deviation = math.sqrt(2 * churn / 2 - effect**2)
+    n = items_needed(deviation, effect, k, wanted)
+    assert power(deviation, effect, k, n) == pytest.approx(wanted, abs=0.01)
+    rng = np.random.default_rng(13)
+    drawn = rng.random((3000, n))
+    differences = (drawn < (churn + effect) / 2).astype(float) - (drawn > 1 - (churn - effect) / 2)
+    assert differences.std() == pytest.approx(deviation, rel=0.02)
+    intervals = bootstrap_intervals(differences, *equal(n), confidence=1 - 0.05 / k, n_resamples=4000)
+    assert (intervals[:, 0] > 0).mean() == pytest.approx(wanted, abs=0.04)
+
+
+def test_items_needed_by_hand():
+    # (1.959964 + 0.841621)^2 * (0.5 / 0.1)^2 = 196.2
+    assert items_needed(0.5, 0.1, 1, 0.8) == 197
+    # (2.575829 + 1.281552)^2 * (0.5 / 0.03)^2 = 4133.2
+    assert items_needed(0.5, 0.03, 5, 0.9) == 4134
+    assert items_needed(0.0, 0.03, 5) == 2
+    assert power(0.0, 0.03, 5, 16) == 1.0
+    assert power(0.5, 0.03, 5, 4134) == pytest.approx(0.9, abs=1e-4)
+
+
+# --- leaves_race
+
+
+def race(differences: np.ndarray, probes: np.ndarray, positions: np.ndarray) -> tuple[list[int], int]:
+    """Return who is in the race to its end, and how many items were answered: as Sweep._race and _leave do it."""
+    running = np.arange(len(differences))
+    looks = [*LOOKS, N_ITEMS["race"]]
+    n_answered, before = 0, 0
+    for look in looks:
+        n_answered += len(running) * int(((before <= positions) & (positions < look)).sum())
+        before = look
+        if look < looks[-1]:
+            seen = positions < look
+            bounds = leaves_race(differences[running][:, seen], weights_of(probes[seen]), TOP, len(looks) - 1)
+            running = running[bounds >= 0]
+    return running.tolist(), n_answered
+
+
+@pytest.mark.parametrize(("n_probes", "mean", "deviation"), [(1, 0.20, 0.15), (3, 0.15, 0.12)])
+def test_race_keeps_the_best_at_a_third_of_the_cost(n_probes, mean, deviation):
+    # effects: one of +0.10, the others -|normal(mean, deviation)|. If the race lost the best with 2%, 190 of 200 would
+    # be reached with 98%; seen are 198 and more
+    rng = np.random.default_rng(14)
+    n = N_ITEMS["race"]
+    probes, positions = np.repeat(np.arange(n_probes), n), np.tile(np.arange(n), n_probes)
+    n_kept = n_answered = 0
+    for _ in range(N_SWEEPS):
+        effects = -np.abs(rng.normal(mean, deviation, N_CANDIDATES))
+        best = int(rng.integers(N_CANDIDATES))
+        effects[best] = 0.10
+        differences = paired(rng, rng.random(n * n_probes) < 0.5, effects, 0.25)
+        kept, answered = race(differences, probes, positions)
+        n_kept += best in kept
+        n_answered += answered
+        assert len(kept) >= TOP
+    assert n_kept >= 0.95 * N_SWEEPS
+    assert n_answered <= N_SWEEPS * N_CANDIDATES * n * n_probes / 3
+
+
+def test_race_bounds_are_one_sided_t_intervals_against_the_top_th_best():
+    rng = np.random.default_rng(15)
+    differences = rng.normal(np.linspace(-1, 1, 9)[:, None], 1.5, (9, 40))
+    weights = equal(40)[0]
+    reference = int(np.argsort(differences.mean(axis=1))[-3])
+    bounds = leaves_race(differences, weights, top=3, n_looks=4)
+    assert bounds[reference] == np.inf
+    for k in set(range(9)) - {reference}:
+        oracle = stats.ttest_1samp(differences[k] - differences[reference], 0, alternative="less")
+        assert bounds[k] == pytest.approx(oracle.confidence_interval(1 - 0.05 / 4).high)
+    assert (bounds < 0).any()
+
+
+def test_race_weighs_probes():
+    # one probe of 8 items and one of 32: the mean of the weighted differences is the effect
+    rng = np.random.default_rng(16)
+    probes = np.repeat([0, 1], [8, 32])
+    weights = weights_of(probes)
+    differences = rng.normal(0, 1, (6, 40))
+    effects = differences @ weights
+    best = int(np.argmax(effects))
+    against = (differences - differences[best]) * weights * 40
+    bounds = leaves_race(differences, weights, top=1, n_looks=1)
+    others = [k for k in range(6) if k != best]
+    reach = stats.t.ppf(0.95, 39) * against.std(axis=1, ddof=1) / math.sqrt(40)
+    assert bounds[others] == pytest.approx((effects - effects[best] + reach)[others])
+
+
+def test_nobody_leaves_a_race_of_the_top_or_after_one_item():
+    assert np.isinf(leaves_race(np.zeros((5, 20)) - 1, equal(20)[0], top=5, n_looks=4)).all()
+    assert np.isinf(leaves_race(np.linspace(-1, 1, 9)[:, None], equal(1)[0], top=2, n_looks=4)).all()
+
+
+def test_paths_without_any_difference_stay_in_the_race_together():
+    bounds = leaves_race(np.zeros((30, 16)), equal(16)[0], top=5, n_looks=4)
+    assert (bounds > 0).all()
+
+
+# --- is_confirmed
+
+
+def test_confirmed_is_what_lies_above_0_and_above_the_controls():
+    controls = np.array([-0.02, 0.0, 0.02])  # mean 0, deviation 0.02
+    assert is_confirmed(0.05, (0.01, 0.09), controls).is_confirmed
+    assert is_confirmed(0.041, (0.001, 0.08), controls).is_confirmed
+    verdict = is_confirmed(0.05, (0.0, 0.1), controls)
+    assert not verdict.is_confirmed
+    assert "[+0.000, +0.100] does not lie above 0" in verdict.reason
+    verdict = is_confirmed(0.04, (0.01, 0.07), controls)
+    assert not verdict.is_confirmed
+    assert "+0.040 is not above the random paths' +0.040" in verdict.reason
+    assert not is_confirmed(-0.05, (-0.1, -0.01), controls).is_confirmed
+
+
+@pytest.mark.parametrize("controls", [[], [0.2]])
+def test_a_comparison_that_was_not_made_is_not_claimed(controls):
+    verdict = is_confirmed(0.05, (0.01, 0.09), np.array(controls))
+    assert verdict.is_confirmed
+    assert "too few random paths" in verdict.reason
+
+
+def verdicts(tops: np.ndarray, controls: np.ndarray, weights: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """Return who is confirmed, bool [S, K], as analysis.confirmation decides it.
+
+    tops: differences of S sweeps, float64 [S, K, N]; controls: likewise. All sweeps go in one call: intervals of a
+    candidate do not depend on the others, see test_intervals_do_not_depend_on_the_other_candidates.
+    """
+    n_sweeps, k, n = tops.shape
+    intervals = bootstrap_intervals(
+        tops.reshape(-1, n), weights, strata, confidence=1 - 0.05 / k, n_resamples=20_000
+    ).reshape(n_sweeps, k, 2)
+    effects, bars = tops @ weights, controls @ weights
+    return np.array(
+        [
+            [
+                is_confirmed(float(effects[s, c]), (intervals[s, c, 0], intervals[s, c, 1]), bars[s]).is_confirmed
+                for c in range(k)
+            ]
+            for s in range(n_sweeps)
+        ]
+    )
+
+
+@pytest.mark.parametrize("n_confirm", [64, 512])
+def test_null_sweeps_confirm_nothing_in_95_of_100(n_confirm):
+    # no path has an effect, but their churn differs, and the search picks those that look best. Allowed: 5% of 200
+    # sweeps and two standard deviations of that count, 10 + 6.2. Expected is about 2.5%, halved by the controls.
+    rng = np.random.default_rng(17)
+    n_search = N_ITEMS["race"]
+    tops, controls, curse = [], [], []
+    for _ in range(N_SWEEPS):
+        churns = rng.uniform(0.02, 0.4, N_CANDIDATES)[:, None]
+        right = rng.random(n_search) < 0.5
+        drawn = rng.random((N_CANDIDATES, n_search)) < churns
+        found = np.where(right, -1.0, 1.0) * drawn
+        chosen = np.argsort(found.mean(axis=1))[-TOP:]
+        curse.append(found.mean(axis=1)[chosen].mean())
+        fresh = np.where(rng.random(n_confirm) < 0.5, -1.0, 1.0)
+        tops.append(fresh * (rng.random((TOP, n_confirm)) < churns[chosen]))
+        controls.append(fresh * (rng.random((TOP, n_confirm)) < rng.uniform(0.02, 0.4, (TOP, 1))))
+    assert np.mean(curse) > 0.05, "the search picked nothing that looks good, so this checks nothing"
+    confirmed = verdicts(np.array(tops), np.array(controls), *equal(n_confirm)).any(axis=1)
+    assert confirmed.sum() <= 16
+
+
+def test_a_true_gain_of_a_tenth_is_confirmed_with_the_default_settings():
+    # three probes, 300 candidates, one of them with a true +0.10, the others and the controls without effect; the race,
+    # the top of it, then as many fresh items as Sweep.confirm plans. Power at least 0.9 of 200, seen is nearly 1
+    rng = np.random.default_rng(18)
+    n, n_probes = N_ITEMS["race"], 3
+    probes, positions = np.repeat(np.arange(n_probes), n), np.tile(np.arange(n), n_probes)
+    weights = weights_of(probes)
+    effects = np.zeros(N_CANDIDATES)
+    effects[100] = 0.10
+    tops, controls, places = [], [], []
+    n_planned = MAX_CONFIRM_ITEMS
+    for _ in range(N_SWEEPS):
+        found = paired(rng, rng.random(n * n_probes) < 0.5, effects, 0.15)
+        kept = np.array(race(found, probes, positions)[0])
+        chosen = kept[np.argsort(-(found[kept] @ weights))[:TOP]]
+        deviation = max((found[k] * weights * n * n_probes).std(ddof=1) for k in chosen)
+        needed = items_needed(deviation, MIN_EFFECT, TOP, POWER)
+        n_planned = min(n_planned, max(16, min(MAX_CONFIRM_ITEMS, -(-needed // n_probes))))
+        places.append(int(np.flatnonzero(chosen == 100)[0]) if 100 in chosen else -1)
+        tops.append(effects[chosen])
+        controls.append(np.zeros(TOP))
+    n_fresh = min(n_planned * n_probes, 768)  # the smallest plan, and no more than memory likes: this is conservative
+    right = rng.random((N_SWEEPS, n_fresh)) < 0.5
+    fresh = [paired(rng, right[s], np.concatenate([tops[s], controls[s]]), 0.15) for s in range(N_SWEEPS)]
+    drawn = np.array(fresh)
+    confirmed = verdicts(drawn[:, :TOP], drawn[:, TOP:], *equal(n_fresh))
+    n_found = sum(place >= 0 and confirmed[s, place] for s, place in enumerate(places))
+    n_false = sum(
+        np.delete(row, place).any() if place >= 0 else row.any() for row, place in zip(confirmed, places, strict=True)
+    )
+    assert n_found >= 0.9 * N_SWEEPS
+    assert n_false <= 16
