@@ -163,6 +163,7 @@ class Model:
                 weights = Weights(path, load, show)
         else:
             weights = Weights(path, load, progress or None)
+        self._variant = options.what_changes_results(params, chat_template, lora_path, lora_scale)
         self._open(weights, layer_path, params, n_seq_max, chat_template)
 
     def _open(
@@ -228,6 +229,7 @@ class Model:
         Raises LayerPathError or UnsupportedArchitectureError.
         """
         other = object.__new__(Model)
+        other._variant = self._variant
         other._open(self._open_weights, layer_path, self._params, self._n_seq_max, self._chat_template)
         return other
 
@@ -349,6 +351,11 @@ class Model:
     def fingerprint(self) -> str:
         """A content id of the file, 32 hexadecimal digits; fast for any size. See Weights.fingerprint."""
         return self._open_weights.fingerprint
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        """The options that change what the model computes, beside its file: for telling results apart."""
+        return dict(self._variant)
 
     @property
     def has_tokenizer(self) -> bool:

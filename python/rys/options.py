@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from rys.errors import RequestError
 
-__all__ = ["choice", "default_n_threads", "integer", "number"]
+__all__ = ["choice", "default_n_threads", "integer", "number", "what_changes_results"]
 
 GGML_TYPES = {
     "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30,
@@ -55,3 +56,25 @@ def default_n_threads() -> int:
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         cores.add(siblings.read_text().strip() if siblings.exists() else str(cpu))
     return max(1, len(cores))
+
+
+def what_changes_results(
+    params: Any, chat_template: str | None, lora_path: str | os.PathLike[str] | None, lora_scale: float
+) -> dict[str, Any]:
+    """Return the options that change what a model computes, beside its file: for telling results apart.
+
+    params: a context's. Left out are the sizes and devices, which change rounding at most.
+    """
+    names = [
+        "type_k", "type_v", "swa_full", "rope_scaling_type", "rope_freq_base", "rope_freq_scale", "yarn_ext_factor",
+        "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_orig_ctx",
+    ]  # fmt: skip
+    found: dict[str, Any] = {name: getattr(params, name) for name in names}
+    found["chat_template"] = None if chat_template is None else hashlib.sha256(chat_template.encode()).hexdigest()
+    if lora_path is not None:
+        with Path(lora_path).open("rb") as file:
+            digest = hashlib.sha256()
+            while part := file.read(1 << 22):
+                digest.update(part)
+        found["lora"] = [digest.hexdigest(), lora_scale]
+    return found

@@ -8,10 +8,10 @@ import sys
 from typing import Any
 
 from rys.cli.model_options import add_model_options, open_model
-from rys.cli.tables import table
 from rys.errors import RequestError
 from rys.probes import Exam, ProbeError, ProbeResult, preflight
 from rys.probes.result import difference_interval
+from rys.tables import table
 
 __all__ = ["add_parser", "run"]
 

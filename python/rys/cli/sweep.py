@@ -92,13 +92,14 @@ def run(options: argparse.Namespace) -> int:
             force=options.force,
             thinking=options.thinking,
             thinking_budget=options.thinking_budget,
+            on_measured=print_line if options.json else None,
             arguments=arguments,
         )
         with sweep:
             if options.json:
                 print(json.dumps({"event": "start", "store": str(sweep.path), "model": model.source}), flush=True)
             try:
-                sweep.run(progress=progress)
+                sweep.run(progress=progress, to_confirm=not options.no_confirm)
                 if options.json:
                     print(json.dumps({"event": "searched"} | brief(sweep.report())), flush=True)
                 if not options.no_confirm:
@@ -112,6 +113,10 @@ def run(options: argparse.Namespace) -> int:
                 return 130
             print_report(sweep, options)
     return 0
+
+
+def print_line(measured: dict[str, Any]) -> None:
+    print(json.dumps({"event": "measured"} | measured), flush=True)
 
 
 def print_report(sweep: Sweep, options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ class Sweep:
     budget: "2h", "30min", "500M-tokens"; what is left when it is spent is not measured.
     force: use probes that the preflight refuses; the result is marked.
     thinking, thinking_budget: as in rys.probes.evaluate.
+    on_measured: called after each measured part of a path with a dict: stage, role, layer_path, status, reason,
+        n_items, score, seconds.
     arguments: those of the command line, kept in the file for `rys sweep --resume`.
 
     A sweep that was interrupted goes on where it was: make it again with the same arguments.
@@ -72,6 +74,7 @@ class Sweep:
         force: bool = False,
         thinking: bool = False,
         thinking_budget: int = 1024,
+        on_measured: Callable[[dict[str, Any]], None] | None = None,
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
         if strategy not in (None, "scan", "race"):
@@ -83,6 +86,8 @@ class Sweep:
         self._model: Model | None = model
         self._plan = as_plan(space or blocks(sizes=range(1, min(8, model.n_layer) + 1)))
         self._budget = Budget.parse(budget)
+        self._search_share = SEARCH_SHARE
+        self._on_measured = on_measured
         self._force = force
         self._asking: dict[str, Any] = {"thinking": thinking, "thinking_budget": thinking_budget}
         chosen = [probes] if isinstance(probes, (Probe, str)) else list(probes)
@@ -100,6 +105,7 @@ class Sweep:
         info = build_info()
         settings = {
             "fingerprint": model.fingerprint,
+            "variant": model.variant,
             "n_layer": model.n_layer,
             "probes": [f"{probe.id}:{probe.version}" for probe in self._probes],
             "space": self._plan.name,
@@ -169,14 +175,16 @@ class Sweep:
 
         return report(self._store)
 
-    def run(self, progress: bool = False) -> None:
+    def run(self, progress: bool = False, *, to_confirm: bool = True) -> None:
         """Measure the baseline and all candidates that are not measured yet.
 
         progress: show a progress bar with the time left and the best so far.
+        to_confirm: leave a quarter of the budget for `confirm`.
         Raises ProbeError if no probe can measure the baseline, and KeyboardInterrupt on Ctrl-C, with all of what was
         measured in the file.
         """
         model = self._open_model()
+        self._search_share = SEARCH_SHARE if to_confirm else 1.0
         self._store.set_meta({"is_complete": False})
         with model.with_path(None) as baseline:
             self._measure("search", "baseline", baseline.layer_path, self._exam, 0, None)
@@ -212,7 +220,7 @@ class Sweep:
             ) as bar:
                 best: tuple[float, str] | None = None
                 for path in todo:
-                    if self._budget.is_spent(SEARCH_SHARE):
+                    if self._budget.is_spent(self._search_share):
                         return False
                     start = trials[str(path)].n_items if str(path) in trials else 0
                     score = self._measure(
@@ -282,14 +290,36 @@ class Sweep:
                 raise
             reason = f"{type(error).__name__}: {error}"
             self._store.save(stage, role, str(path), path.layers, {}, start, "failed", reason)
+            self._tell(stage, role, path, "failed", reason, {}, start)
             return None
         status, reason = "done" if is_last else "partial", ""
         errors = [error for result in results.values() for error in result.errors if error]
         if errors:  # the preflight looks at the baseline's
             status, reason = status if role == "baseline" else "failed", f"{len(errors)} items failed: {errors[0]}"
         self._store.save(stage, role, str(path), path.layers, results, start, status, reason)
+        self._tell(stage, role, path, status, reason, results, start)
         self._budget.tokens_spent += sum(result.n_evaluated_tokens for result in results.values())
         return float(np.mean([result.mean for result in results.values()]))
+
+    def _tell(
+        self,
+        stage: str,
+        role: str,
+        path: LayerPath,
+        status: str,
+        reason: str,
+        results: Mapping[str, ProbeResult],
+        start: int,
+    ) -> None:
+        if self._on_measured is not None:
+            self._on_measured(
+                {
+                    "stage": stage, "role": role, "layer_path": str(path), "status": status, "reason": reason,
+                    "n_items": start + max((result.n for result in results.values()), default=0),
+                    "score": {probe: result.mean for probe, result in results.items()},
+                    "seconds": sum(result.seconds for result in results.values()),
+                }
+            )  # fmt: skip
 
     def _preflight(self, baseline: Model) -> None:
         """Refuse probes that cannot measure. Raises ProbeError, unless forced."""

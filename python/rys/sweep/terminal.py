@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rys.cli.tables import table
 from rys.layer_path import LayerPath
 from rys.sweep.space import repeated_block
+from rys.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,5 +125,8 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
     if report["forced"]:
         parts.append("Marked: probes were used that cannot measure this model (--force).")
     if report["best"]:
-        parts.append(f'To use it: rys.Model("{report["model"]}", layer_path="{report["best"]["layer_path"]}")')
+        path = report["best"]["layer_path"]
+        is_reference = report["model"] == "reference.gguf"
+        loaded = f'rys.reference_model("{path}")' if is_reference else f'rys.Model("{report["model"]}", "{path}")'
+        parts.append(f'To use it: {loaded}, that is layer_path="{path}"')
     return "\n\n".join(parts)

@@ -1,0 +1,154 @@
+"""`rys sweep` as a program: what it prints, how it ends, and that nothing is lost when it is stopped."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+# few candidates and items: the planted block and some around it
+SMALL = ["--blocks", "4", "--start", "3", "--stop", "9", "--items", "16", "--min-effect", "0.2", "--force"]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "rys", "sweep", "--n-ctx", "1024", *map(str, arguments)]
+
+
+def sweep(*arguments, cwd):
+    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def scores(store):
+    connection = sqlite3.connect(store)
+    rows = connection.execute(
+        "SELECT t.stage, t.path, s.probe, s.position, s.score FROM score s JOIN trial t ON t.id = s.trial"
+        " ORDER BY 1, 2, 3, 4"
+    ).fetchall()
+    connection.close()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = sweep(*SMALL, "--json", "--store", "s.db", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder / "s.db", result.stdout
+
+
+def test_json_ends_with_one_object_that_holds_the_verdict(undisturbed):
+    store, output = undisturbed
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert lines[0]["event"] == "start"
+    measured = [line for line in lines if line.get("event") == "measured"]
+    assert {line["layer_path"] for line in measured} >= {"0..11", "0..6,3..11", "0..7,4..11", "0..8,5..11"}
+    last = lines[-1]
+    assert {"verdict", "best", "confirmed", "controls", "n_candidates", "seconds", "store"} <= set(last)
+    assert (last["verdict"], last["best"]["layer_path"], last["n_candidates"]) == ("confirmed", "0..7,4..11", 3)
+    assert last["store"] == store.name
+
+
+def test_the_store_is_named_after_model_and_probes_and_output_is_plain(tmp_path):
+    result = sweep(*SMALL, "--no-confirm", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "reference.reference.sweep.db").is_file()
+    assert result.stdout.startswith("No path confirmed: the best of the search so far is 0..7,4..11 with +")
+    assert "\x1b" not in result.stdout
+    assert 'rys.reference_model("0..7,4..11")' in result.stdout
+    assert result.stderr == ""
+
+
+def test_resuming_a_finished_sweep_prints_its_verdict(undisturbed, tmp_path):
+    store, output = undisturbed
+    before = scores(store)
+    result = sweep("--resume", store, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["confirmed"] == json.loads(output.splitlines()[-1])["confirmed"]
+    assert scores(store) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--probes", "nonsense"], "there is no probe 'nonsense'"),
+        (["--beam", "4"], "must be WIDTHxDEPTH"),
+        (["--budget", "soon"], "must be a time such as 2h"),
+        (["nowhere.gguf"], "nowhere.gguf: no such file"),
+        (["--blocks", "40"], "has no path for a model of 12 layers"),
+        (["--paths", "0..90"], "0..90"),
+        (["--start", "9", "--stop", "3"], "0 <= start < stop <= 12"),
+        (["--min-effect", "7"], "min_effect is 7.0"),
+        (["--resume", "nowhere.db"], "nowhere.db"),
+        (["--coarse-to-fine", "--beam", "2x1"], "give one of them"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_told_in_a_line_and_leaves_no_file(arguments, said, tmp_path):
+    result = sweep(*arguments, "--items", "16", cwd=tmp_path)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("rys sweep: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_store_of_another_sweep_is_refused_with_what_differs(undisturbed, tmp_path):
+    store, _ = undisturbed
+    result = sweep(*SMALL, "--seed", "5", "--store", store, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "seed was 0 and is 5" in result.stderr
+
+
+def test_a_spent_budget_ends_in_good_order_and_can_be_taken_up(undisturbed, tmp_path):
+    result = sweep(*SMALL, "--budget", "2k-tokens", "--store", "s.db", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "--resume s.db" in result.stdout
+    assert sweep("--resume", "s.db", "--quiet", cwd=tmp_path).stdout.startswith("Confirmed: 0..7,4..11")
+    assert scores(tmp_path / "s.db") == scores(undisturbed[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_saves_and_prints_the_command_that_resumes(undisturbed, tmp_path):
+    program = subprocess.Popen(
+        command(*SMALL, "--json", "--store", "s.db"),
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    lines = [program.stdout.readline() for _ in range(3)]  # started, baseline, one candidate
+    assert json.loads(lines[2])["role"] == "candidate"
+    program.send_signal(signal.SIGINT)
+    _, said = program.communicate(timeout=60)
+    assert program.returncode == 130, said
+    assert "rys sweep --resume s.db" in said
+    assert "Traceback" not in said
+    resumed = sweep("--resume", "s.db", "--quiet", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert scores(tmp_path / "s.db") == scores(undisturbed[0])
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed_one(undisturbed, tmp_path):
+    rng = random.Random(0)
+    store = tmp_path / "s.db"
+    n_killed = 0
+    for _ in range(int(os.environ.get("RYS_TEST_KILLS", "10"))):
+        arguments = ["--resume", "s.db"] if store.exists() else [*SMALL, "--store", "s.db"]
+        program = subprocess.Popen(
+            command(*arguments, "--quiet"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(rng.uniform(0.2, 2.5))
+        if program.poll() is None:
+            n_killed += 1
+            program.kill()
+        _, said = program.communicate()
+        assert program.returncode in (0, -signal.SIGKILL), said
+    assert n_killed >= 3
+    arguments = ["--resume", "s.db"] if store.exists() else [*SMALL, "--store", "s.db"]
+    last = sweep(*arguments, "--quiet", cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert scores(store) == scores(undisturbed[0])
