@@ -1,8 +1,8 @@
 """How much of a sweep's time is the model's?
 
 Measured: `Sweep.run` and `Sweep.confirm` on one model, every block of a few sizes, all items (a scan); and in it the
-time inside of llama.cpp: making contexts, evaluating requests. The rest is ours: views, reading and marking answers, the
-store, statistics, and the time to switch from one candidate to the next. The time of the libraries' import and of
+time inside of llama.cpp: making contexts, evaluating requests. The rest is ours: views, reading and marking answers,
+the store, statistics, and the time to switch from one candidate to the next. The time of the libraries' import and of
 writing the items is not part of it, since it does not grow with the candidates; it stands beside it.
 
 Why: model time is a sweep's time. Nothing of ours may be visible beside it.
