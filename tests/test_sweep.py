@@ -481,3 +481,24 @@ def test_probe_objects_are_taken_as_they_are(model: rys.Model, store: Path) -> N
     with make(model, store, space.paths([PLANTED]), probes=[probe]) as sweep:
         sweep.run()
         assert sweep.meta["probes"] == ["reference:1"]
+
+
+def test_a_search_that_goes_on_after_its_budget_is_confirmed_anew(model: rys.Model, tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    candidates = rys.space.paths(["0..9,9..", "0..10,10..", "0..7,4.."])  # the planted block comes last
+    arguments = {"store": store, "items": 16, "strategy": "scan", "min_effect": 0.5, "force": True, "top": 1}
+    with rys.Sweep(model, "reference:hard", candidates, budget="1000-tokens", **arguments) as sweep:
+        sweep.run()
+        sweep._budget.tokens = None  # what is left of the budget goes to the confirmation
+        sweep.confirm()
+        early = sweep.report()
+    assert early["n_candidates"] < 3
+    assert early["top"]
+    assert early["top"][0]["path"] != "0..7,4..11"
+    with rys.Sweep(model, "reference:hard", candidates, **arguments) as sweep:
+        sweep.run()
+        sweep.confirm()
+        late = sweep.report()
+    assert [row["path"] for row in late["top"]] == ["0..7,4..11"]
+    assert late["confirm_items"] == early["confirm_items"]
+    assert late["verdict"] == "confirmed"

@@ -249,6 +249,18 @@ class Store:
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in meta.items()]
             )
 
+    def keep_trials(self, stage: str, roles: Mapping[str, str]) -> None:
+        """Forget the trials of a stage whose paths are not among these, and give the others these roles."""
+        with self._transaction() as connection:
+            trials = connection.execute("SELECT id, path FROM trial WHERE stage = ?", (stage,)).fetchall()
+            gone = [(trial,) for trial, path in trials if path not in roles]
+            connection.executemany("DELETE FROM score WHERE trial = ?", gone)
+            connection.executemany("DELETE FROM trial WHERE id = ?", gone)
+            connection.executemany(
+                "UPDATE trial SET role = ? WHERE stage = ? AND path = ?",
+                [(role, stage, path) for path, role in roles.items()],
+            )
+
     def scores(self, stage: str, what: str = "score") -> dict[int, np.ndarray[Any, np.dtype[np.float64]]]:
         """Return by trial the scores of the stage's items, float64 [N] in the order of `items`; NaN = not measured.
 

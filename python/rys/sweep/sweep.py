@@ -358,32 +358,10 @@ class Sweep:
         and up to 1024 of each. Raises RequestError if nothing was searched yet.
         """
         model = self._open_model()
-        meta = self.meta
-        if "confirm" not in meta:
-            frame = self.results()
-            if not len(frame):
-                if meta.get("stopped"):
-                    return  # the budget went on the baseline
-                raise RequestError("nothing was searched yet; call run() first")
-            chosen = frame[frame["status"] == "done"].head(meta["top"])
-            if not len(chosen):
-                return  # all failed, or the budget was spent in the first rounds; a resumed run may bring some
-            tops = [LayerPath(list(layers), model.n_layer) for layers in chosen["layers"]]
-            rng = random.Random(f"controls {meta['seed']}")
-            controls = [control for top in tops if (control := control_path(top, tops, model.n_layer, rng))]
-            deviation = float(np.nanmax(chosen["deviation"]))
-            needed = statistics.items_needed(deviation, meta["min_effect"], max(1, len(tops)), POWER)
-            plan = {
-                "top": [list(path.layers) for path in tops],
-                "controls": [list(path.layers) for path in dict.fromkeys(controls)],
-                "n_items": max(16, min(MAX_CONFIRM_ITEMS, -(-needed // len(self._probes)))),
-                "n_needed": needed,
-                "min_effect": meta["min_effect"],
-                "is_complete": False,
-            }
-            self._store.set_meta({"confirm": plan})
+        if not self._plan_confirmation(model):
+            return  # the budget went before anything was measured in full; a resumed run may bring something
         plan = self.meta["confirm"]
-        exam = Exam(model, self._probes, n=plan["n_items"], split="confirm", seed=meta["seed"], **self._asking)
+        exam = Exam(model, self._probes, n=plan["n_items"], split="confirm", seed=self.meta["seed"], **self._asking)
         plan["n_items"] = max(len(exam.items(probe.id)) for probe in self._probes)  # a fixed list may have fewer
         for probe in self._probes:
             self._store.add_items("confirm", probe.id, exam.items(probe.id))
@@ -398,6 +376,44 @@ class Sweep:
                 self._measure("confirm", role, path, exam, 0, None)
                 bar.update()
         self._store.set_meta({"confirm": plan | {"is_complete": True}})
+
+    def _plan_confirmation(self, model: Model) -> bool:
+        """Choose the paths and the number of items, and keep them in the file. False: there is nothing to confirm yet.
+
+        After a search that went on since (its budget was spent) the paths are chosen again; the number of items stays.
+        """
+        meta = self.meta
+        frame = self.results()
+        if not len(frame) and not meta.get("stopped"):
+            raise RequestError("nothing was searched yet; call run() first")
+        done = frame[frame["status"] == "done"]
+        earlier = meta.get("confirm")
+        if not len(done) or (earlier and earlier["n_searched"] == len(done)):
+            return bool(earlier)
+        chosen = done.head(meta["top"])
+        tops = [LayerPath(list(layers), model.n_layer) for layers in chosen["layers"]]
+        rng = random.Random(f"controls {meta['seed']}")
+        controls: list[LayerPath] = []
+        for top in tops:
+            control = control_path(top, tops, controls, model.n_layer, rng)
+            controls += [control] if control else []
+        deviation = float(np.nanmax(chosen["deviation"]))
+        needed = statistics.items_needed(deviation, meta["min_effect"], max(1, len(tops)), POWER)
+        plan = {
+            "top": [list(path.layers) for path in tops],
+            "controls": [list(path.layers) for path in controls],
+            "n_items": max(16, min(MAX_CONFIRM_ITEMS, -(-needed // len(self._probes)))),
+            "n_needed": needed,
+            "n_searched": len(done),
+            "min_effect": meta["min_effect"],
+            "is_complete": False,
+        }
+        if earlier:
+            plan["n_items"] = earlier["n_items"]
+            roles = {str(path): "control" for path in controls} | {str(path): "top" for path in tops}
+            self._store.keep_trials("confirm", roles | {str(LayerPath(None, model.n_layer)): "baseline"})
+        self._store.set_meta({"confirm": plan})
+        return True
 
     def close(self) -> None:
         """Close the file. The model stays open."""
@@ -440,10 +456,13 @@ def open_or_create(path: Path, settings: Mapping[str, Any], free: Mapping[str, A
     return store
 
 
-def control_path(top: LayerPath, tops: Sequence[LayerPath], n_layer: int, rng: random.Random) -> LayerPath | None:
+def control_path(
+    top: LayerPath, tops: Sequence[LayerPath], taken: Sequence[LayerPath], n_layer: int, rng: random.Random
+) -> LayerPath | None:
     """Return a random path as long as another: one block that runs twice, or that is left out.
 
-    The block overlaps those layers that the best paths change by less than a half, or else it would be no control.
+    None if there is no other than those taken. The block overlaps those layers that the best paths change by less than
+    a half, or else it would be no control.
     """
     n = n_layer
     extra = top.n_slot - n
@@ -465,7 +484,7 @@ def control_path(top: LayerPath, tops: Sequence[LayerPath], n_layer: int, rng: r
             block = {i, j}
         path = LayerPath(layers, n)
         is_apart = all(len(block & other) / len(block | other) < 0.5 for other in changed if other)
-        if is_apart and not path.is_identity and path not in tops:
+        if is_apart and not path.is_identity and path not in tops and path not in taken:
             return path
     return None
 
