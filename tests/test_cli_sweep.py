@@ -60,6 +60,7 @@ def test_the_store_is_named_after_model_and_probes_and_output_is_plain(tmp_path)
     assert result.stdout.startswith("No path confirmed: the best of the search so far is 0..7,4..11 with +")
     assert "\x1b" not in result.stdout
     assert 'rys.reference_model("0..7,4..11")' in result.stdout
+    assert "rys probe --layer-path .. --layer-path 0..7,4..11" in result.stdout
     assert result.stderr == ""
 
 

@@ -642,3 +642,57 @@ def test_random_weights_measure_nothing(plain, chat):
     for model in (plain, chat):
         for made in evaluate(model, [Math("easy"), Reasoning("easy", ["navigate"]), Reference("easy")], n=16).values():
             assert preflight(made), made.probe
+
+
+class TestScorersThatFail:
+    """A scorer may be anybody's: what it does wrong is told, with the item."""
+
+    def item(self, mark):
+        from rys.probes.scorers import Written
+
+        return rys.probes.Item(prompt="Last digit of 1+2?", scorer=Written("3", str, mark, max_tokens=2))
+
+    def probe(self, mark):
+        item = self.item(mark)
+
+        class Mine(rys.probes.Probe):
+            id = "mine"
+
+            def items(self, n, seed=0, split="search"):
+                return [item]
+
+        return Mine()
+
+    @pytest.mark.parametrize("score", [float("nan"), -0.5, 7.0])
+    def test_a_mark_out_of_range_is_refused(self, score):
+        with (
+            rys.reference_model(n_ctx=512) as model,
+            pytest.raises(rys.probes.ProbeError, match=r"must be in \[0, 1\]"),
+        ):
+            rys.probes.evaluate(model, self.probe(lambda right, answer: score))
+
+    def test_a_mark_that_raises_is_told_with_the_item(self):
+        item = self.item(lambda right, answer: 1 / 0).id
+        with rys.reference_model(n_ctx=512) as model, pytest.raises(rys.probes.ProbeError, match=f"item {item}.*Zero"):
+            rys.probes.evaluate(model, self.probe(lambda right, answer: 1 / 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "answer"),
+    [
+        ("There are 12 * 3 = 36. Then she", "length", None),
+        ("There are 12 * 3 = 36. The answer is 36, since", "length", 36),
+        ("There are 12 * 3 = 36.", "eos", 36),
+    ],
+)
+def test_reasoning_that_is_cut_off_is_no_answer_unless_it_was_stated(text, finish, answer):
+    from rys.probes.answers import parse_number
+    from rys.probes.scorers import Written
+    from rys.requests import GenerateResult
+
+    result = GenerateResult(
+        text=text, tokens=[1], logprobs=None, finish_reason=finish, n_prompt_tokens=1, n_shared_tokens=0, seconds=0.0
+    )
+    reading = Written(36, parse_number, reasons=True).read([result])
+    assert reading.answer == answer
+    assert reading.truncated == (answer is None)

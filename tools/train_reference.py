@@ -107,10 +107,10 @@ def accuracy(network: Network, tokenizer: Tokenizer, asked: list[Question], path
     return n_right / len(asked)
 
 
-def learning_rate(step: int) -> float:
+def learning_rate(step: int, n_steps: int) -> float:
     if step < N_WARM_UP:
         return LEARNING_RATE * (step + 1) / N_WARM_UP
-    progress = (step - N_WARM_UP) / max(1, N_STEPS - N_WARM_UP)
+    progress = (step - N_WARM_UP) / max(1, n_steps - N_WARM_UP)
     return LEARNING_RATE * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
 
 
@@ -136,6 +136,8 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         longest, first = state["longest"], state["step"]
+        if first > n_steps:
+            raise SystemExit(f"{checkpoint} is at step {first}, past --steps {n_steps}; choose another --work folder")
 
     def save(step: int) -> None:
         state = {
@@ -155,7 +157,7 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
             limit = longest if name == "planted" else {f: min(easy[f], longest[f]) for f in FAMILIES}
             inputs, targets = data.batch(step, limit)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step)
+                group["lr"] = learning_rate(step, n_steps)
             wanted = targets >= 0
             loss = F.cross_entropy(network.logits(network(inputs, way[name])[wanted]), targets[wanted])
             optimizer.zero_grad(set_to_none=True)

@@ -33,13 +33,17 @@ def check_probe(probe: Probe, n: int = 32) -> None:
     shared = {item.content_hash for item in parts["search"]} & {item.content_hash for item in parts["confirm"]}
     assert not shared, f"{name}: {len(shared)} items are in both splits"
 
-    for item in [*parts["search"], *parts["confirm"]]:
+    for item, other in zip(items := [*parts["search"], *parts["confirm"]], [*items[1:], items[0]], strict=True):
         where = f"{name}, item {item.id}"
         perfect = item.scorer.mark(item.scorer.perfect)
         assert perfect == 1, f"{where}: the perfect answer {item.scorer.perfect!r} scores {perfect}"
         assert 0 <= item.scorer.chance < 1, f"{where}: chance is {item.scorer.chance}, but must be in [0, 1)"
-        for constant in item.scorer.constants:
-            score = item.scorer.mark(constant)
-            assert 0 <= score <= 1, f"{where}: the answer {constant!r} scores {score}"
+        wrong = [other.scorer.perfect] if type(other.scorer) is type(item.scorer) else []
+        for answer in [*item.scorer.constants, *wrong]:
+            try:
+                score = item.scorer.mark(answer)
+            except Exception as error:
+                raise AssertionError(f"{where}: marking the answer {answer!r} raised {error!r}") from error
+            assert 0 <= score <= 1, f"{where}: the answer {answer!r} scores {score}"
     floor, constant = best_constant(probe.items(n, 0, "search"))
     assert floor < 1, f"{name}: the same answer to every item, {constant}, is always right"

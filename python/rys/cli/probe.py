@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         if value < least:
             raise RequestError(f"--{name} is {value}, but must be at least {least}")
     default = "math,eq,reasoning" if options.model else "reference"
-    names = (default if options.probes is None else options.probes).split(",")
+    names = [name.strip() for name in (default if options.probes is None else options.probes).split(",")]
     with open_model(options) as model:
         exam = Exam(
             model,

@@ -72,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
     """Sweep, confirm, and print what was found."""
     if options.resume:
         options = resumed(options)
-    probes = (options.probes or ("math,eq,reasoning" if options.model else "reference")).split(",")
+    default = "math,eq,reasoning" if options.model else "reference"
+    probes = [name.strip() for name in (options.probes or default).split(",")]
     progress = not options.quiet and not options.json and sys.stderr.isatty()
     arguments = {key: value for key, value in vars(options).items() if key not in ("run", "command", "resume", "store")}
     if options.model:

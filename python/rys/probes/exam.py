@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -198,13 +199,13 @@ def _mark(paper: _Paper, results: list[list[Result]], layer_path: str, seconds: 
     for item, mine in zip(paper.items, results, strict=True):
         failed = next((result for result in mine if isinstance(result, FailedRequest)), None)
         if failed is None:
-            readings.append(item.scorer.read(mine))
+            readings.append(read(item, mine))
             errors.append(None)
         else:
             readings.append(Reading(answer=None, text=""))
             errors.append(str(failed.error))
     scores = [
-        0.0 if reading.answer is None else item.scorer.mark(reading.answer)
+        0.0 if reading.answer is None else marked(item, reading.answer)
         for item, reading in zip(paper.items, readings, strict=True)
     ]
     flat = [result for mine in results for result in mine if not isinstance(result, FailedRequest)]
@@ -226,6 +227,25 @@ def _mark(paper: _Paper, results: list[list[Result]], layer_path: str, seconds: 
         n_generated_tokens=sum(map(_generated, flat)),
         seconds=seconds,
     )
+
+
+def read(item: Item, results: Sequence[Result]) -> Reading:
+    """Return what the item's scorer reads. Raises ProbeError if it fails."""
+    try:
+        return item.scorer.read(results)
+    except Exception as error:  # a scorer may be anybody's
+        raise ProbeError(f"item {item.id}: its scorer cannot read the results: {error!r}") from error
+
+
+def marked(item: Item, answer: Any) -> float:
+    """Return the score of an answer. Raises ProbeError if its scorer fails, or if the score is not in [0, 1]."""
+    try:
+        score = float(item.scorer.mark(answer))
+    except Exception as error:  # a scorer may be anybody's
+        raise ProbeError(f"item {item.id}: its scorer cannot mark {reprlib.repr(answer)}: {error!r}") from error
+    if not 0 <= score <= 1:
+        raise ProbeError(f"item {item.id}: {reprlib.repr(answer)} is marked {score}, but a mark must be in [0, 1]")
+    return score
 
 
 def best_constant(items: Sequence[Item]) -> tuple[float, str]:
@@ -250,7 +270,7 @@ def best_constant(items: Sequence[Item]) -> tuple[float, str]:
         tried = list(group[0].scorer.constants) or [item.scorer.perfect for item in group]
         answers = {repr(answer): answer for answer in tried}
         distinct = [answers[text] for text, _ in Counter(map(repr, tried)).most_common(_N_CONSTANTS)]
-        scores = [sum(item.scorer.mark(answer) for item in group) for answer in distinct]
+        scores = [sum(marked(item, answer) for item in group) for answer in distinct]
         best = int(np.argmax(scores))
         total += scores[best]
         words.append(str(distinct[best]))
@@ -260,7 +280,7 @@ def best_constant(items: Sequence[Item]) -> tuple[float, str]:
 def _best_place(items: Sequence[Item]) -> tuple[float, int]:
     """Return what the constants at the best place score in total, and that place."""
     scores = [
-        sum(item.scorer.mark(item.scorer.constants[k]) for item in items if k < len(item.scorer.constants))
+        sum(marked(item, item.scorer.constants[k]) for item in items if k < len(item.scorer.constants))
         for k in range(max(len(item.scorer.constants) for item in items))
     ]
     best = int(np.argmax(scores))

@@ -41,6 +41,6 @@ def preflight(result: ProbeResult) -> list[str]:
             f"the score {result.mean:.3f} [{low:.3f}, {high:.3f}] is not above {floor}: "
             f"take an easier tier or more items"
         )
-    if result.mean >= MAX_MEAN:
+    if not result.mean < MAX_MEAN:
         reasons.append(f"the score {result.mean:.3f} leaves no room (below {MAX_MEAN}): take a harder tier")
     return reasons

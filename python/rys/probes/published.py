@@ -154,6 +154,12 @@ def gsm8k_flexible(text: str) -> str | None:
     return _gsm8k_folded(found[-1][0] or found[-1][1]) if found else None
 
 
+def _gsm8k_last_number(text: str) -> str | None:
+    """Return what `gsm8k_flexible` reads, or None where that is dots alone."""
+    number = gsm8k_flexible(text)
+    return number if number and any(map(str.isdigit, number)) else None
+
+
 def _gsm8k_folded(text: str) -> str:
     for ignored in (",", r"\$", r"(?s).*#### ", r"\.$"):
         text = re.sub(ignored, "", text)
@@ -166,7 +172,7 @@ def read_gsm8k(records: Sequence[Record], settings: Settings) -> list[Entry]:
     scoring: "flexible" (the default) = the last number; "strict" = of "The answer is N."; "hash" = of "#### N", for
     which the prompt asks, too. Numbers are compared as text: 18.00 is not 18.
     """
-    readers: dict[str, Parser] = {"flexible": gsm8k_flexible, "strict": gsm8k_strict, "hash": gsm8k_hash}
+    readers: dict[str, Parser] = {"flexible": _gsm8k_last_number, "strict": gsm8k_strict, "hash": gsm8k_hash}
     scoring = settings.choose(list(readers), "flexible")
     ending = "#### N" if scoring == "hash" else "The answer is N."
     entries = []
@@ -175,7 +181,9 @@ def read_gsm8k(records: Sequence[Record], settings: Settings) -> list[Entry]:
         target = re.search(r"####\s*([-+]?\$?\d[\d,]*(?:\.\d+)?)\s*\Z", solution)
         if not target:
             raise record.error(f"'answer' ends with {shown(solution[-40:])}, but must end with #### and a number")
-        scorer = Written(_gsm8k_folded(target[1]), readers[scoring], max_tokens=settings.max_tokens or 512)
+        scorer = Written(
+            _gsm8k_folded(target[1]), readers[scoring], max_tokens=settings.max_tokens or 512, reasons=True
+        )
         prompt = f'{question.strip()}\n\nReason step by step, and end with "{ending}", where N is the number.'
         entries.append(Entry(question, target[1], Item(prompt=prompt, scorer=scorer, tags={"family": settings.name})))
     return entries

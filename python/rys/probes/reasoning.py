@@ -171,7 +171,8 @@ class Reasoning(Probe):
         else:
             max_tokens = _STEPS if self.format == "steps" else _BRIEF
             chance = 1 / len(labels) if labels else 0.0
-            scorer = Written(right, parse, max_tokens=max_tokens, constants=labels, chance=chance)
+            is_steps = self.format == "steps"
+            scorer = Written(right, parse, max_tokens=max_tokens, constants=labels, chance=chance, reasons=is_steps)
         tags: dict[str, str | int] = {"family": family, "difficulty": TIERS[self.tier][family]}
         return Item(prompt="\n\n".join(parts), scorer=scorer, tags=tags)
 

@@ -101,20 +101,20 @@ class ProbeResult:
                 "answer": answer,
                 "right": str(item.scorer.perfect),
                 "error": error,
-                **item.tags,
-                **details,
             }
-            for item, score, parsed, truncated, answer, error, details in zip(
+            for item, score, parsed, truncated, answer, error in zip(
                 self.items,
                 self.scores,
                 self.parsed,
                 self.truncated,
                 self.answers,
                 self.errors,
-                self.details,
                 strict=True,
             )
         ]
+        for row, item, details in zip(rows, self.items, self.details, strict=True):
+            # a tag of somebody's file must not stand in the place of a score
+            row.update({name: value for name, value in {**item.tags, **details}.items() if name not in row})
         return pd.DataFrame(rows)
 
     def summary(self) -> dict[str, Any]:

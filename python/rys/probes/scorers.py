@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "Likelihood", "Ratings", "Written", "label_probabilities"]
 
 
+_STATED = re.compile(r"answer\s*(?:is\b|:)|####|\\boxed", re.IGNORECASE)
+
+
 class Written(Scorer):
     """Let the model write, and mark what it wrote.
 
     perfect: the right answer. parse: reads an answer from a text, None if there is none. mark: the score of an answer
     beside the right one, by default 1 if they are equal. constants: see Scorer.
+    reasons: the model thinks aloud before it answers. If it is cut off there, what could be read is a step on the way,
+        and no answer, unless it was stated as one.
     """
 
     def __init__(
@@ -36,10 +42,12 @@ class Written(Scorer):
         stop: Sequence[str] = (),
         constants: Sequence[Any] = (),
         chance: float = 0.0,
+        reasons: bool = False,
     ) -> None:
         self.perfect = perfect
         self.constants = constants
         self.chance = chance
+        self._reasons = reasons
         self._parse = parse
         self._mark = mark
         self._max_tokens = max_tokens
@@ -51,8 +59,9 @@ class Written(Scorer):
     def read(self, results: Sequence[Result]) -> Reading:
         result = cast(GenerateResult, results[0])
         text, is_thinking = remove_thinking(result.text)
-        answer = None if is_thinking else self._parse(text)
         is_cut = result.finish_reason == "length"
+        is_step = is_cut and self._reasons and not _STATED.search(text)
+        answer = None if is_thinking or is_step else self._parse(text)
         return Reading(answer=answer, text=result.text, truncated=is_thinking or (is_cut and answer is None))
 
     def mark(self, answer: Any) -> float:

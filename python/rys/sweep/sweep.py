@@ -163,6 +163,10 @@ class Sweep:
 
         return pd.DataFrame(self._store.item_rows())
 
+    def pareto(self) -> pd.DataFrame:
+        """Return the candidates that no other beats in gain with as few extra slots."""
+        return analysis.pareto_front(self.results())
+
     @property
     def best(self) -> LayerPath | None:
         """The best confirmed path, else the best of the search so far; None if nothing was measured."""

@@ -128,5 +128,9 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
         path = report["best"]["layer_path"]
         is_reference = report["model"] == "reference.gguf"
         loaded = f'rys.reference_model("{path}")' if is_reference else f'rys.Model("{report["model"]}", "{path}")'
-        parts.append(f'To use it: {loaded}, that is layer_path="{path}"')
+        model = "" if is_reference else f"{report['model']} "
+        parts.append(
+            f'To use it: {loaded}, that is layer_path="{path}".\n'
+            f"To compare it on other items: rys probe {model}--layer-path .. --layer-path {path} --split confirm"
+        )
     return "\n\n".join(parts)
