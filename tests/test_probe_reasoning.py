@@ -316,14 +316,14 @@ def test_families_do_not_run_out(family: str, tier: str) -> None:
 
 
 PINNED = {
-    "logical_deduction": "a69e2b4a41cbf611",
-    "navigate": "d7fc8be58c4a357e",
-    "date_understanding": "abea0018dab2c8c0",
-    "tracking_shuffled_objects": "95d1dcce6b373555",
-    "boolean_expressions": "830277ff7aab0a51",
-    "web_of_lies": "e4aad03d4ad8026c",
-    "table_lookup": "9fee9ae73c3935b2",
-    "word_problems": "61c62529d52f1b69",
+    "logical_deduction": "cfb2d22a55ebd30b",
+    "navigate": "84b9e8ddb5501c39",
+    "date_understanding": "44250ac814009276",
+    "tracking_shuffled_objects": "a0b3fe6cfca47e58",
+    "boolean_expressions": "64d20ae3414ea665",
+    "web_of_lies": "9b7a51d9363c9989",
+    "table_lookup": "c7d134f2526bf898",
+    "word_problems": "07dd8e735d143e9b",
     "causal_judgement": "586d86c01d7d1982",
 }
 

@@ -125,9 +125,9 @@ def test_training_and_probe_share_no_question():
     from rys.probes.questions import question_stream, split_of
 
     for family in FAMILIES.values():
-        stream = question_stream(family, 3, 0, "train")
+        stream = question_stream(family, 3, 0, "train", trained=True)
         trained = {next(stream).text for _ in range(300)}
-        assert all(split_of(text) == "train" for text in trained)
+        assert all(split_of(text, trained=True) == "train" for text in trained)
         for split in ("search", "confirm"):
             for tier in TIERS:
                 assert trained.isdisjoint(item.prompt for item in Reference(tier).items(200, 0, split))

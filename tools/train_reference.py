@@ -82,7 +82,7 @@ class Data:
         difficulty = n if rng.random() < 0.5 else rng.randint(2, n)
         while True:
             question = FAMILIES[family](rng, difficulty)
-            if split_of(question.text) == "train":
+            if split_of(question.text, trained=True) == "train":
                 return question
 
     def encode(self, question: Question) -> list[tuple[int, bool]]:
@@ -116,7 +116,7 @@ def learning_rate(step: int, n_steps: int) -> float:
 
 def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
     torch.manual_seed(seed)
-    drawn = [q for family in FAMILIES.values() for q in questions(family, HARD, 2000, seed, "train")]
+    drawn = [q for family in FAMILIES.values() for q in questions(family, HARD, 2000, seed, "train", trained=True)]
     tokenizer = train_tokenizer([*(q.text for q in drawn), *(q.answer for q in drawn)])
     network = Network(Shape(n_vocab=tokenizer.get_vocab_size()))
     data = Data(tokenizer, seed)
@@ -194,7 +194,7 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
 
 def questions_of_training(family: Any, n: int, step: int) -> list[Question]:
     """Return fresh questions of the train split, for the curriculum."""
-    stream = question_stream(family, n, step + 1_000_000, "train")
+    stream = question_stream(family, n, step + 1_000_000, "train", trained=True)
     return [next(stream) for _ in range(N_TEST)]
 
 

@@ -1,8 +1,8 @@
 """Questions that are written by a program: any number of them, the same on every machine.
 
-A family is a function of a random generator and a difficulty. A question belongs to one of three splits, by a hash of
-its text: a search and the confirmation that follows it can never share one, and neither shares one with what a model
-was trained on.
+A family is a function of a random generator and a difficulty. A question belongs to a split, by a hash of its text: a
+search and the confirmation that follows it can never share one. For families that a model was trained on there is a
+third split, so that neither shares one with the training.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ __all__ = ["Family", "Question", "Split", "question_stream", "questions", "split
 
 Split: TypeAlias = Literal["search", "confirm", "train"]
 
-_SPLITS: tuple[Split, ...] = ("search", "confirm", "train", "train")
-_PATIENCE = 2000  # questions in a row that were there before, until a family counts as exhausted
+_HALVES: tuple[Split, ...] = ("search", "confirm")
+_WITH_TRAINING: tuple[Split, ...] = ("search", "confirm", "train", "train")
+_PATIENCE = 500  # questions in a row that were there before, until a family counts as exhausted
 
 
 @dataclass(frozen=True)
@@ -39,28 +40,33 @@ class Question:
 Family: TypeAlias = Callable[[random.Random, int], Question]
 
 
-def split_of(text: str) -> Split:
-    """Return the split that a text belongs to: a quarter each to search and confirm, half to train."""
-    return _SPLITS[hashlib.sha256(text.encode()).digest()[0] % 4]
+def split_of(text: str, trained: bool = False) -> Split:
+    """Return the split that a text belongs to: search or confirm, half and half; with training, a quarter each."""
+    splits = _WITH_TRAINING if trained else _HALVES
+    return splits[hashlib.sha256(text.encode()).digest()[0] % len(splits)]
 
 
-def question_stream(family: Family, difficulty: int, seed: int, split: Split) -> Iterator[Question]:
-    """Yield questions of a split for ever. Repeats are possible."""
+def question_stream(
+    family: Family, difficulty: int, seed: int, split: Split, trained: bool = False
+) -> Iterator[Question]:
+    """Yield questions of a split for ever. Repeats are possible. trained: there is a split "train" as well."""
     # a text as the seed: its hash is part of the language's definition, and the streams have nothing in common
     rng = random.Random(f"{family.__name__} {difficulty} {seed} {split}")
     while True:
         question = family(rng, difficulty)
-        if split_of(question.text) == split:
+        if split_of(question.text, trained) == split:
             yield question
 
 
-def questions(family: Family, difficulty: int, n: int, seed: int, split: Split) -> list[Question]:
+def questions(
+    family: Family, difficulty: int, n: int, seed: int, split: Split, trained: bool = False
+) -> list[Question]:
     """Return n different questions of a split, or fewer if the family has no more.
 
     The first m of them are those that n = m would give.
     """
     found: dict[str, Question] = {}
-    stream = question_stream(family, difficulty, seed, split)
+    stream = question_stream(family, difficulty, seed, split, trained)
     while len(found) < n:
         before = len(found)
         for question in islice(stream, _PATIENCE):

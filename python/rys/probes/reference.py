@@ -46,7 +46,7 @@ TIERS: dict[str, tuple[int, ...]] = {"easy": (3,), "hard": (7,)}
 def draw(tier: str, n: int, seed: int, split: Split) -> list[tuple[str, int, Question]]:
     """Return up to n questions of a tier, families and difficulties in turn: family, difficulty, question."""
     columns = [
-        [(name, difficulty, question) for question in questions(family, difficulty, n, seed, split)]
+        [(name, difficulty, question) for question in questions(family, difficulty, n, seed, split, trained=True)]
         for difficulty in TIERS[tier]
         for name, family in FAMILIES.items()
     ]

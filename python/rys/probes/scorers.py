@@ -96,12 +96,13 @@ class Choice(Scorer):
         probabilities = label_probabilities(results, len(self.labels))
         right = self.labels.index(self.perfect)
         best = int(np.argmax(probabilities))
-        others = np.delete(probabilities, right)
-        margin = math.log(probabilities[right] + 1e-30) - math.log(others.max() + 1e-30)
+        of_right = float(probabilities[right])
+        probabilities[right] = 0.0  # what is left are the others
+        margin = math.log(of_right + 1e-30) - math.log(float(probabilities.max()) + 1e-30)
         return Reading(
             answer=self.labels[best],
             text=self.labels[best],
-            details={"margin": margin, "probability": float(probabilities[right])},
+            details={"margin": margin, "probability": of_right},
         )
 
     def mark(self, answer: Any) -> float:
