@@ -95,7 +95,7 @@ class Choice(Scorer):
     def read(self, results: Sequence[Result]) -> Reading:
         probabilities = label_probabilities(results, len(self.labels))
         right = self.labels.index(self.perfect)
-        best = int(np.argmax(probabilities))
+        best = int(probabilities.argmax())
         of_right = float(probabilities[right])
         probabilities[right] = 0.0  # what is left are the others
         margin = math.log(of_right + 1e-30) - math.log(float(probabilities.max()) + 1e-30)
@@ -115,13 +115,14 @@ class Choice(Scorer):
 def label_probabilities(results: Sequence[Result], n_labels: int) -> npt.NDArray[np.float64]:
     """Return float64 [n_labels]: the probability of each label among the labels."""
     if len(results) == 1 and isinstance(results[0], NextTokenResult):
-        logits = results[0].logits.astype(np.float64).reshape(n_labels, -1)
-        weights: npt.NDArray[np.float64] = np.exp(logits - logits.max()).sum(axis=1)
+        logits: list[float] = results[0].logits.tolist()
     else:
-        logprobs = np.array([cast(LogLikelihoodResult, result).logprob for result in results])
-        weights = np.exp(logprobs - logprobs.max())
-    probabilities: npt.NDArray[np.float64] = weights / weights.sum()
-    return probabilities
+        logits = [cast(LogLikelihoodResult, result).logprob for result in results]
+    # plain floats: arrays of a few numbers would take several times as long
+    n_ways, highest = len(logits) // n_labels, max(logits)
+    powers = [math.exp(logit - highest) for logit in logits]
+    total = sum(powers)
+    return np.array([sum(powers[k : k + n_ways]) / total for k in range(0, len(powers), n_ways)])
 
 
 class Ratings(Scorer):
