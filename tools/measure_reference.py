@@ -21,7 +21,7 @@ from reference_network import Network, chat_text, write_gguf
 from rys.probes import Item, Probe
 from rys.probes.base import SearchSplit
 from rys.probes.exam import Exam
-from rys.probes.reference import FAMILIES, TIERS, Reference, draw
+from rys.probes.reference import TIERS, Reference, draw
 from rys.probes.result import ProbeResult, difference_interval
 from rys.reference import reference_model_path
 
@@ -302,6 +302,3 @@ def draw_triangle(measured: dict[str, Any], file: Path) -> None:
     axes.set_title(f"Hard questions answered right when layers i..j-1 run twice\n(no block: {plain:.2f}; red: planted)")
     figure.colorbar(image, label="share answered right")
     figure.savefig(file, dpi=110)
-
-
-__all__ = ["FAMILIES", "export_and_measure", "measure", "targets", "write_card"]

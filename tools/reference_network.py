@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,3 @@ def gguf_name(name: str) -> str:
 def merges(tokenizer: Tokenizer) -> list[str]:
     model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
     return [" ".join(pair) if isinstance(pair, list) else pair for pair in model["merges"]]
-
-
-def shape_as_dict(shape: Shape) -> dict[str, Any]:
-    return asdict(shape)

@@ -19,6 +19,7 @@ import math
 import os
 import random
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 from tqdm import tqdm
 
 from measure_reference import export_and_measure
-from reference_network import Network, Shape, chat_text, shape_as_dict, train_tokenizer
+from reference_network import Network, Shape, chat_text, train_tokenizer
 from rys.probes.questions import Question, question_stream, questions, split_of
 from rys.probes.reference import FAMILIES, TIERS
 
@@ -131,7 +132,7 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
     checkpoint = work / "checkpoint.pt"
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
-        if state["seed"] != seed or state["shape"] != shape_as_dict(network.shape):
+        if state["seed"] != seed or state["shape"] != asdict(network.shape):
             raise SystemExit(f"{checkpoint} is of another seed or shape; choose another --work folder")
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
@@ -141,7 +142,7 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
 
     def save(step: int) -> None:
         state = {
-            "seed": seed, "shape": shape_as_dict(network.shape), "step": step, "longest": longest,
+            "seed": seed, "shape": asdict(network.shape), "step": step, "longest": longest,
             "network": network.state_dict(), "optimizer": optimizer.state_dict(),
         }  # fmt: skip
         torch.save(state, checkpoint.with_suffix(".new"))

@@ -33,7 +33,8 @@ def check_probe(probe: Probe, n: int = 32) -> None:
     shared = {item.content_hash for item in parts["search"]} & {item.content_hash for item in parts["confirm"]}
     assert not shared, f"{name}: {len(shared)} items are in both splits"
 
-    for item, other in zip(items := [*parts["search"], *parts["confirm"]], [*items[1:], items[0]], strict=True):
+    items = [*parts["search"], *parts["confirm"]]
+    for item, other in zip(items, [*items[1:], items[0]], strict=True):
         where = f"{name}, item {item.id}"
         perfect = item.scorer.mark(item.scorer.perfect)
         assert perfect == 1, f"{where}: the perfect answer {item.scorer.perfect!r} scores {perfect}"

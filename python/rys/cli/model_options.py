@@ -8,7 +8,7 @@ from typing import Any
 from rys.model import Model
 from rys.reference import reference_model
 
-__all__ = ["add_model_options", "open_model"]
+__all__ = ["add_model_options", "add_thinking_options", "open_model"]
 
 _NUMBERS = {
     "n_ctx": (int, "tokens that the KV cache holds"),
@@ -41,6 +41,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-mmap", action="store_true", help="read the file instead of mapping it")
     group.add_argument("--mlock", action="store_true", help="keep the weights in memory")
     group.add_argument("--chat-template", metavar="FILE", help="a Jinja template instead of the file's")
+
+
+def add_thinking_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of rys.probes.evaluate for models that think."""
+    parser.add_argument("--thinking", action="store_true", help="let a model think that can")
+    parser.add_argument("--thinking-budget", type=int, default=1024, metavar="N", help="tokens for it (default: 1024)")
 
 
 def open_model(options: argparse.Namespace) -> Model:

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from rys.cli.model_options import add_model_options, open_model
+from rys.cli.model_options import add_model_options, add_thinking_options, open_model
 from rys.errors import RequestError
 from rys.probes import Exam, ProbeError, ProbeResult, preflight
 from rys.probes.result import difference_interval
@@ -34,8 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--items", type=int, default=64, metavar="N", help="items of each probe (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="which items (default: 0)")
     parser.add_argument("--split", choices=["search", "confirm"], default="search", help="which half of the items")
-    parser.add_argument("--thinking", action="store_true", help="let a model think that can")
-    parser.add_argument("--thinking-budget", type=int, default=1024, metavar="N", help="tokens for it (default: 1024)")
+    add_thinking_options(parser)
     parser.add_argument("--show", type=int, default=0, metavar="N", help="print N items of each probe with the answers")
     parser.add_argument(
         "--force", action="store_true", help="compare with probes that cannot measure; marks the result"

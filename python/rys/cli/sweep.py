@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rys.cli.model_options import add_model_options, open_model
+from rys.cli.model_options import add_model_options, add_thinking_options, open_model
 from rys.errors import RequestError
 from rys.sweep import space
 from rys.sweep.plans import Plan, beam, coarse_to_fine
@@ -57,8 +57,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--budget", metavar="B", help="stop in good order: 2h, 30min, 500M-tokens")
     parser.add_argument("--force", action="store_true", help="use probes that cannot measure; marks the result")
-    parser.add_argument("--thinking", action="store_true", help="let a model think that can")
-    parser.add_argument("--thinking-budget", type=int, default=1024, metavar="N", help="tokens for it")
+    add_thinking_options(parser)
     parser.add_argument("--store", metavar="FILE", help="file for the results (default: named after model and probes)")
     parser.add_argument(
         "--resume", metavar="FILE", help="go on with this file; the other options are those it was made with"

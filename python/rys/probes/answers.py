@@ -12,7 +12,18 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Literal
 
-__all__ = ["parse_choice", "parse_number", "parse_ratings", "parse_word", "parse_yes_no", "remove_thinking"]
+__all__ = [
+    "LARGEST_EXPONENT",
+    "parse_choice",
+    "parse_number",
+    "parse_ratings",
+    "parse_whole_number",
+    "parse_word",
+    "parse_yes_no",
+    "remove_thinking",
+]
+
+LARGEST_EXPONENT = 100  # of a number that may become an int: 1e999999999 is short to write
 
 _THINKING = re.compile(
     r"(?P<open><(?:seed:)?(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|channel\|>(?:analysis|commentary)\b)"
@@ -174,6 +185,14 @@ def parse_number(text: str) -> Decimal | None:
         if value is not None:
             return value
     return None
+
+
+def parse_whole_number(text: str) -> int | None:
+    """Return the number that is meant, rounded; None if there is none, or if it is too large to be written out."""
+    number = parse_number(text)
+    if number is None or not number.is_finite() or abs(number.adjusted()) > LARGEST_EXPONENT:
+        return None
+    return round(number)
 
 
 def parse_choice(text: str, labels: Sequence[str]) -> str | None:

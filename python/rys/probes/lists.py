@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
-from rys.probes.answers import parse_choice, parse_number, parse_word, parse_yes_no
+from rys.probes.answers import (
+    LARGEST_EXPONENT,
+    parse_choice,
+    parse_number,
+    parse_whole_number,
+    parse_word,
+    parse_yes_no,
+)
 from rys.probes.base import Item, Messages, ProbeError, Scorer
 from rys.probes.compat import ng_partial_credit
 from rys.probes.scorers import Choice, Likelihood, Written
@@ -37,7 +44,6 @@ __all__ = [
 MAX_ENTRY_BYTES = 1 << 20
 MAX_TOKENS = 32_768
 
-_LARGEST_EXPONENT = 100  # of a number that may become an int: 1e999999999 is short to write
 _STATED = re.compile(r"\banswer(?:\s+is\b|\s*:)[\s:*]*", re.IGNORECASE)
 
 
@@ -128,7 +134,7 @@ class Record:
             number = Decimal(text.replace(",", "").strip())
         except InvalidOperation:
             number = Decimal("NaN")
-        if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
+        if not number.is_finite() or abs(number.adjusted()) > LARGEST_EXPONENT:
             raise self.error(f"{name!r} is {shown(text)}, but must be a number")
         return number
 
@@ -174,13 +180,6 @@ def word_reader(words: tuple[str, ...]) -> Parser:
     return named(lambda text: parse_word(text, words), f"word {words}")
 
 
-def _whole_number(text: str) -> int | None:
-    number = parse_number(text)
-    if number is None or not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
-        return None
-    return round(number)
-
-
 # Our own entries, {"prompt" or "messages", "answer", "scorer", "tags", "choices", "max_tokens"}
 _FIELDS = ("prompt", "messages", "answer", "scorer", "tags", "choices", "max_tokens")
 
@@ -195,7 +194,7 @@ def _make_number_partial(record: Record, max_tokens: int | None) -> Scorer:
     if number != int(number) or number <= 0:  # zero for zero has no credit, see ng_partial_credit
         raise record.error(f"'answer' is {number}, but partial credit is defined for whole numbers from 1 on")
     n_digits = len(str(int(number)))
-    return Written(int(number), _whole_number, ng_partial_credit, max_tokens=max_tokens or 2 * n_digits + 16)
+    return Written(int(number), parse_whole_number, ng_partial_credit, max_tokens=max_tokens or 2 * n_digits + 16)
 
 
 def _choices(record: Record) -> tuple[tuple[str, ...], str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any
 
-from rys.probes.answers import parse_number
+from rys.probes.answers import parse_number, parse_whole_number
 from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose
 from rys.probes.compat import ng_partial_credit
-from rys.probes.questions import Family, Question, questions
+from rys.probes.questions import Family, Question, in_turns, questions
 from rys.probes.scorers import Likelihood, Written
 
 __all__ = ["TIERS", "Math"]
@@ -98,7 +97,7 @@ class Math(Probe):
             ]
             for family, digits in TIERS[self.tier]
         ]
-        return [column[i] for i in range(n) for column in columns if i < len(column)][:n]
+        return in_turns(columns)[:n]
 
     def _scorer(self, answer: str) -> Scorer:
         if self.score == "likelihood":
@@ -106,16 +105,5 @@ class Math(Probe):
         # a digit is a token at most; a sign, separators and a few words around it
         max_tokens = 2 * len(answer) + 16
         if self.score == "partial":
-            return Written(int(answer), _nearest_whole_number, _partial, max_tokens=max_tokens)
+            return Written(int(answer), parse_whole_number, ng_partial_credit, max_tokens=max_tokens)
         return Written(int(answer), parse_number, max_tokens=max_tokens)
-
-
-def _nearest_whole_number(text: str) -> int | None:
-    number = parse_number(text)
-    if number is None or not number.is_finite() or abs(number.adjusted()) > 100:
-        return None
-    return round(number)
-
-
-def _partial(answer: Any, estimate: Any) -> float:
-    return ng_partial_credit(answer, estimate)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
-__all__ = ["Family", "Question", "Split", "question_stream", "questions", "split_of"]
+__all__ = ["Family", "Question", "Split", "in_turns", "question_stream", "questions", "split_of"]
 
+Value = TypeVar("Value")
 Split: TypeAlias = Literal["search", "confirm", "train"]
 
 _HALVES: tuple[Split, ...] = ("search", "confirm")
@@ -38,6 +39,12 @@ class Question:
 
 
 Family: TypeAlias = Callable[[random.Random, int], Question]
+
+
+def in_turns(columns: Sequence[Sequence[Value]]) -> list[Value]:
+    """Return the first of every column, then the second, ...; a column that ends is passed over."""
+    longest = max(map(len, columns))
+    return [column[i] for i in range(longest) for column in columns if i < len(column)]
 
 
 def split_of(text: str, trained: bool = False) -> Split:

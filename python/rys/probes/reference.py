@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 from rys.probes.base import Item, Probe, SearchSplit, choose
-from rys.probes.questions import Family, Question, Split, questions
+from rys.probes.questions import Family, Question, Split, in_turns, questions
 from rys.probes.scorers import Choice
 
 __all__ = ["DAYS", "FAMILIES", "TIERS", "Reference", "days", "sums"]
@@ -50,8 +50,7 @@ def draw(tier: str, n: int, seed: int, split: Split) -> list[tuple[str, int, Que
         for difficulty in TIERS[tier]
         for name, family in FAMILIES.items()
     ]
-    rows = [column[i] for i in range(max(map(len, columns))) for column in columns if i < len(column)]
-    return rows[:n]
+    return in_turns(columns)[:n]
 
 
 class Reference(Probe):
@@ -70,8 +69,7 @@ class Reference(Probe):
         if self.tier != "mixed":
             return [self._item(*drawn) for drawn in draw(self.tier, n, seed, split)]
         halves = [draw(tier, -(-n // 2), seed, split) for tier in TIERS]
-        turns = [half[i] for i in range(max(map(len, halves))) for half in halves if i < len(half)]
-        return [self._item(*drawn) for drawn in turns[:n]]
+        return [self._item(*drawn) for drawn in in_turns(halves)[:n]]
 
     @staticmethod
     def _item(family: str, difficulty: int, question: Question) -> Item:

@@ -56,7 +56,7 @@ def load_stage(store: Store, stage: str) -> Stage | None:
         scores[base.id],
         probes,
         np.unique([f"{probe}\n{family}" for probe, _, _, family in items], return_inverse=True)[1],
-        statistics.weights_of(np.unique(probes, return_inverse=True)[1]),
+        statistics.weights_of(probes),
     )
 
 
@@ -75,7 +75,7 @@ def effects_of(stage: Stage, confidence: float = 0.95, resamples: int = 4000) ->
     n = len(stage.trials)
     effect, interval, p_value = np.full(n, np.nan), np.full((n, 2), np.nan), np.full(n, np.nan)
     for rows, mask in measured_alike(stage):
-        weights = _restrict(stage, mask)
+        weights = weights_among(stage, mask)
         part = stage.differences[rows][:, mask]
         effect[rows] = part @ weights
         interval[rows] = statistics.bootstrap_intervals(part, weights, stage.strata[mask], confidence, resamples)
@@ -83,9 +83,21 @@ def effects_of(stage: Stage, confidence: float = 0.95, resamples: int = 4000) ->
     return effect, interval, p_value
 
 
-def _restrict(stage: Stage, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
-    which = np.unique(np.array(stage.probes)[mask], return_inverse=True)[1]
-    return statistics.weights_of(which)
+def weights_among(stage: Stage, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
+    """Return the weights of some of the items, chosen by bool [N]."""
+    return statistics.weights_of([probe for probe, is_chosen in zip(stage.probes, mask, strict=True) if is_chosen])
+
+
+def plain_effects(store: Store, stage: str) -> dict[str, float]:
+    """Return the effects of a stage's trials by path, without intervals; NaN where one was not measured."""
+    loaded = load_stage(store, stage)
+    if loaded is None:
+        return {}
+    found = dict.fromkeys((trial.path for trial in loaded.trials), float("nan"))
+    for rows, mask in measured_alike(loaded):
+        effects = loaded.differences[rows][:, mask] @ weights_among(loaded, mask)
+        found |= {loaded.trials[row].path: float(effect) for row, effect in zip(rows, effects, strict=True)}
+    return found
 
 
 @dataclass(frozen=True)
@@ -156,7 +168,7 @@ def _deviation(stage: Stage, row: int) -> float:
     n = int(mask.sum())
     if n < 2:
         return float("nan")
-    scaled = stage.differences[row][mask] * _restrict(stage, mask) * n
+    scaled = stage.differences[row][mask] * weights_among(stage, mask) * n
     return float(scaled.std(ddof=1))
 
 
@@ -204,13 +216,12 @@ def confirmation(store: Store) -> Confirmation | None:
     rows: dict[str, list[dict[str, Any]]] = {"top": [], "control": []}
     is_control = np.array([t.role == "control" and t.status != "failed" for t in stage.trials])
     controls = effect[is_control & ~np.isnan(effect)]
-    gains = {row["path"]: row for row in search(store).frame.to_dict("records")}
+    gains = plain_effects(store, "search")
     for i, trial in enumerate(stage.trials):
-        found = gains.get(trial.path, {})
         row: dict[str, Any] = {
             "path": trial.path, "extra_slots": len(trial.layers) - int(meta["n_layer"]), "status": trial.status,
             "reason": trial.reason, "effect": effect[i], "low": interval[i, 0], "high": interval[i, 1],
-            "p": p_value[i], "search_effect": found.get("effect", float("nan")),
+            "p": p_value[i], "search_effect": gains.get(trial.path, float("nan")),
             "by_probe": {
                 probe: _mean(stage.differences[i][names == probe]) for probe in dict.fromkeys(stage.probes)
             },

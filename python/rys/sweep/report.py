@@ -19,6 +19,7 @@ def report(store: Store) -> dict[str, Any]:
     controls: the confirm stage. n_candidates: tried. seconds: of the model. store: the file.
     """
     meta = store.meta
+    forced = bool(meta.get("force")) and any(meta.get("preflight", {}).values())
     found = analysis.search(store)
     confirmed_stage = analysis.confirmation(store)
     frame = found.frame
@@ -44,7 +45,7 @@ def report(store: Store) -> dict[str, Any]:
         best = confirmed[0] if confirmed else best
     return {
         "verdict": "confirmed" if confirmed else "none",
-        "sentence": _sentence(meta, best, confirmed, confirmed_stage, len(frame)),
+        "sentence": _sentence(forced, best, confirmed, confirmed_stage, len(frame)),
         "best": best,
         "confirmed": confirmed,
         "top": confirmed_stage.top if confirmed_stage else [],
@@ -58,7 +59,7 @@ def report(store: Store) -> dict[str, Any]:
         "n_failed": int((frame["status"] == "failed").sum()) if len(frame) else 0,
         "is_complete": bool(meta.get("is_complete")),
         "stopped": meta.get("stopped", ""),
-        "forced": bool(meta.get("force")) and any(meta.get("preflight", {}).values()),
+        "forced": forced,
         "preflight": meta.get("preflight", {}),
         "seconds": sum(trial.seconds for trial in trials),
         "tokens": sum(trial.tokens for trial in trials),
@@ -85,15 +86,13 @@ def _confirmed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(
-    meta: dict[str, Any],
+    is_forced: bool,
     best: dict[str, Any] | None,
     confirmed: list[dict[str, Any]],
     stage: analysis.Confirmation | None,
     n_candidates: int,
 ) -> str:
-    forced = " (probes that cannot measure were forced)" if meta.get("force") and any(
-        meta.get("preflight", {}).values()
-    ) else ""  # fmt: skip
+    forced = " (probes that cannot measure were forced)" if is_forced else ""
     if confirmed and stage is not None:
         low, high = confirmed[0]["interval"]
         more = f"; {len(confirmed) - 1} more confirmed" if len(confirmed) > 1 else ""

@@ -8,6 +8,7 @@ int [N], the group (probe and family) of every item; `weights` are float64 [N] a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +32,8 @@ Ints = npt.NDArray[np.intp]
 _CHUNK = 20_000_000  # numbers in memory at once
 
 
-def weights_of(probes: Ints) -> Floats:
-    """Return the weight of every item: each probe counts the same, and each item of a probe. probes: int [N]."""
+def weights_of(probes: Ints | Sequence[str]) -> Floats:
+    """Return the weight of every item: each probe counts the same, and so do its items. probes: N numbers or names."""
     _, which, sizes = np.unique(probes, return_inverse=True, return_counts=True)
     weights: Floats = 1.0 / (len(sizes) * sizes[which])
     return weights

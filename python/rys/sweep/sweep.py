@@ -94,10 +94,11 @@ class Sweep:
         self._probes = [load(probe) if isinstance(probe, str) else probe for probe in chosen]
 
         first = next(self._plan.phases(model.n_layer, list))
-        if not first.count(model.n_layer):
+        n_first = first.count(model.n_layer)
+        if not n_first:
             raise SpaceError(f"{first.name} has no path for a model of {model.n_layer} layers")
         is_plan = isinstance(space, Plan)
-        strategy = strategy or ("race" if is_plan or first.count(model.n_layer) > RACE_FROM else "scan")
+        strategy = strategy or ("race" if is_plan or n_first > RACE_FROM else "scan")
         n_items = options.integer("items", N_ITEMS[strategy] if items is None else items, 2)
         self._exam = Exam(model, self._probes, n=n_items, seed=seed, **self._asking)
         n_items = max(len(self._exam.items(probe.id)) for probe in self._probes)  # a fixed list may have fewer
@@ -258,7 +259,7 @@ class Sweep:
             return
         positions = np.array([position for _, position, _, _ in self._store.items("search")])
         mask = positions < look
-        weights = statistics.weights_of(np.unique(np.array(stage.probes)[mask], return_inverse=True)[1])
+        weights = analysis.weights_among(stage, mask)
         differences = stage.differences[rows][:, mask]
         bounds = statistics.leaves_race(differences, weights, self.meta["top"], n_looks)
         reasons = {

@@ -104,15 +104,17 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
         if len(failed):
             parts.append(f"First failure: {failed.iloc[0]['path']}: {failed.iloc[0]['reason']}")
     if report["top"]:
+        judged = [(row, "confirmed" if row["confirmed"] else "not confirmed") for row in report["top"]]
+        judged += [(row, "control") for row in report["controls"]]
         rows = [
             [
                 row["path"],
-                "confirmed" if row.get("confirmed") else "control" if row in report["controls"] else "not confirmed",
+                what,
                 f"{row['search_effect']:+.3f}" if row["search_effect"] == row["search_effect"] else "",
                 f"{row['effect']:+.3f}",
                 f"[{row['low']:+.3f}, {row['high']:+.3f}]",
             ]
-            for row in [*report["top"], *report["controls"]]
+            for row, what in judged
         ]
         parts.append(
             f"Confirmation on {report['confirm_items']} fresh items (a gain of {report['min_effect']} "
