@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rys.errors import RequestError
 from rys.sweep import statistics
 from rys.sweep.statistics import Floats
 from rys.sweep.store import Store, Trial
@@ -14,10 +16,10 @@ from rys.sweep.store import Store, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Confirmation", "Search", "confirmation", "pareto_front", "search"]
+__all__ = ["COLUMNS", "Confirmation", "Search", "confirmation", "pareto_front", "search"]
 
 
-_COLUMNS = [
+COLUMNS = [
     "path", "layers", "status", "reason", "n_items", "extra_slots", "effect", "low", "high", "p", "q", "deviation",
     "parse_rate", "truncation_rate", "seconds", "tokens",
 ]  # fmt: skip
@@ -39,8 +41,8 @@ class Stage:
     weights: Floats
 
 
-def load_stage(store: Store, stage: str) -> Stage | None:
-    """Return the scores of a stage, None as long as it has no baseline."""
+def load_stage(store: Store, stage: str, probe: str | None = None) -> Stage | None:
+    """Return the scores of a stage, of one probe or of all, None as long as it has no baseline."""
     trials = store.trials(stage)
     scores = store.scores(stage)
     base = next((trial for trial in trials if trial.role == "baseline" and trial.id in scores), None)
@@ -48,16 +50,28 @@ def load_stage(store: Store, stage: str) -> Stage | None:
         return None
     items = store.items(stage)
     others = [trial for trial in trials if trial is not base]
-    probes = [probe for probe, _, _, _ in items]
-    rows = [scores.get(trial.id, np.full(len(items), np.nan)) for trial in others]
+    rows = np.array([scores.get(trial.id, np.full(len(items), np.nan)) for trial in others])
+    differences, baseline = rows.reshape(len(others), len(items)) - scores[base.id], scores[base.id]
+    if probe is not None:
+        check_probe(probe, dict.fromkeys(item[0] for item in items))
+        chosen = [item[0] == probe for item in items]
+        differences, baseline = differences[:, chosen], baseline[chosen]
+        items = [item for item in items if item[0] == probe]
+    probes = [name for name, _, _, _ in items]
     return Stage(
         others,
-        np.array(rows).reshape(len(others), len(items)) - scores[base.id],
-        scores[base.id],
+        differences,
+        baseline,
         probes,
         np.unique([f"{probe}\n{family}" for probe, _, _, family in items], return_inverse=True)[1],
         statistics.weights_of(probes),
     )
+
+
+def check_probe(probe: str | None, probes: Iterable[str]) -> None:
+    """Raise RequestError unless the probe is among those of the sweep, or None."""
+    if probe is not None and probe not in probes:
+        raise RequestError(f"probe is {probe!r}, but this sweep has {', '.join(probes)}")
 
 
 def measured_alike(stage: Stage) -> list[tuple[list[int], np.ndarray[Any, np.dtype[np.bool_]]]]:
@@ -108,8 +122,10 @@ class Search:
     baseline: dict[str, float]
 
 
-def search(store: Store) -> Search:
+def search(store: Store, probe: str | None = None) -> Search:
     """Return the candidates of the search stage, those in the race to the end before those that left.
+
+    probe: the one that effect, interval, p and q are about; None = all, each with the same weight.
 
     Columns: path, layers, status, reason, n_items, extra_slots, effect, low, high (95%), p, q (Benjamini-Hochberg over
     all that were measured), deviation (of an item's difference), one column per probe with its mean score and one with
@@ -117,9 +133,9 @@ def search(store: Store) -> Search:
     """
     import pandas as pd
 
-    stage = load_stage(store, "search")
+    stage = load_stage(store, "search", probe)
     if stage is None:
-        return Search(pd.DataFrame(columns=_COLUMNS), {})
+        return Search(pd.DataFrame(columns=COLUMNS), {})
     n_layer = int(store.meta["n_layer"])
     effect, interval, p_value = effects_of(stage)
     q_value = np.full(len(effect), np.nan)
@@ -147,7 +163,7 @@ def search(store: Store) -> Search:
             row[f"{probe}_difference"] = mine
         rows.append(row)
     per_probe = [name for probe in baseline for name in (probe, f"{probe}_difference")]
-    frame = pd.DataFrame(rows, columns=[*_COLUMNS, *per_probe])
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *per_probe])
     # those with the most items first: half-way, a few items say little
     order = frame["status"].map({"done": 0, "partial": 1, "left": 2, "failed": 3})
     frame = frame.assign(order=order).sort_values(

@@ -17,6 +17,7 @@ def report(store: Store) -> dict[str, Any]:
     verdict: "confirmed" or "none". sentence: the verdict for people. best: the best confirmed path, else the best of
     the search, with `layer_path`, `effect`, `interval` and `by_probe`, or None. confirmed: list of such. top and
     controls: the confirm stage. n_candidates: tried. seconds: of the model. store: the file.
+    notes: what a reader of the figures should know.
     """
     meta = store.meta
     forced = bool(meta.get("force")) and any(meta.get("preflight", {}).values())
@@ -70,6 +71,7 @@ def report(store: Store) -> dict[str, Any]:
         "probes": meta.get("probes"),
         "space": meta.get("space"),
         "strategy": meta.get("strategy"),
+        "notes": [],
     }
 
 

@@ -154,9 +154,12 @@ class Sweep:
         """Settings, versions and the state of the sweep."""
         return self._store.meta
 
-    def results(self) -> pd.DataFrame:
-        """Return one row per candidate, best first; see rys.sweep.analysis.search for the columns."""
-        return analysis.search(self._store).frame
+    def results(self, probe: str | None = None) -> pd.DataFrame:
+        """Return one row per candidate, best first; see rys.sweep.analysis.search for the columns.
+
+        probe: the one that effect, interval, p and q are about; None = all, each with the same weight.
+        """
+        return analysis.search(self._store, probe).frame
 
     def items(self) -> pd.DataFrame:
         """Return one row per measured item: stage, role, path, probe, item, family, prompt, right, score, ..."""
