@@ -1,8 +1,10 @@
 """`rys sweep` as a program: what it prints, how it ends, and that nothing is lost when it is stopped."""
 
+import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +12,10 @@ import sys
 import time
 
 import pytest
+
+import rys
+from rys.cli import sweep as cli
+from rys.sweep.store import StoreError
 
 # few candidates and items: the planted block and some around it
 SMALL = ["--blocks", "4", "--start", "3", "--stop", "9", "--items", "16", "--min-effect", "0.2", "--force"]
@@ -59,8 +65,8 @@ def test_the_store_is_named_after_model_and_probes_and_output_is_plain(tmp_path)
     assert (tmp_path / "reference.reference.sweep.db").is_file()
     assert result.stdout.startswith("No path confirmed: the best of the search so far is 0..7,4..11 with +")
     assert "\x1b" not in result.stdout
-    assert 'rys.reference_model("0..7,4..11")' in result.stdout
-    assert "rys probe --layer-path .. --layer-path 0..7,4..11" in result.stdout
+    assert 'not confirmed: layer_path="0..7,4..11"' in result.stdout
+    assert "To confirm it: rys sweep --resume reference.reference.sweep.db" in result.stdout
     assert result.stderr == ""
 
 
@@ -71,6 +77,50 @@ def test_resuming_a_finished_sweep_prints_its_verdict(undisturbed, tmp_path):
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["confirmed"] == json.loads(output.splitlines()[-1])["confirmed"]
     assert scores(store) == before
+
+
+def test_resuming_with_other_settings_is_refused(undisturbed, tmp_path):
+    store, _ = undisturbed
+    result = sweep("--resume", store, "--items", "99", "--top", "2", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "leave out --items, --top" in result.stderr
+
+
+def test_a_confirmation_that_was_planned_cannot_be_changed(undisturbed, tmp_path):
+    shutil.copy(undisturbed[0], tmp_path / "copy.db")
+    with rys.reference_model(n_ctx=1024) as model:
+        blocks = rys.space.blocks([4], start=3, stop=9)
+        with pytest.raises(StoreError, match="its confirmation was planned with top="):
+            rys.Sweep(model, "reference", blocks, store=tmp_path / "copy.db", items=16, min_effect=0.77)
+        with rys.Sweep.open(tmp_path / "copy.db") as untouched:
+            assert untouched.meta["min_effect"] != 0.77
+
+
+def chosen(*arguments):
+    """Return the candidates that a command line means for 12 layers."""
+    parser = argparse.ArgumentParser()
+    cli.add_parser(parser.add_subparsers())
+    space = cli.chosen_space(parser.parse_args(["sweep", *arguments]))
+    return [str(path) for path in space.candidates(12)]
+
+
+def test_start_and_stop_restrict_and_choose_nothing_themselves():
+    assert chosen("--repeats", "2", "--start", "4", "--stop", "7") == ["0..4,4..11", "0..5,5..11", "0..6,6..11"]
+    assert chosen("--skips", "1", "--start", "8") == ["0..7,9..11", "0..8,10..11", "0..9,11", "0..10"]
+    assert chosen("--blocks", "2", "--repeats", "3", "--start", "9") == [
+        "0..10,9..11", "0..11,10..11", "0..9,9,9..11", "0..9,10x3,11", "0..10,11x3"
+    ]  # fmt: skip
+    assert chosen("--start", "10") == ["0..10,10..11", "0..11,10..11", "0..11,11"]
+
+
+def test_the_command_that_resumes_keeps_what_is_not_in_the_file(undisturbed, tmp_path):
+    arguments = ["--resume", undisturbed[0], "--quiet", "--no-confirm", "--budget", "9h"]
+    result = sweep(*arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    with rys.Sweep.open(undisturbed[0]) as opened:
+        options = argparse.Namespace(no_confirm=True, json=False, quiet=True, budget="9h")
+        resumed = f"rys sweep --resume {undisturbed[0]} --no-confirm --quiet --budget 9h"
+        assert cli.resume_command(opened, options) == resumed
 
 
 @pytest.mark.parametrize(
@@ -85,7 +135,9 @@ def test_resuming_a_finished_sweep_prints_its_verdict(undisturbed, tmp_path):
         (["--start", "9", "--stop", "3"], "0 <= start < stop <= 12"),
         (["--min-effect", "7"], "min_effect is 7.0"),
         (["--resume", "nowhere.db"], "nowhere.db"),
-        (["--coarse-to-fine", "--beam", "2x1"], "give one of them"),
+        (["--coarse-to-fine", "--beam", "2x1"], "leave out --beam"),
+        (["--beam", "²x2"], "must be WIDTHxDEPTH"),
+        (["--paths", ".."], "which is the baseline of every sweep"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

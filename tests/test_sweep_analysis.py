@@ -9,13 +9,12 @@ import pytest
 
 from rys.cli.sweep import brief
 from rys.layer_path import LayerPath
-from rys.probes.base import Item, Reading, Scorer
-from rys.probes.result import ProbeResult
 from rys.sweep import analysis
 from rys.sweep.report import report
 from rys.sweep.store import Store
 from rys.sweep.sweep import Sweep
 from rys.sweep.terminal import summary
+from simulated_sweep import items, result
 
 N_LAYER = 8
 META = {
@@ -23,33 +22,6 @@ META = {
     "strategy": "scan", "min_effect": 0.03, "top": 2, "force": False, "preflight": {"eq": [], "math": []},
 }  # fmt: skip
 GOOD, FINE, BAD, BROKEN = "0..3,2..", "0..5,5..", "0..1,0..", "0,0..2,2.."
-
-
-class Says(Scorer):
-    perfect = "yes"
-
-    def requests(self, prompt, asker):
-        return []
-
-    def read(self, results):
-        return Reading(answer=None, text="")
-
-    def mark(self, answer):
-        return float(answer == self.perfect)
-
-
-def items(probe: str, stage: str, n: int) -> list[Item]:
-    return [Item(prompt=f"{stage} {probe} {k}", scorer=Says(), tags={"family": "ab"[k % 2]}) for k in range(n)]
-
-
-def result(probe: str, scores: np.ndarray, parsed: np.ndarray | None = None) -> ProbeResult:
-    n = len(scores)
-    return ProbeResult(
-        probe=f"{probe}:1", layer_path="", items=items(probe, "any", n), scores=np.asarray(scores, dtype=np.float64),
-        parsed=np.ones(n, bool) if parsed is None else parsed, truncated=np.zeros(n, bool), answers=[""] * n,
-        errors=[None] * n, details=[{}] * n, chance=0.0, best_constant=0.0, constant="", n_prompt_tokens=10 * n,
-        n_evaluated_tokens=2 * n, n_generated_tokens=n, seconds=0.5,
-    )  # fmt: skip
 
 
 @dataclass
@@ -160,7 +132,7 @@ def test_deviation_is_that_of_an_items_weighted_difference(searched):
     scaled = np.concatenate([np.repeat([0.75, 0.0], [60, 140]), np.repeat([1.5, 0.0], [10, 90])])
     assert scaled.mean() == pytest.approx(frame["effect"][GOOD])
     assert frame["deviation"][GOOD] == pytest.approx(scaled.std(ddof=1))
-    assert frame["deviation"][FINE] == 0
+    assert frame["deviation"][FINE] == pytest.approx(1 / math.sqrt(300))  # nothing changed: one changed item in 300
 
 
 def test_failed_candidates_are_shown_and_not_ranked(searched):
@@ -301,6 +273,15 @@ def test_a_gain_that_random_paths_have_too_is_not_confirmed(searched):
     assert report(searched.store)["sentence"].startswith("No path confirmed")
 
 
+def test_families_of_one_item_make_their_probe_one_stratum():
+    families = np.array([0, 0, 1, 2, 2, 3, 3])
+    probes = ["eq", "eq", "eq", "math", "math", "math", "math"]
+    strata = analysis.strata_of(families, probes)
+    assert len(set(strata[:3])) == 1
+    assert len(set(strata[3:5])) == len(set(strata[5:])) == 1
+    assert len(set(strata)) == 3
+
+
 def test_power_is_that_of_the_widest_path(searched):
     confirm(searched, good=0.15)
     found = analysis.confirmation(searched.store)
@@ -316,6 +297,7 @@ def test_failed_paths_of_the_confirmation_are_not_confirmed(searched):
     searched.fail("confirm", "top", FINE, "EngineError: context full")
     searched.fail("confirm", "control", "0..6,5..")
     searched.save("confirm", "control", "0..1,1..", -0.01, -0.01)
+    searched.save("confirm", "control", "0..2,2..", -0.02, -0.01)
     searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
     found = analysis.confirmation(searched.store)
     assert [row["path"] for row in found.confirmed] == [GOOD]

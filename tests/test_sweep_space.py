@@ -6,9 +6,8 @@ import pytest
 
 from rys.errors import LayerPathError, RequestError
 from rys.layer_path import LayerPath
-from rys.sweep import plans, space
-from rys.sweep.plans import Plan, as_plan, beam, coarse_to_fine
-from rys.sweep.space import Space, SpaceError
+from rys.sweep import space
+from rys.sweep.space import Plan, Space, SpaceError, as_plan, beam, coarse_to_fine
 
 
 def layers(what: Space, n: int) -> list[list[int]]:
@@ -470,4 +469,3 @@ def test_as_plan_is_one_phase():
     assert list(as_plan(what).phases(6, list)) == [what]
     plan = beam(1, 1)
     assert as_plan(plan) is plan
-    assert plans.Plan is Plan

@@ -15,6 +15,8 @@ from rys.sweep import statistics
 from rys.sweep.statistics import (
     adjusted_p_values,
     bootstrap_intervals,
+    deviation_at_most,
+    deviations_of,
     is_confirmed,
     items_needed,
     leaves_race,
@@ -189,7 +191,7 @@ def test_p_values_are_uniform_if_nothing_differs():
     differences = np.random.default_rng(7).normal(0, 1, (3000, 64)) * np.linspace(0.2, 2, 64)
     p_values = sign_flip_p_values(differences, equal(64)[0], n_resamples=2000)
     assert stats.kstest(p_values, "uniform").pvalue > 0.001
-    assert p_values.min() >= 1 / 2001
+    assert p_values.min() >= 1 / 20001
 
 
 def test_p_values_of_right_and_wrong_do_not_claim_too_much():
@@ -208,6 +210,15 @@ def test_p_value_of_no_effect_is_1_whatever_the_weights():
     rows[1, [0, 1, 3, 4]] = 1, -1, -1, 1
     rows[2, :6] = 1, -1, 1, -1, 1, -1
     assert sign_flip_p_values(rows, weights, n_resamples=500).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_one_true_gain_among_thousands_is_told_after_adjustment():
+    rng = np.random.default_rng(5)
+    differences = rng.choice([-1.0, 0.0, 1.0], size=(3240, 256), p=[0.1, 0.8, 0.1])
+    differences[7] = rng.choice([-1.0, 0.0, 1.0], size=256, p=[0.1, 0.3, 0.6])
+    q_values = adjusted_p_values(sign_flip_p_values(differences, equal(256)[0]))
+    assert q_values[7] < 0.05
+    assert (np.delete(q_values, 7) < 0.05).sum() == 0
 
 
 def test_p_values_do_not_depend_on_the_size_of_chunks(monkeypatch):
@@ -265,9 +276,28 @@ def test_items_needed_by_hand():
     assert items_needed(0.5, 0.1, 1, 0.8) == 197
     # (2.575829 + 1.281552)^2 * (0.5 / 0.03)^2 = 4133.2
     assert items_needed(0.5, 0.03, 5, 0.9) == 4134
-    assert items_needed(0.0, 0.03, 5) == 2
-    assert power(0.0, 0.03, 5, 16) == 1.0
     assert power(0.5, 0.03, 5, 4134) == pytest.approx(0.9, abs=1e-4)
+
+
+def test_power_counts_the_controls_bar():
+    # standard error 0.01: the interval asks for 0.0258, the controls for more; (0.06 - 0.05) / 0.01 = 1
+    assert power(0.1, 0.06, 5, 100, bar=0.05) == pytest.approx(0.8413, abs=1e-4)
+    assert power(0.1, 0.06, 5, 100, bar=0.0) == power(0.1, 0.06, 5, 100)
+
+
+def test_a_deviation_is_never_taken_for_none():
+    weights = equal(64)[0]
+    assert deviations_of(np.zeros((2, 64)), weights).tolist() == [1 / 8, 1 / 8]
+    rng = np.random.default_rng(3)
+    drawn = rng.normal(size=(3, 64))
+    assert deviations_of(drawn, weights) == pytest.approx(drawn.std(axis=1, ddof=1))
+    assert np.isnan(deviations_of(np.ones((1, 1)), equal(1)[0])).all()
+
+
+def test_a_deviation_exceeds_what_it_is_at_most_as_rarely_as_promised():
+    rng = np.random.default_rng(4)
+    bounds = [deviation_at_most(drawn.std(ddof=1), 16) for drawn in rng.normal(size=(4000, 16))]
+    assert np.mean(np.array(bounds) >= 1) == pytest.approx(0.8, abs=0.02)
 
 
 # --- leaves_race
@@ -364,9 +394,9 @@ def test_confirmed_is_what_lies_above_0_and_above_the_controls():
 
 
 @pytest.mark.parametrize("controls", [[], [0.2]])
-def test_a_comparison_that_was_not_made_is_not_claimed(controls):
+def test_nothing_is_confirmed_without_random_paths_to_compare_with(controls):
     verdict = is_confirmed(0.05, (0.01, 0.09), np.array(controls))
-    assert verdict.is_confirmed
+    assert not verdict.is_confirmed
     assert "too few random paths" in verdict.reason
 
 

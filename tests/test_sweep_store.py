@@ -289,3 +289,25 @@ def test_random_damage_gives_a_clear_error_or_none(file: Path, whole: bytes) -> 
         assert file.read_bytes() == content
         assert [p.name for p in file.parent.iterdir()] == [file.name]
     assert n_refused > 0
+
+
+def test_a_file_has_one_writer_and_any_number_of_readers(file: Path) -> None:
+    writer = Store.open(file)
+    with pytest.raises(StoreError, match="in use by another sweep"):
+        Store.open(file)
+    Store.open(file, read_only=True).close()
+    writer.close()
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    Store.open(file).close()
+
+
+@pytest.mark.parametrize("layers", ["5", '"0..3"', "[0, null]"])
+def test_layers_that_are_none_are_damage(file: Path, layers: str) -> None:
+    connection = sqlite3.connect(file)
+    connection.execute("UPDATE trial SET layers = ? WHERE path = '0..7'", (layers,))
+    connection.commit()
+    connection.close()
+    store = Store.open(file, read_only=True)
+    with pytest.raises(StoreError, match=r"is damaged: the layers of '0\.\.7'"):
+        store.trials("search")
+    store.close()

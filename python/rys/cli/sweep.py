@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,20 @@ from typing import Any
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
 from rys.errors import RequestError
 from rys.sweep import space
-from rys.sweep.plans import Plan, beam, coarse_to_fine
-from rys.sweep.space import Space
-from rys.sweep.store import Store
+from rys.sweep.space import Plan, Space, beam, coarse_to_fine
+from rys.sweep.store import Store, StoreError
 from rys.sweep.sweep import Sweep
 from rys.sweep.terminal import summary
 
 __all__ = ["add_parser", "run"]
+
+# options that say which candidates there are
+_CANDIDATES = ("blocks", "repeats", "skips", "multi", "interleave", "paths", "beam", "coarse_to_fine")
+# what a sweep cannot change half-way
+_FIXED = (
+    "probes", "items", "seed", "strategy", "top", "min_effect", "thinking", "thinking_budget", "start", "stop",
+    "stride", *_CANDIDATES,
+)  # fmt: skip
 
 
 def add_parser(commands: Any) -> None:
@@ -64,7 +74,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON lines; the last one is the result")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, and only the verdict")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
     default = "math,eq,reasoning" if options.model else "reference"
     probes = [name.strip() for name in (options.probes or default).split(",")]
     progress = not options.quiet and not options.json and sys.stderr.isatty()
-    arguments = {key: value for key, value in vars(options).items() if key not in ("run", "command", "resume", "store")}
+    transient = ("run", "parser", "command", "resume", "store", "json", "quiet", "budget", "no_confirm")
+    arguments = {key: value for key, value in vars(options).items() if key not in transient}
     if options.model:
         arguments["model"] = str(Path(options.model).absolute())  # it may be resumed from another folder
     with open_model(options) as model:
@@ -107,9 +118,11 @@ def run(options: argparse.Namespace) -> int:
             except KeyboardInterrupt:
                 print(
                     f"\ninterrupted; everything measured is in {sweep.path}. To go on:\n"
-                    f"    rys sweep --resume {shlex.quote(str(sweep.path))}",
+                    f"    {resume_command(sweep, options)}",
                     file=sys.stderr,
                 )
+                if options.json:
+                    print_report(sweep, options)
                 return 130
             print_report(sweep, options)
     return 0
@@ -126,11 +139,16 @@ def print_report(sweep: Sweep, options: argparse.Namespace) -> None:
     elif options.quiet:
         print(report["sentence"])
     else:
-        print(summary(report, sweep.results(), colour=sys.stdout.isatty()))
+        print(summary(report, sweep.results(), has_colours(), width=shutil.get_terminal_size().columns))
         print(f"Everything is in {sweep.path}.", end="")
         if report["stopped"]:
-            print(f" Stopped: {report['stopped']}. To go on: rys sweep --resume {shlex.quote(str(sweep.path))}", end="")
+            print(f" Stopped: {report['stopped']}. To go on: {resume_command(sweep, options)}", end="")
         print()
+
+
+def has_colours() -> bool:
+    """Return whether standard output is a terminal that shows colours, and nobody minds (no-color.org)."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 def brief(report: dict[str, Any]) -> dict[str, Any]:
@@ -150,49 +168,76 @@ def brief(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def resumed(options: argparse.Namespace) -> argparse.Namespace:
-    """Return the options that a file was made with. Of those given now, only output, budget and --force count."""
+    """Return the options that a file was made with, and of those given now what may differ from run to run.
+
+    That is the output, the budget, --force and the model's options: those that would change results are refused later.
+    Raises RequestError for any other.
+    """
     path = Path(options.resume)
     store = Store.open(path, read_only=True)
     arguments = store.meta.get("arguments")
     store.close()
     if arguments is None:
         raise RequestError(f"{path} was made in Python; go on there, with rys.Sweep and the same arguments")
-    merged = {**vars(options), **arguments, "store": str(path)}
+    if not isinstance(arguments, dict):
+        raise StoreError(f"{path} is damaged: its arguments are {arguments!r}")
+    parser: argparse.ArgumentParser = options.parser
+    given = {key: value for key, value in vars(options).items() if value != parser.get_default(key)}
+    refused = [key for key in given if key in _FIXED and given[key] != arguments.get(key)]
+    if refused:
+        names = ", ".join(f"--{key.replace('_', '-')}" for key in refused)
+        raise RequestError(f"--resume goes on as {path} was begun: leave out {names}, or begin another --store")
+    merged = {**vars(options), **arguments, **given, "store": str(path)}
     for name in ("json", "quiet", "budget", "no_confirm"):
         merged[name] = getattr(options, name)
-    merged["force"] = options.force or merged["force"]
-    if options.model:
-        merged["model"] = options.model  # the file may have moved; its fingerprint decides
     return argparse.Namespace(**merged)
 
 
+def resume_command(sweep: Sweep, options: argparse.Namespace) -> str:
+    """Return the command that goes on with a sweep in the same manner."""
+    flags = [f"--{name.replace('_', '-')}" for name in ("no_confirm", "json", "quiet") if getattr(options, name)]
+    budget = ["--budget", options.budget] if options.budget else []
+    return shlex.join(["rys", "sweep", "--resume", str(sweep.path), *flags, *budget])
+
+
 def chosen_space(options: argparse.Namespace) -> Space | Plan | None:
-    """Return the space that the options describe, None for the default."""
+    """Return the space that the options describe, None for the default.
+
+    --start, --stop and --stride say which blocks and layers; they choose none by themselves.
+    """
     window = {"start": options.start, "stop": options.stop}
-    is_windowed = options.blocks is not None or window != {"start": 0, "stop": None} or options.stride != 1
-    base = space.blocks(sizes=options.blocks or None, stride=options.stride, **window) if is_windowed else None
+    given = [name for name in _CANDIDATES if getattr(options, name) not in (None, False)]
+    if options.coarse_to_fine:
+        others = [name for name in [*given, "start", "stop", "stride"] if _is_given(options, name)]
+        if others != ["coarse_to_fine"]:
+            names = ", ".join(f"--{name}" for name in others if name != "coarse_to_fine")
+            raise RequestError(f"--coarse-to-fine is a plan of its own: leave out {names}")
+        return coarse_to_fine()
+    sizes = options.blocks if options.blocks else range(2, 9) if given and options.blocks is None else None
+    blocks = space.blocks(sizes=sizes, stride=options.stride, **window)
     parts: list[Space] = []
     if options.multi:
-        source = base or space.blocks(sizes=range(2, 9))
-        parts.append(space.again(source, options.multi))
-    elif base:
-        parts.append(base)
+        parts.append(space.again(blocks, options.multi))
+    elif options.blocks is not None or (
+        not given and any(_is_given(options, name) for name in ("start", "stop", "stride"))
+    ):
+        parts.append(blocks)
     if options.interleave:
-        parts.append(space.in_place(base or space.blocks(sizes=range(2, 9))))
+        parts.append(space.in_place(blocks))
     if options.repeats:
         parts.append(space.repeats(options.repeats, **window))
     if options.skips:
         parts.append(space.skips(options.skips, **window))
     if options.paths:
         parts.append(space.paths(options.paths))
-    if options.coarse_to_fine and options.beam:
-        raise RequestError("--coarse-to-fine and --beam are two plans; give one of them")
-    if options.coarse_to_fine:
-        return coarse_to_fine()
     joined = space.union(*parts) if len(parts) > 1 else parts[0] if parts else None
     if options.beam:
-        width, x, depth = options.beam.partition("x")
-        if not (x and width.isdigit() and depth.isdigit()):
+        match = re.fullmatch("([0-9]{1,6})x([0-9]{1,6})", options.beam)
+        if not match:
             raise RequestError(f"--beam is {options.beam!r}, but must be WIDTHxDEPTH, such as 4x2")
-        return beam(int(width), int(depth), joined)
+        return beam(int(match[1]), int(match[2]), joined)
     return joined
+
+
+def _is_given(options: argparse.Namespace, name: str) -> bool:
+    return bool(getattr(options, name) != options.parser.get_default(name))

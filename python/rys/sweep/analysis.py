@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from rys.sweep.store import Store, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Confirmation", "Search", "confirmation", "pareto_front", "search"]
+__all__ = ["COLUMNS", "Confirmation", "Search", "confirmation", "intervals_by_probe", "pareto_front", "search"]
 
 
 COLUMNS = [
@@ -92,14 +93,39 @@ def effects_of(stage: Stage, confidence: float = 0.95, resamples: int = 4000) ->
         weights = weights_among(stage, mask)
         part = stage.differences[rows][:, mask]
         effect[rows] = part @ weights
-        interval[rows] = statistics.bootstrap_intervals(part, weights, stage.strata[mask], confidence, resamples)
+        strata = strata_of(stage.strata[mask], [stage.probes[k] for k in np.flatnonzero(mask)])
+        interval[rows] = statistics.bootstrap_intervals(part, weights, strata, confidence, resamples)
         p_value[rows] = statistics.sign_flip_p_values(part, weights)
     return effect, interval, p_value
+
+
+def strata_of(families: np.ndarray[Any, np.dtype[np.intp]], probes: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Return the strata of items, int [N]: their families, but whole probes where a family has a single item.
+
+    A single item never varies within its family, so its share of the noise would be taken for none.
+    """
+    names = np.array(probes)
+    _, which, sizes = np.unique(families, return_inverse=True, return_counts=True)
+    is_whole = np.isin(names, names[sizes[which] == 1])
+    numbers = np.unique(names, return_inverse=True)[1]
+    return np.where(is_whole, -1 - numbers, which)
 
 
 def weights_among(stage: Stage, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
     """Return the weights of some of the items, chosen by bool [N]."""
     return statistics.weights_of([probe for probe, is_chosen in zip(stage.probes, mask, strict=True) if is_chosen])
+
+
+def intervals_by_probe(stage: Stage, row: int) -> dict[str, list[float]]:
+    """Return the 95% intervals of a trial's difference in each probe, as [low, high]."""
+    names, found = np.array(stage.probes), {}
+    for probe in dict.fromkeys(stage.probes):
+        mask = (names == probe) & ~np.isnan(stage.differences[row])
+        if mask.any():
+            strata = strata_of(stage.strata[mask], [probe] * int(mask.sum()))
+            part = stage.differences[[row]][:, mask]
+            found[probe] = statistics.bootstrap_intervals(part, weights_among(stage, mask), strata)[0].tolist()
+    return found
 
 
 def plain_effects(store: Store, stage: str) -> dict[str, float]:
@@ -181,11 +207,7 @@ def _mean(values: Floats | None) -> float:
 
 def _deviation(stage: Stage, row: int) -> float:
     mask = ~np.isnan(stage.differences[row])
-    n = int(mask.sum())
-    if n < 2:
-        return float("nan")
-    scaled = stage.differences[row][mask] * weights_among(stage, mask) * n
-    return float(scaled.std(ddof=1))
+    return float(statistics.deviations_of(stage.differences[[row]][:, mask], weights_among(stage, mask))[0])
 
 
 def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +224,8 @@ def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
 class Confirmation:
     """Hold the confirm stage. top and controls: one row per path with effect, low, high and for top the verdict.
 
-    n_items: fresh items, of all probes together. power: to find an effect of min_effect.
+    n_items: fresh items, of all probes together. power: to confirm an effect of min_effect, the controls being what
+    they are; 0 with fewer than two controls.
     """
 
     top: list[dict[str, Any]]
@@ -241,6 +264,7 @@ def confirmation(store: Store) -> Confirmation | None:
             "by_probe": {
                 probe: _mean(stage.differences[i][names == probe]) for probe in dict.fromkeys(stage.probes)
             },
+            "interval_by_probe": intervals_by_probe(stage, i),
         }  # fmt: skip
         if trial.role == "top":
             if trial.status == "failed" or np.isnan(effect[i]):
@@ -250,12 +274,13 @@ def confirmation(store: Store) -> Confirmation | None:
                 row |= {"confirmed": verdict.is_confirmed, "why": verdict.reason}
         rows[trial.role].append(row)
     deviations = [_deviation(stage, i) for i in range(len(stage.trials)) if not np.isnan(effect[i])]
-    deviation = max(deviations, default=0.0)
     n_items = len(stage.baseline)
+    deviation = max(deviations, default=1 / math.sqrt(n_items))
+    bar = statistics.bar_of(controls)
     return Confirmation(
         top=sorted(rows["top"], key=lambda row: -np.nan_to_num(row["effect"], nan=-np.inf)),
         controls=rows["control"],
         n_items=n_items,
-        power=statistics.power(deviation, plan["min_effect"], k, n_items),
+        power=0.0 if math.isnan(bar) else statistics.power(deviation, plan["min_effect"], k, n_items, bar=bar),
         min_effect=plan["min_effect"],
     )

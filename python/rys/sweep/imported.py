@@ -153,7 +153,7 @@ class ImportedSweep:
             best = {
                 "layer_path": row["path"], "effect": float(row["effect"]), "interval": None,
                 "by_probe": {probe: float(row[f"{probe}_difference"]) for probe in self._baseline},
-                "extra_slots": int(row["extra_slots"]), "q": None, "stage": "search",
+                "interval_by_probe": None, "extra_slots": int(row["extra_slots"]), "q": None, "stage": "search",
             }  # fmt: skip
         return {
             "verdict": "none",
@@ -180,6 +180,7 @@ class ImportedSweep:
             "fingerprint": None,
             "n_layer": self.meta["n_layer"],
             "probes": list(self._baseline),
+            "seed": None,
             "space": None,
             "strategy": None,
             "notes": self.notes,

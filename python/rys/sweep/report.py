@@ -15,8 +15,8 @@ def report(store: Store) -> dict[str, Any]:
     """Return the state of a sweep.
 
     verdict: "confirmed" or "none". sentence: the verdict for people. best: the best confirmed path, else the best of
-    the search, with `layer_path`, `effect`, `interval` and `by_probe`, or None. confirmed: list of such. top and
-    controls: the confirm stage. n_candidates: tried. seconds: of the model. store: the file.
+    the search, with `layer_path`, `effect`, `interval`, `by_probe` and `interval_by_probe`, or None. confirmed: list of
+    such. top and controls: the confirm stage. n_candidates: tried. seconds: of the model. store: the file.
     notes: what a reader of the figures should know.
     """
     meta = store.meta
@@ -40,6 +40,10 @@ def report(store: Store) -> dict[str, Any]:
             "q": float(row["q"]),
             "stage": "search",
         }
+        stage = analysis.load_stage(store, "search")
+        assert stage is not None
+        place = next(k for k, trial in enumerate(stage.trials) if trial.path == row["path"])
+        best["interval_by_probe"] = analysis.intervals_by_probe(stage, place)
     confirmed: list[dict[str, Any]] = []
     if confirmed_stage is not None:
         confirmed = [_confirmed(row) for row in confirmed_stage.confirmed]
@@ -69,6 +73,7 @@ def report(store: Store) -> dict[str, Any]:
         "fingerprint": meta.get("fingerprint"),
         "n_layer": meta.get("n_layer"),
         "probes": meta.get("probes"),
+        "seed": meta.get("seed"),
         "space": meta.get("space"),
         "strategy": meta.get("strategy"),
         "notes": [],
@@ -82,6 +87,7 @@ def _confirmed(row: dict[str, Any]) -> dict[str, Any]:
         "interval": [float(row["low"]), float(row["high"])],
         "search_effect": float(row["search_effect"]),
         "by_probe": row["by_probe"],
+        "interval_by_probe": row["interval_by_probe"],
         "extra_slots": row["extra_slots"],
         "stage": "confirm",
     }

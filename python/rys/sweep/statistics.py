@@ -17,7 +17,10 @@ import numpy.typing as npt
 __all__ = [
     "Floats",
     "adjusted_p_values",
+    "bar_of",
     "bootstrap_intervals",
+    "deviation_at_most",
+    "deviations_of",
     "is_confirmed",
     "items_needed",
     "leaves_race",
@@ -30,6 +33,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
 _CHUNK = 20_000_000  # numbers in memory at once
+_MAX_RARE = 200  # candidates whose p-values are refined
 
 
 def weights_of(probes: Ints | Sequence[str]) -> Floats:
@@ -77,9 +81,21 @@ def sign_flip_p_values(differences: Floats, weights: Floats, n_resamples: int = 
     """Return two-sided p-values of the effects, float64 [C], from a permutation test.
 
     If a path makes no difference, every item's difference is as probable with the other sign. Compared are n_resamples
-    random choices of signs, and the observed one among them.
+    random choices of signs, and the observed one among them. Where hardly any of them reaches the effect, ten times as
+    many are drawn, so that one true gain among thousands of candidates can still be told after adjustment.
     """
     rng = np.random.default_rng(seed)
+    n_reached = _n_reached(differences, weights, n_resamples, rng)
+    p_values: Floats = (n_reached + 1) / (n_resamples + 1)
+    rare = np.flatnonzero(n_reached < 5)
+    if 0 < len(rare) <= _MAX_RARE:  # with more of them each is far from the smallest, and adjusted by less
+        n_more = 10 * n_resamples
+        p_values[rare] = (_n_reached(differences[rare], weights, n_more, rng) + 1) / (n_more + 1)
+    return p_values
+
+
+def _n_reached(differences: Floats, weights: Floats, n_resamples: int, rng: np.random.Generator) -> Floats:
+    """Return how many random choices of signs give effects as large as the observed, float64 [C]."""
     observed = np.abs(differences @ weights)
     n_reached = np.zeros(len(differences))
     step = max(1, _CHUNK // max(1, max(differences.shape)))
@@ -88,8 +104,7 @@ def sign_flip_p_values(differences: Floats, weights: Floats, n_resamples: int = 
         flipped = np.abs(differences @ (signs * weights).T)  # [C, B]
         # equal sums differ in their last digits, by how large their terms are and not by how large they are
         n_reached += (flipped >= observed[:, None] - 1e-12).sum(axis=1)
-    p_values: Floats = (n_reached + 1) / (n_resamples + 1)
-    return p_values
+    return n_reached
 
 
 def adjusted_p_values(p_values: Floats) -> Floats:
@@ -105,8 +120,7 @@ def leaves_race(differences: Floats, weights: Floats, top: int, n_looks: int, al
 
     That is the upper bound of its paired difference to that candidate, which is narrower than two bounds against the
     baseline, whose own noise both would carry. The bounds hold at all looks together: there are n_looks of them,
-    fixed beforehand, and each may err with alpha / n_looks (one-sided, Student's t). The standard deviation is not
-    taken to be below that of one changed item in n.
+    fixed beforehand, and each may err with alpha / n_looks (one-sided, Student's t).
     """
     from scipy import stats
 
@@ -115,13 +129,31 @@ def leaves_race(differences: Floats, weights: Floats, top: int, n_looks: int, al
         return np.full(len(differences), np.inf)
     effects = differences @ weights
     reference = int(np.argsort(effects)[-top])
-    # an effect is the mean over items of n * weight * difference, whatever the weights
-    against = (differences - differences[reference]) * (weights * n)
-    deviation = np.maximum(against.std(axis=1, ddof=1), 1 / math.sqrt(n))
-    reach = stats.t.ppf(1 - alpha / n_looks, n - 1) * deviation / math.sqrt(n)
-    bounds: Floats = against.mean(axis=1) + reach
+    against = differences - differences[reference]
+    reach = stats.t.ppf(1 - alpha / n_looks, n - 1) * deviations_of(against, weights) / math.sqrt(n)
+    bounds: Floats = against @ weights + reach
     bounds[reference] = np.inf
     return bounds
+
+
+def deviations_of(differences: Floats, weights: Floats) -> Floats:
+    """Return the standard deviations of an item's weighted difference, float64 [C]: of n * weight * difference.
+
+    An effect is the mean of these over the n items. None is taken to be below that of one changed item in n: where no
+    item changed, that is not known either. NaN for fewer than two items.
+    """
+    n = differences.shape[1]
+    if n < 2:
+        return np.full(len(differences), np.nan)
+    deviations: Floats = np.maximum((differences * (weights * n)).std(axis=1, ddof=1), 1 / math.sqrt(n))
+    return deviations
+
+
+def deviation_at_most(deviation: float, n: int, confidence: float = 0.8) -> float:
+    """Return what a standard deviation, estimated from n values, is at most with this confidence (chi-squared)."""
+    from scipy import stats
+
+    return deviation * math.sqrt((n - 1) / float(stats.chi2.ppf(1 - confidence, n - 1)))
 
 
 def items_needed(deviation: float, effect: float, k: int, power: float = 0.8, alpha: float = 0.05) -> int:
@@ -135,13 +167,24 @@ def items_needed(deviation: float, effect: float, k: int, power: float = 0.8, al
     return max(2, math.ceil((z * deviation / effect) ** 2))
 
 
-def power(deviation: float, effect: float, k: int, n: int, alpha: float = 0.05) -> float:
-    """Return the probability that n items find a paired effect, as in `items_needed`."""
+def power(deviation: float, effect: float, k: int, n: int, alpha: float = 0.05, bar: float = -math.inf) -> float:
+    """Return the probability that n items find a paired effect, as in `items_needed`.
+
+    bar: what the gain must exceed besides, as the controls have it.
+    """
     from scipy import stats
 
-    if deviation == 0:
-        return 1.0
-    return float(stats.norm.cdf(effect * math.sqrt(n) / deviation - stats.norm.ppf(1 - alpha / (2 * k))))
+    error = deviation / math.sqrt(n)
+    needed = max(float(stats.norm.ppf(1 - alpha / (2 * k))) * error, bar)
+    return float(stats.norm.cdf((effect - needed) / error))
+
+
+def bar_of(controls: Floats) -> float:
+    """Return what a gain must exceed to be more than that of random paths: their mean and two standard deviations.
+
+    NaN if there are fewer than two.
+    """
+    return float(controls.mean() + 2 * controls.std(ddof=1)) if len(controls) > 1 else math.nan
 
 
 @dataclass(frozen=True)
@@ -160,11 +203,9 @@ def is_confirmed(gain: float, interval: tuple[float, float], controls: Floats) -
     """
     if interval[0] <= 0:
         return Verdict(False, f"the corrected interval [{interval[0]:+.3f}, {interval[1]:+.3f}] does not lie above 0")
-    if len(controls) > 1:
-        bar = float(controls.mean() + 2 * controls.std(ddof=1))
-        if gain <= bar:
-            return Verdict(
-                False, f"the gain {gain:+.3f} is not above the random paths' {bar:+.3f} (mean + 2 deviations)"
-            )
-        return Verdict(True, "the corrected interval lies above 0, and the gain above that of random paths")
-    return Verdict(True, "the corrected interval lies above 0; there were too few random paths to compare with")
+    bar = bar_of(controls)
+    if math.isnan(bar):
+        return Verdict(False, "the interval lies above 0, but there were too few random paths to compare with")
+    if gain <= bar:
+        return Verdict(False, f"the gain {gain:+.3f} is not above the random paths' {bar:+.3f} (mean + 2 deviations)")
+    return Verdict(True, "the corrected interval lies above 0, and the gain above that of random paths")

@@ -5,6 +5,7 @@ Every measured part of a candidate is one transaction, so that a kill at any mom
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -74,15 +75,17 @@ class Trial:
 class Store:
     """Read and write one sweep's file."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: _Lock | None = None) -> None:
         self.path = path
         self._connection = connection
+        self._lock = lock
 
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, Any]) -> Store:
         """Make a new file. Raises StoreError if there is one or none can be written."""
         if path.exists():
             raise StoreError(f"{path} exists already; resume it, or give another file name")
+        lock = _Lock(path)
         # under another name until it is whole: a kill leaves either no sweep or one that can be resumed
         draft = path.with_name(f"{path.name}.{os.getpid()}.new")
         try:
@@ -98,16 +101,24 @@ class Store:
             finally:
                 connection.close()  # all of it is in the one file now
             draft.rename(path)
-        except (sqlite3.Error, OSError) as error:
+        except BaseException as error:  # Ctrl-C as well
+            lock.release()
+            if not isinstance(error, (sqlite3.Error, OSError)):
+                raise
             draft.unlink(missing_ok=True)
             raise StoreError(f"{path}: cannot be written: {error}") from None
-        return cls(path, sqlite3.connect(path, isolation_level=None))
+        return cls(path, sqlite3.connect(path, isolation_level=None), lock)
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Store:
-        """Open a file. Raises StoreError, with nothing changed, if it is damaged, foreign or newer than this rys."""
+        """Open a file.
+
+        read_only: also while another process writes it; else it is this process's alone until it is closed.
+        Raises StoreError, with nothing changed, if it is damaged, foreign, in use, or newer than this rys.
+        """
         _check_header(path)
         _check_content(path)
+        lock = None if read_only else _Lock(path)
         connection = _connect(path, "mode=rw")
         if read_only:
             try:
@@ -116,11 +127,13 @@ class Store:
             except sqlite3.Error:  # a folder that cannot be written
                 connection.close()
                 connection = _connect(path, "mode=ro" if _has_log(path) else "mode=ro&immutable=1")
-        return cls(path, connection)
+        return cls(path, connection, lock)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -191,10 +204,13 @@ class Store:
     def trials(self, stage: str) -> list[Trial]:
         """Return the trials of a stage, in the order in which they began."""
         rows = self._rows("SELECT * FROM trial WHERE stage = ? ORDER BY id", (stage,))
-        return [
-            Trial(i, stage, role, path, tuple(self._loads(layers)), *rest)
-            for i, stage, role, path, layers, *rest in rows
-        ]
+        trials = []
+        for i, stage, role, path, layers, *rest in rows:
+            loaded = self._loads(layers)
+            if not isinstance(loaded, list) or not all(isinstance(layer, int) for layer in loaded):
+                raise StoreError(f"{self.path} is damaged: the layers of {path!r} are {loaded!r}")
+            trials.append(Trial(i, stage, role, path, tuple(loaded), *rest))
+        return trials
 
     def save(
         self,
@@ -305,6 +321,36 @@ class Store:
             " ORDER BY t.id, s.probe, s.position"
         )
         return [dict(zip(names, row, strict=True)) for row in self._rows(query)]
+
+
+class _Lock:
+    """Keep other processes from writing to a sweep's file: two of them would measure everything twice.
+
+    The lock lies on a file beside it, since SQLite has locks of its own on the file, and the system ends it with the
+    process. Raises StoreError if another has it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(f"{path.name}.lock")
+        while True:
+            try:
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._file)
+                raise StoreError(
+                    f"{path} is in use by another sweep; wait for it, or look at the file with rys.Sweep.open"
+                ) from None
+            except OSError as error:
+                raise StoreError(f"{path}: cannot be written: {error}") from None
+            if self.path.exists() and self.path.stat().st_ino == os.fstat(self._file).st_ino:
+                return
+            os.close(self._file)  # whoever had it has removed it meanwhile
+
+    def release(self) -> None:
+        """Let others write."""
+        self.path.unlink(missing_ok=True)
+        os.close(self._file)
 
 
 def _storable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ from rys.model import Model
 from rys.probes import Exam, Probe, ProbeError, ProbeResult, load, preflight
 from rys.sweep import analysis, statistics
 from rys.sweep.budget import Budget
-from rys.sweep.plans import Plan, as_plan
-from rys.sweep.space import Space, SpaceError, blocks
+from rys.sweep.controls import control_paths
+from rys.sweep.space import Plan, Space, SpaceError, as_plan, blocks
 from rys.sweep.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Sweep:
         self._plan = as_plan(space or blocks(sizes=range(1, min(8, model.n_layer) + 1)))
         self._budget = Budget.parse(budget)
         self._search_share = SEARCH_SHARE
+        self._baseline: dict[str, dict[str, statistics.Floats]] = {}
         self._on_measured = on_measured
         self._force = force
         self._asking: dict[str, Any] = {"thinking": thinking, "thinking_budget": thinking_budget}
@@ -96,7 +97,10 @@ class Sweep:
         first = next(self._plan.phases(model.n_layer, list))
         n_first = first.count(model.n_layer)
         if not n_first:
-            raise SpaceError(f"{first.name} has no path for a model of {model.n_layer} layers")
+            raise SpaceError(
+                f"{first.name} has no path for a model of {model.n_layer} layers, other than the file's own order, "
+                f"which is the baseline of every sweep"
+            )
         is_plan = isinstance(space, Plan)
         strategy = strategy or ("race" if is_plan or n_first > RACE_FROM else "scan")
         n_items = options.integer("items", N_ITEMS[strategy] if items is None else items, 2)
@@ -128,8 +132,15 @@ class Sweep:
             if known.get(probe.id) not in (None, [item.content_hash for item in self._exam.items(probe.id)]):
                 self._store.close()
                 raise StoreError(f"{path} was made with other items of probe {probe.id!r}; give another file name")
-        if "confirm" not in self.meta:
-            self._store.set_meta(free)
+        meta = self.meta
+        fixed = {key: meta.get(key) for key in ("top", "min_effect")}
+        if "confirm" in meta and fixed != {key: free[key] for key in fixed}:
+            self._store.close()
+            raise StoreError(
+                f"{path}: its confirmation was planned with top={fixed['top']} and min_effect={fixed['min_effect']}, "
+                f"and fresh items are fresh only once; give these, or another --store"
+            )
+        self._store.set_meta(free)
         for probe in self._probes:
             self._store.add_items("search", probe.id, self._exam.items(probe.id))
 
@@ -226,17 +237,19 @@ class Sweep:
             with tqdm(
                 total=len(running), initial=len(running) - len(todo), desc=title, unit="path", disable=not progress
             ) as bar:
-                best: tuple[float, str] | None = None
+                before = analysis.plain_effects(self._store, "search")
+                effects = {path: effect for path, effect in before.items() if path not in is_out}
                 for path in todo:
                     if self._budget.is_spent(self._search_share):
                         return False
                     start = trials[str(path)].n_items if str(path) in trials else 0
-                    score = self._measure(
+                    gain = self._measure(
                         "search", "candidate", path, self._exam, start, look, is_last=look == looks[-1]
                     )
-                    if score is not None and (best is None or score > best[0]):
-                        best = (score, str(path))
-                        bar.set_postfix_str(f"best score {score:.3f} {path}")
+                    if gain is not None:
+                        effects[str(path)] = (before.get(str(path), 0.0) * start + gain * (look - start)) / look
+                        best = max(effects, key=effects.__getitem__)
+                        bar.set_postfix_str(f"best so far {effects[best]:+.3f} {best}")
                     bar.update()
             if look < looks[-1]:
                 self._leave(running, look, len(looks) - 1, f"{phase}, look {look}")
@@ -285,7 +298,10 @@ class Sweep:
         stop: int | None,
         is_last: bool = True,
     ) -> float | None:
-        """Measure items of a path and save them; what fails is saved as failed. Return the mean score."""
+        """Measure items of a path and save them; what fails is saved as failed.
+
+        Return the mean difference of these items to the baseline of the search.
+        """
         model = self._open_model()
         done = {trial.path: trial for trial in self._store.trials(stage)} if role != "candidate" else {}
         if str(path) in done and done[str(path)].status in ("done", "failed"):
@@ -307,7 +323,12 @@ class Sweep:
         self._store.save(stage, role, str(path), path.layers, results, start, status, reason)
         self._tell(stage, role, path, status, reason, results, start)
         self._budget.tokens_spent += sum(result.n_evaluated_tokens for result in results.values())
-        return float(np.mean([result.mean for result in results.values()]))
+        if stage != "search" or status == "failed":
+            return None
+        base = self._baseline_scores("score")
+        return float(
+            np.mean([result.mean - base[probe][start : start + result.n].mean() for probe, result in results.items()])
+        )
 
     def _tell(
         self,
@@ -347,17 +368,22 @@ class Sweep:
 
     def _stored_baseline(self, baseline: Model) -> dict[str, ProbeResult]:
         """Return the baseline's results as they are in the store."""
-        trial = next(trial for trial in self._store.trials("search") if trial.role == "baseline")
-        scores = {what: self._store.scores("search", what)[trial.id] for what in ("score", "parsed", "truncated")}
-        names = np.array([probe for probe, _, _, _ in self._store.items("search")])
+        scores, parsed, truncated = map(self._baseline_scores, ("score", "parsed", "truncated"))
         return {
             probe.id: self._exam.stored_result(
-                probe.id,
-                str(baseline.layer_path),
-                *(scores[what][names == probe.id] for what in ("score", "parsed", "truncated")),
+                probe.id, str(baseline.layer_path), scores[probe.id], parsed[probe.id], truncated[probe.id]
             )
             for probe in self._probes
         }
+
+    def _baseline_scores(self, what: str) -> dict[str, statistics.Floats]:
+        """Return "score", "parsed" or "truncated" of the baseline's items in the search, by probe."""
+        if what not in self._baseline:
+            trial = next(trial for trial in self._store.trials("search") if trial.role == "baseline")
+            values = self._store.scores("search", what)[trial.id]
+            names = np.array([probe for probe, _, _, _ in self._store.items("search")])
+            self._baseline[what] = {probe.id: values[names == probe.id] for probe in self._probes}
+        return self._baseline[what]
 
     def confirm(self, progress: bool = False) -> None:
         """Measure the best candidates and as many random paths of the same extra length on fresh items.
@@ -400,12 +426,12 @@ class Sweep:
             return bool(earlier)
         chosen = done.head(meta["top"])
         tops = [LayerPath(list(layers), model.n_layer) for layers in chosen["layers"]]
-        rng = random.Random(f"controls {meta['seed']}")
-        controls: list[LayerPath] = []
-        for top in tops:
-            control = control_path(top, tops, controls, model.n_layer, rng)
-            controls += [control] if control else []
-        deviation = float(np.nanmax(chosen["deviation"]))
+        controls = control_paths(tops, model.n_layer, random.Random(f"controls {meta['seed']}"))
+        # few items tell a deviation badly, and one that is too small would plan too few of them
+        deviation = max(
+            statistics.deviation_at_most(row["deviation"], row["n_items"] * len(self._probes))
+            for _, row in chosen.iterrows()
+        )
         needed = statistics.items_needed(deviation, meta["min_effect"], max(1, len(tops)), POWER)
         plan = {
             "top": [list(path.layers) for path in tops],
@@ -453,9 +479,7 @@ def open_or_create(path: Path, settings: Mapping[str, Any], free: Mapping[str, A
         return Store.create(path, {**settings, **free})
     store = Store.open(path)
     meta = store.meta
-    differing = [
-        f"{key} was {meta.get(key)!r} and is {value!r}" for key, value in settings.items() if meta.get(key) != value
-    ]
+    differing = list(_differences(meta, settings))
     if differing:
         store.close()
         raise StoreError(
@@ -464,40 +488,11 @@ def open_or_create(path: Path, settings: Mapping[str, Any], free: Mapping[str, A
     return store
 
 
-def control_path(
-    top: LayerPath, tops: Sequence[LayerPath], taken: Sequence[LayerPath], n_layer: int, rng: random.Random
-) -> LayerPath | None:
-    """Return a random path as long as another: one block that runs twice, or that is left out.
-
-    None if there is no other than those taken. The block overlaps those layers that the best paths change by less than
-    a half, or else it would be no control.
-    """
-    n = n_layer
-    extra = top.n_slot - n
-    size = max(1, abs(extra))
-    if size > n:
-        return None
-    changed = [changed_layers(path, n) for path in tops]
-    for _ in range(200):
-        i = rng.randrange(n - size + 1)
-        block = set(range(i, i + size))
-        if extra > 0:
-            layers = [*range(i + size), *range(i, n)]
-        elif extra < 0:
-            layers = [*range(i), *range(i + size, n)]
-        else:
-            j = rng.randrange(n)
-            layers = list(range(n))
-            layers[i], layers[j] = layers[j], layers[i]
-            block = {i, j}
-        path = LayerPath(layers, n)
-        is_apart = all(len(block & other) / len(block | other) < 0.5 for other in changed if other)
-        if is_apart and not path.is_identity and path not in tops and path not in taken:
-            return path
-    return None
-
-
-def changed_layers(path: LayerPath, n_layer: int) -> set[int]:
-    """Return the layers that a path does not visit exactly once."""
-    visits = {layer: path.layers.count(layer) for layer in range(n_layer)}
-    return {layer for layer, n in visits.items() if n != 1}
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """Yield what of the new settings differs, in words."""
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            yield from _differences(before, {**dict.fromkeys(before), **value}, f"{within}{key}.")
+        elif before != value:
+            yield f"{within}{key} was {before!r} and is {value!r}"

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rys.layer_path import LayerPath
+from rys.printable import printable
 from rys.sweep.space import repeated_block
 from rys.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["block_matrix", "heatmap", "summary"]
+__all__ = ["block_matrix", "heatmap", "next_steps", "summary"]
 
-_SHADES = "=-. +*#"  # far below, below, a little below; a little above, above, far above
+_SHADES = "=-,.+*#"  # from far below over as good as to far above
 
 
-def block_matrix(frame: pd.DataFrame, n_layer: int) -> npt.NDArray[np.float64]:
-    """Return the effects of the blocks that run twice, float64 [n_layer, n_layer]: row i, column j - 1; NaN = none."""
+def block_matrix(frame: pd.DataFrame, n_layer: int, column: str = "effect") -> npt.NDArray[np.float64]:
+    """Return a column's values of the blocks that run twice, float64 [n_layer, n_layer]: row i, column j - 1.
+
+    NaN where a block was not tried.
+    """
     values = np.full((n_layer, n_layer), np.nan)
-    for layers, effect in zip(frame["layers"], frame["effect"], strict=True):
+    for layers, value in zip(frame["layers"], frame[column], strict=True):
         block = repeated_block(LayerPath(list(layers), n_layer))
         if block:
-            values[block[0], block[1] - 1] = effect
+            values[block[0], block[1] - 1] = value
     return values
 
 
-def heatmap(frame: pd.DataFrame, n_layer: int, colour: bool) -> str:
+def heatmap(frame: pd.DataFrame, n_layer: int, colour: bool, width: int = 120) -> str:
     """Draw the effects of blocks (i, j): starts i go down, ends j across.
 
     colour: shades from red (worse than the baseline) over white to blue (better). Without, signs: see the legend.
+    width: characters of a line, which the cells become narrower for, down to one.
     """
     values = block_matrix(frame, n_layer) if len(frame) else np.full((0, 0), np.nan)
     if np.isnan(values).all():
@@ -41,30 +47,34 @@ def heatmap(frame: pd.DataFrame, n_layer: int, colour: bool) -> str:
     columns = np.flatnonzero(~np.isnan(values).all(axis=0))
     rows = np.arange(rows[0], rows[-1] + 1)
     columns = np.arange(columns[0], columns[-1] + 1)
-    reach = float(np.nanmax(np.abs(values))) or 1.0
+    # one extreme path must not make all others look alike
+    reach = float(np.nanquantile(np.abs(values), 0.98)) or float(np.nanmax(np.abs(values))) or 1.0
     best = np.unravel_index(np.nanargmax(values), values.shape)
-    wide = 3 if colour else 2
-    header = "".join(
-        f"{column + 1:>{wide}}" if wide == 3 or (column + 1) % 2 == 0 else " " * wide for column in columns
-    )
-    lines = ["  i\\j" + header]
+    cell = max(1, min(3 if colour else 2, (width - 5) // len(columns)))
+    every = next(n for n in (1, 2, 5, 10, 20, 50, 100) if n * cell > len(str(columns[-1] + 1)))
+    labels = [str(j + 1) if (j + 1) % every == 0 else "" for j in columns]
+    header = [" "] * (cell * len(columns) + 5)
+    for k, label in enumerate(labels):
+        end = 5 + cell * (k + 1)
+        header[end - len(label) : end] = label
+    lines = ["".join(header).rstrip()]
+    lines[0] = "  i\\j" + lines[0][5:]
     for i in rows:
         cells = []
         for j in columns:
-            value = values[i, j]
-            mark = "*" if (i, j) == best else " "
-            if np.isnan(value):
-                cells.append(" " * wide)
+            value, mark = min(1.0, max(-1.0, values[i, j] / reach)), "*" if (i, j) == best else " "
+            if np.isnan(values[i, j]):
+                cells.append(" " * cell)
             elif colour:
-                cells.append(f"\x1b[48;5;{_colour(value / reach)}m\x1b[30m {mark} \x1b[0m")
+                cells.append(f"\x1b[48;5;{_colour(value)}m\x1b[30m{mark.center(cell)}\x1b[0m")
             else:
-                cells.append(f" {'@' if mark == '*' else _SHADES[min(6, int((value / reach + 1) * 3.5))]}")
-        lines.append(f"{i:>5}" + "".join(cells))
+                cells.append(("@" if mark == "*" else _SHADES[min(6, int((value + 1) * 3.5))]).rjust(cell))
+        lines.append((f"{i:>5}" + "".join(cells)).rstrip())
     scale = f"{-reach:+.2f} .. {reach:+.2f}"
     legend = (
         f"red worse, blue better than the baseline ({scale}); * the best; blank not measured"
         if colour
-        else f"= - . worse, + * # better than the baseline ({scale}); @ the best; blank near it, or not measured"
+        else f"= - , worse, . alike, + * # better than the baseline ({scale}); @ the best; blank not measured"
     )
     return "\n".join([*lines, legend])
 
@@ -77,7 +87,7 @@ def _colour(value: float) -> int:
     return 16 + 36 * (5 - level) + 6 * (5 - level) + 5
 
 
-def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: int = 10) -> str:
+def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: int = 10, width: int = 120) -> str:
     """Return the verdict, the best candidates, the confirm stage, the heatmap and what to do next."""
     parts = [report["sentence"]]
     probes = list(report["baseline"])
@@ -118,21 +128,41 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
         ]
         parts.append(
             f"Confirmation on {report['confirm_items']} fresh items (a gain of {report['min_effect']} "
-            f"would be found with {report['power']:.0%}); intervals are corrected for {len(report['top'])} paths.\n"
+            f"would be found with {report['power']:.0%}); intervals are corrected for the {len(report['top'])} best.\n"
             + table(["path", "", "gain in search", "gain", "interval"], rows)
         )
-    drawn = heatmap(frame, report["n_layer"], colour) if len(frame) else ""
+    drawn = heatmap(frame, report["n_layer"], colour, width) if len(frame) else ""
     if drawn:
         parts.append(f"Blocks (i, j), layers i..j-1 run twice:\n{drawn}")
     if report["forced"]:
         parts.append("Marked: probes were used that cannot measure this model (--force).")
-    if report["best"]:
-        path = report["best"]["layer_path"]
-        is_reference = report["model"] == "reference.gguf"
-        loaded = f'rys.reference_model("{path}")' if is_reference else f'rys.Model("{report["model"]}", "{path}")'
-        model = "" if is_reference else f"{report['model']} "
-        parts.append(
-            f'To use it: {loaded}, that is layer_path="{path}".\n'
-            f"To compare it on other items: rys probe {model}--layer-path .. --layer-path {path} --split confirm"
-        )
+    parts.append(next_steps(report))
     return "\n\n".join(parts)
+
+
+def next_steps(report: dict[str, Any]) -> str:
+    """Return what to do with the result, as commands."""
+    store = shlex.quote(report["store"])
+    look = f"To look at it: rys report {store}"
+    best = report["best"]
+    if best is None:
+        return look
+    path = best["layer_path"]
+    if not report["confirmed"]:
+        found = f'The best of the search, not confirmed: layer_path="{path}" ({best["effect"]:+.3f}).'
+        return f"{found}\n{look}" if report["top"] else f"{found}\nTo confirm it: rys sweep --resume {store}\n{look}"
+    if report["model"] == "reference.gguf":
+        use, model, source = f'rys.reference_model("{path}")', "", ""
+    else:
+        name = printable(str(report["model"]), limit=None)
+        use, source = f'rys.Model("{name}", "{path}")', shlex.quote(name)
+        model = f"{source} "
+    seed = f"--seed {int(report['seed'] or 0) + 1}"
+    steps = [
+        f'To use it: {use}, that is layer_path="{path}"',
+        f"To talk to it: rys run {model}--layer-path {path}",
+        f"To compare it on other items: rys probe {model}--layer-path .. --layer-path {path} --split confirm {seed}",
+    ]
+    if source:
+        steps.append(f"To take it to other programs: rys export {model}OUT.gguf --layer-path {path}")
+    return "\n".join([*steps, look])
