@@ -15,7 +15,6 @@ import json
 import math
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,11 +26,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 import rys
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-from gguf_copy import copy_along_path  # noqa: E402
-from make_model import benchmark_folder, cached_model  # noqa: E402
+from make_model import benchmark_folder, cached_model
+from rys.export import export
 
 Report = dict[str, Any]
 Value = TypeVar("Value")
@@ -193,18 +189,17 @@ def digits(value: float) -> float:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Give a folder for copies of models, on the disk of the cached model."""
-    benchmark_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=benchmark_folder()) as folder:
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Give a folder for copies of models, by default on the disk of the cached model."""
+    parent = parent or benchmark_folder()
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".rys-scratch-", dir=parent) as folder:
         yield Path(folder)
 
 
 def physical_copy(model: Path, layers: Sequence[int], copy: Path) -> Path:
     """Write the GGUF whose layers are those of `model` along a path, on disk and in the page cache."""
-    copy_along_path(model, copy, layers)
-    with copy.open("rb+") as file:
-        os.fsync(file.fileno())
+    export(model, copy, layers, force=True)
     warm_page_cache(copy)
     return copy
 

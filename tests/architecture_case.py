@@ -4,7 +4,7 @@
 
 The oracles, in this order:
 
-copy    upstream's unpatched llama.cpp, and rys, with the GGUF that gguf_copy.py writes for the path. Bit for bit.
+copy    upstream's unpatched llama.cpp, and rys, with the GGUF that rys.export writes for the path. Bit for bit.
 chain   where no GGUF says what the path says: the path cut into pieces, each a view of its own, that hand the residual
         stream from one to the next. Most pieces are one layer. Bit for bit, if the stream enters a model unchanged.
         A path that cannot be cut is the last piece of a longer one. This is about prompts as a whole, so the
@@ -32,8 +32,8 @@ import numpy as np  # noqa: E402
 import numpy.typing as npt  # noqa: E402
 
 import rys  # noqa: E402
-from gguf_copy import CannotExpress, copy_along_path  # noqa: E402
 from rys.errors import LayerPathError, ModelFileError, UnsupportedArchitectureError  # noqa: E402
+from rys.export import CannotExpressError, export  # noqa: E402
 from toys import Evaluation, Upstream  # noqa: E402
 
 Array = npt.NDArray[np.float32]
@@ -190,9 +190,9 @@ class Case:
 
     @contextmanager
     def written_copy(self, path: list[int]) -> Iterator[Path]:
-        """Write the GGUF of the path and remove it later. Raise CannotExpress."""
+        """Write the GGUF of the path and remove it later. Raise CannotExpressError."""
         try:
-            copy_along_path(self.file, self.copy, path)
+            export(self.file, self.copy, path)
             yield self.copy
         finally:
             self.copy.unlink(missing_ok=True)
@@ -205,8 +205,8 @@ class Case:
                 if refusal:
                     return Outcome("refused", refusal, expressible=True)
                 hidden = self.check_copy(name, path, file)
-        except CannotExpress as reason:
-            cannot = str(reason).partition(": ")[2]
+        except CannotExpressError as error:
+            cannot = error.reason or str(error)
             if refusal:
                 return Outcome("refused", refusal)
         except (Difference, rys.RysError) as error:
@@ -228,7 +228,7 @@ class Case:
         try:
             computed = self.upstream.evaluate(file, TOKENS)
         except RuntimeError as error:
-            raise CannotExpress(": llama.cpp aborts with the copy") from error
+            raise CannotExpressError("llama.cpp aborts with the copy") from error
         with self.base.with_path(path) as view:
             hidden = self.check_upstream(view, computed)
             with rys.Model(file, **OPTIONS) as copy:
@@ -378,7 +378,7 @@ class Case:
             try:
                 with self.written_copy(whole) as file, self.base.with_path(whole) as view:
                     self.check_upstream(view, self.upstream.evaluate(file, TOKENS))
-            except (CannotExpress, RuntimeError):
+            except (CannotExpressError, RuntimeError):
                 continue
             return [whole[:1], path]
         return [possible[0][:1], path]

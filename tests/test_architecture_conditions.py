@@ -11,8 +11,8 @@ import pytest
 
 import rys
 from architecture_case import OPTIONS, TOKENS, Case, observe, require_same, require_same_steps
-from gguf_copy import copy_along_path
 from rys.errors import LayerPathError
+from rys.export import export
 
 HANDFUL = ["llama-dense", "qwen3moe-moe", "gemma3-dense", "nemotron_h-dense", "deepseek2-moe"]
 CACHES: dict[str, dict[str, Any]] = {
@@ -35,7 +35,7 @@ def path_and_copy(toy, scratch) -> tuple[list[int], Path]:
     """Return the path that visits the last layer three times, and its physical copy."""
     with rys.Model(toy, **OPTIONS) as base:
         path = [*range(base.n_layer), base.n_layer - 1, base.n_layer - 1]
-    copy_along_path(toy, scratch / "copy.gguf", path)
+    export(toy, scratch / "copy.gguf", path)
     return path, scratch / "copy.gguf"
 
 

@@ -12,7 +12,7 @@ import pytest
 import architecture_case
 from architecture_case import Case, Outcome, check_in_process
 from architecture_sweep import MTP, NO_DEEPER, ORDER, Sweep, sweep
-from gguf_copy import copy_along_path
+from rys.export import export
 from toys import Upstream
 
 FAMILIES = [
@@ -64,9 +64,7 @@ def test_a_wrong_copy_is_a_difference(upstream, scratch, monkeypatch):
     (toy,) = upstream.write_toys("qwen3", scratch)
     case = Case(toy, upstream, scratch)
     assert case.check("", [0, 1, 1]).kind == "copy"
-    monkeypatch.setattr(
-        architecture_case, "copy_along_path", lambda file, copy, path: copy_along_path(file, copy, [0, 0, 1])
-    )
+    monkeypatch.setattr(architecture_case, "export", lambda file, copy, path: export(file, copy, [0, 0, 1]))
     outcome = case.check("", [0, 1, 1])
     assert outcome.kind == "different"
     assert outcome.reason.startswith("upstream's llama.cpp: logits: differ by up to 0.")

@@ -110,7 +110,7 @@ def test_start_and_stop_restrict_and_choose_nothing_themselves():
     assert chosen("--blocks", "2", "--repeats", "3", "--start", "9") == [
         "0..10,9..11", "0..11,10..11", "0..9,9,9..11", "0..9,10x3,11", "0..10,11x3"
     ]  # fmt: skip
-    assert chosen("--start", "10") == ["0..10,10..11", "0..11,10..11", "0..11,11"]
+    assert chosen("--start", "10") == ["0..9,10x2,11", "0..11,11", "0..11,10..11"]
 
 
 def test_the_command_that_resumes_keeps_what_is_not_in_the_file(undisturbed, tmp_path):

@@ -105,9 +105,26 @@ static layout read_layout(const std::filesystem::path & path) {
     return py::make_tuple(gguf_get_data_offset(ctx.get()), tensors);
 }
 
+using tensor_tuple = py::typing::Tuple<py::str, py::str, py::int_, py::int_>;
+
+static py::typing::List<tensor_tuple> read_tensors(const std::filesystem::path & path) {
+    const gguf_ptr ctx = open_gguf(path);
+
+    py::typing::List<tensor_tuple> tensors;
+    for (int64_t i = 0; i < gguf_get_n_tensors(ctx.get()); ++i) {
+        const ggml_type type = gguf_get_tensor_type(ctx.get(), i);
+        const size_t    size = gguf_get_tensor_size(ctx.get(), i);
+        tensors.append(py::make_tuple(decode_text(gguf_get_tensor_name(ctx.get(), i)), ggml_type_name(type),
+                                      size / ggml_type_size(type) * ggml_blck_size(type), size));
+    }
+    return tensors;
+}
+
 void register_gguf(py::module_ & m) {
     m.def("read_metadata", &read_metadata, py::arg("path"), py::arg("arrays") = true,
           "Return the key-values of a GGUF file, with or without the arrays. Raises EngineError if it is none.");
     m.def("read_layout", &read_layout, py::arg("path"),
           "Return (where the tensor data begin, [(offset from there, size)] of the tensors), in bytes.");
+    m.def("read_tensors", &read_tensors, py::arg("path"),
+          "Return [(name, type, number of values, size in bytes)] of the tensors.");
 }

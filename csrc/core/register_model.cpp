@@ -166,6 +166,34 @@ static evaluated evaluate(std::shared_ptr<const rys::model>  model,
                  py::none());
 }
 
+// what a layer of the file mixes tokens with, as llama.cpp's caches see it
+struct layer_description {
+    bool     has_attention;
+    bool     has_window;
+    bool     has_kv;  // of its own, and not another layer's
+    bool     is_recurrent;
+    uint32_t n_head;
+    uint32_t n_head_kv;
+};
+
+static std::vector<layer_description> describe_layers(const rys::weights & weights) {
+    const llama_model &   model   = *weights.base();
+    const llama_hparams & hparams = model.hparams;
+
+    std::vector<layer_description> layers;
+    for (uint32_t il = 0; il < hparams.n_layer_all; ++il) {
+        layers.push_back({
+            /* has_attention */ !hparams.is_recr(il) || model.arch == LLM_ARCH_FALCON_H1,  // which has both
+            /* has_window    */ hparams.swa_type != LLAMA_SWA_TYPE_NONE && hparams.is_swa(il),
+            /* has_kv        */ hparams.has_kv(il),
+            /* is_recurrent  */ hparams.is_recr(il),
+            /* n_head        */ hparams.n_head(il),
+            /* n_head_kv     */ hparams.n_head_kv(il),
+        });
+    }
+    return layers;
+}
+
 void register_model(py::module_ & m) {
     using namespace rys;
 
@@ -203,12 +231,21 @@ void register_model(py::module_ & m) {
         .def_readwrite("use_mlock", &weights_params::use_mlock)
         .def_readwrite("check_tensors", &weights_params::check_tensors)
         .def_readwrite("load_mtp", &weights_params::load_mtp)
+        .def_readwrite("metadata_only", &weights_params::metadata_only)
         .def(
             "add_lora",
             [](weights_params & self, const std::filesystem::path & path, float scale) {
                 self.loras.emplace_back(path.string(), scale);
             },
             py::arg("path"), py::arg("scale"));
+
+    py::class_<layer_description>(m, "LayerDescription")
+        .def_readonly("has_attention", &layer_description::has_attention)
+        .def_readonly("has_window", &layer_description::has_window)
+        .def_readonly("has_kv", &layer_description::has_kv)
+        .def_readonly("is_recurrent", &layer_description::is_recurrent)
+        .def_readonly("n_head", &layer_description::n_head)
+        .def_readonly("n_head_kv", &layer_description::n_head_kv);
 
     py::class_<weights, std::shared_ptr<weights>>(m, "Weights")
         .def(py::init(&load), py::arg("path"), py::arg("params"), py::arg("progress") = py::none())
@@ -217,6 +254,9 @@ void register_model(py::module_ & m) {
         .def_property_readonly("n_layer", [](const weights & self) { return llama_model_n_layer(self.base()); })
         .def_property_readonly("n_layer_nextn",
                                [](const weights & self) { return llama_model_n_layer_nextn(self.base()); })
+        .def_property_readonly("layers", &describe_layers, "Of all layers, the MTP layers last.")
+        .def_property_readonly("file_type",
+                               [](const weights & self) { return llama_ftype_name(llama_model_ftype(self.base())); })
         .def_property_readonly("is_tensor_split", &weights::is_tensor_split)
         .def_property_readonly("is_causal", [](const weights & self) { return self.base()->hparams.causal_attn; })
         .def(
@@ -252,6 +292,13 @@ void register_model(py::module_ & m) {
         .def_property_readonly("is_diffusion", [](const model & self) { return llama_model_is_diffusion(self.get()); })
         .def_property_readonly("add_bos", [](const model & self) { return llama_vocab_get_add_bos(self.vocab()); })
         .def_property_readonly("add_eos", [](const model & self) { return llama_vocab_get_add_eos(self.vocab()); })
+        .def(
+            "memory_bytes",
+            [](const model & self, const context_params & params) {
+                py::gil_scoped_release release;  // sets up the bookkeeping of every token
+                return memory_bytes(self, params);
+            },
+            py::arg("params"), "Return the bytes of KV cache and recurrent state that a Context would have.")
         .def("special_tokens", &special_tokens)
         .def(
             "is_eog", [](const model & self, llama_token token) { return llama_vocab_is_eog(self.vocab(), token); },

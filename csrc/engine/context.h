@@ -79,6 +79,10 @@ class context {
     std::chrono::steady_clock::time_point next_check_;
 };
 
+// Return the bytes of KV cache and recurrent state that a context would have. With weights of metadata only, the KV
+// cache is not allocated. Throws request_error if a cache type does not fit the heads, engine_error if llama.cpp fails.
+uint64_t memory_bytes(const model & model, const context_params & params);
+
 // One sequence in one pass, in a context of its own: the logits and, if asked for, the residual stream of every token.
 // For models without a KV cache this is the only way to run.
 struct evaluation {

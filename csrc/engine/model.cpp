@@ -35,7 +35,9 @@ weights::weights(const std::string & path, const weights_params & params) :
     mparams.tensor_split  = params.tensor_split.empty() ? nullptr : tensor_split.data();
     mparams.check_tensors = params.check_tensors;
     mparams.load_mtp      = params.load_mtp;
-    mparams.load_mode     = params.use_mlock ? (params.use_mmap ? LLAMA_LOAD_MODE_MMAP_MLOCK : LLAMA_LOAD_MODE_MLOCK) :
+    mparams.no_alloc      = params.metadata_only;
+    mparams.load_mode     = params.metadata_only ? LLAMA_LOAD_MODE_NONE :
+                            params.use_mlock ? (params.use_mmap ? LLAMA_LOAD_MODE_MMAP_MLOCK : LLAMA_LOAD_MODE_MLOCK) :
                                                (params.use_mmap ? LLAMA_LOAD_MODE_AUTO : LLAMA_LOAD_MODE_NONE);
 
     struct progress_data {

@@ -25,6 +25,7 @@ struct weights_params {
     bool               use_mlock     = false;
     bool               check_tensors = false;
     bool               load_mtp      = false;          // MTP layers are never run here, so they need no memory
+    bool               metadata_only = false;          // no tensor data: a model to ask, not to run
 
     std::vector<std::pair<std::string, float>> loras;  // path, scale
 

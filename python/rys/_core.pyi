@@ -8,7 +8,7 @@ import numpy
 import numpy.typing
 import os
 import typing
-__all__: list[str] = ['Context', 'ContextParams', 'Finish', 'Model', 'Request', 'RequestKind', 'Result', 'SamplingParams', 'Scheduler', 'Weights', 'WeightsParams', 'build_info', 'drain_log', 'read_layout', 'read_metadata', 'set_log_level']
+__all__: list[str] = ['Context', 'ContextParams', 'Finish', 'LayerDescription', 'Model', 'Request', 'RequestKind', 'Result', 'SamplingParams', 'Scheduler', 'Weights', 'WeightsParams', 'build_info', 'drain_log', 'read_layout', 'read_metadata', 'read_tensors', 'set_log_level']
 class ContextParams:
     offload_kqv: bool
     op_offload: bool
@@ -120,6 +120,7 @@ class ContextParams:
 class WeightsParams:
     check_tensors: bool
     load_mtp: bool
+    metadata_only: bool
     use_mlock: bool
     use_mmap: bool
     def __init__(self) -> None:
@@ -156,6 +157,25 @@ class WeightsParams:
     @tensor_split.setter
     def tensor_split(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
         ...
+class LayerDescription:
+    @property
+    def has_attention(self) -> bool:
+        ...
+    @property
+    def has_kv(self) -> bool:
+        ...
+    @property
+    def has_window(self) -> bool:
+        ...
+    @property
+    def is_recurrent(self) -> bool:
+        ...
+    @property
+    def n_head(self) -> int:
+        ...
+    @property
+    def n_head_kv(self) -> int:
+        ...
 class Weights:
     def __init__(self, path: os.PathLike[str] | str | bytes, params: WeightsParams, progress: collections.abc.Callable[[float], typing.Any] | None = None) -> None:
         ...
@@ -171,11 +191,19 @@ class Weights:
     def architecture(self) -> str:
         ...
     @property
+    def file_type(self) -> str:
+        ...
+    @property
     def is_causal(self) -> bool:
         ...
     @property
     def is_tensor_split(self) -> bool:
         ...
+    @property
+    def layers(self) -> list[LayerDescription]:
+        """
+        Of all layers, the MTP layers last.
+        """
     @property
     def n_layer(self) -> int:
         ...
@@ -193,6 +221,10 @@ class Model:
         """
     def is_eog(self, token: typing.SupportsInt | typing.SupportsIndex) -> bool:
         ...
+    def memory_bytes(self, params: ContextParams) -> int:
+        """
+        Return the bytes of KV cache and recurrent state that a Context would have.
+        """
     def special_tokens(self) -> dict[str, int]:
         ...
     def token_piece(self, token: typing.SupportsInt | typing.SupportsIndex) -> bytes:
@@ -523,6 +555,10 @@ def read_layout(path: os.PathLike[str] | str | bytes) -> tuple[int, list[tuple[i
 def read_metadata(path: os.PathLike[str] | str | bytes, arrays: bool = True) -> dict[str, typing.Any]:
     """
     Return the key-values of a GGUF file, with or without the arrays. Raises EngineError if it is none.
+    """
+def read_tensors(path: os.PathLike[str] | str | bytes) -> list[tuple[str, str, int, int]]:
+    """
+    Return [(name, type, number of values, size in bytes)] of the tensors.
     """
 def set_log_level(level: typing.SupportsInt | typing.SupportsIndex) -> None:
     """

@@ -200,7 +200,7 @@ class Model:
             params.n_ctx = max(self._model.n_ctx_train, 0)
             if params.n_ctx == 0:
                 raise RequestError(f"n_ctx=0 asks for the model's own, but {self.source} names none; give a number")
-        default = 16 if self._model.is_recurrent else 64
+        default = options.default_n_seq_max(self._model.is_recurrent)
         params.n_seq_max = options.integer("n_seq_max", default if n_seq_max is None else n_seq_max, 1, 256)
 
     def _check_path(self, path: list[int]) -> list[int]:
@@ -449,7 +449,7 @@ class Model:
         """Answer a conversation. options: those of Generate."""
         return self.generate(messages, **options)
 
-    def stream(self, prompt: Prompt, **options: Any) -> Iterator[str]:
+    def stream(self, prompt: Prompt, **options: Any) -> Generator[str, None, None]:
         """Continue a prompt and yield the text piece by piece. options: those of Generate.
 
         The model is busy until the iterator ends or is closed; other calls are refused meanwhile.

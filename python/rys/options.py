@@ -11,7 +11,7 @@ from typing import Any
 
 from rys.errors import RequestError
 
-__all__ = ["choice", "default_n_threads", "integer", "number", "what_changes_results"]
+__all__ = ["choice", "default_n_seq_max", "default_n_threads", "integer", "number", "what_changes_results"]
 
 GGML_TYPES = {
     "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30,
@@ -43,6 +43,11 @@ def choice(name: str, value: Any, choices: Mapping[str, int]) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value in choices.values():
         return value
     raise RequestError(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
+
+
+def default_n_seq_max(is_recurrent: bool) -> int:
+    """Return how many sequences run in parallel: fewer if each has a state of its own."""
+    return 16 if is_recurrent else 64
 
 
 def default_n_threads() -> int:

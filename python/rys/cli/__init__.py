@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
 from rys.build_info import build_info
-from rys.cli import probe, sweep
+from rys.cli import compare, export, info, probe, run, sweep
 from rys.errors import RysError
+from rys.printable import printable
 
 __all__ = ["main"]
 
-COMMANDS = (sweep, probe)
+COMMANDS = (sweep, probe, run, export, info, compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,15 +27,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in COMMANDS:
         command.add_parser(commands)
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names and answers may hold what the terminal's encoding does not
     try:
         status: int = options.run(options)
         return status
     except RysError as error:
-        print(f"rys {options.command}: {error}", file=sys.stderr)
+        message = printable(str(error), limit=None, keep="\n")  # it may quote a file
+        print(f"rys {options.command}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"rys {options.command}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # what reads the output has gone, as `head` does
         sys.stderr.close()
+        return 1
+    except OSError as error:  # a full disk behind the output, most often
+        print(f"rys {options.command}: {error}", file=sys.stderr)
         return 1

@@ -11,12 +11,20 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gguf import GGUFValueType as Kind
+
+from rys.export.gguf_file import Kind
+from rys.layer_path import MAX_SLOTS
 
 if TYPE_CHECKING:
-    from gguf_copy import Source
+    from rys.export.source import Source
 
-MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
+__all__ = ["rewrite_metadata"]
+
+USE_RYS = "run the path in rys itself, which needs no copy: rys.Model(file, layer_path=...)"
+OWN_ORDER = "only the file's own order can be copied"
+EVERY_KIND = "visit at least one layer of each kind"
+START_AT_0 = "begin the path with layer 0"
+WHOLE_PERIODS = "repeat or skip blocks as long as the pattern of its layers"
 
 
 def names(text: str) -> frozenset[str]:
@@ -178,22 +186,24 @@ def attention_width(m: Source, *, largest: bool) -> int:
 
 
 def rewrite_metadata(m: Source) -> None:
-    """Make the metadata say of the copy what it says of the source, or raise CannotExpress."""
+    """Make the metadata say of the copy what it says of the source, or raise CannotExpressError."""
     n, path = m.n, m.path
     m.require(m.arch in EXAMINED or m.arch in REFUSED, "nobody has examined this architecture")
-    m.require(m.arch not in REFUSED or path == list(range(n)), REFUSED.get(m.arch, ""))
-    m.require(m.arch != "nanbeige" or m.integer("num_loops", 1) == 1, "its layers run in a loop of its own")
+    m.require(m.arch not in REFUSED or path == list(range(n)), REFUSED.get(m.arch, ""), OWN_ORDER)
+    loops = m.arch == "nanbeige" and m.integer("num_loops", 1) != 1
+    m.require(not loops, "its layers run in a loop of its own", "use the file as it is")
     m.set("block_count", len(m.layers))
     for name, field in m.fields.items():
         key = name.removeprefix(f"{m.arch}.")
-        if field.types[0] == Kind.ARRAY and name.startswith((f"{m.arch}.", "xielu.")) and key not in NOT_PER_LAYER:
-            values = field.contents()
-            m.require(key in PER_LAYER and len(values) >= n, f"{name} does not list a value for each layer")
-            m.set(key, ([values[i] for i in path] + values[n:])[:MAX_LAYERS], field.types[1])
+        if field.is_array and name.startswith((f"{m.arch}.", "xielu.")) and key not in NOT_PER_LAYER:
+            per_layer = key in PER_LAYER and field.count >= n and field.kind is not Kind.STRING
+            m.require(per_layer, f"{name} does not list a value for each layer")
+            values = m.get(key)
+            m.set(key, ([values[i] for i in path] + values[n:])[:MAX_SLOTS], field.kind)
             alike = values[path[0]] == values[0] or key in LOOKED_UP.get(m.arch, set())
-            m.require(alike or key not in TAKEN_FROM_SLOT_0, f"all layers take {key} from the first slot")
+            m.require(alike or key not in TAKEN_FROM_SLOT_0, f"all layers take {key} from the first slot", START_AT_0)
     missing = {kind_of(m, i) for i in range(n)} - {kind_of(m, i) for i in path} - {None}
-    m.require(not missing, "llama.cpp aborts unless every kind of layer is visited")
+    m.require(not missing, "llama.cpp aborts unless every kind of layer is visited", EVERY_KIND)
     keep_head_sizes(m)
     keep_kinds(m)
     keep_places(m)
@@ -203,7 +213,7 @@ def rewrite_metadata(m: Source) -> None:
 def keep_head_sizes(m: Source) -> None:
     """Write out the sizes that loaders divide by the heads of slot 0 when the file does not name them."""
     old, new, width = heads_of(m, 0), heads_of(m, m.path[0]), m.integer("embedding_length")
-    m.require((old == 0) == (new == 0), "whether there is attention at all is read off the first slot")
+    m.require((old == 0) == (new == 0), "whether there is attention at all is read off the first slot", START_AT_0)
     if old not in (0, new):
         size = m.integer("attention.key_length", width // old)
         m.set("attention.key_length", size)
@@ -223,13 +233,13 @@ def keep_kinds(m: Source) -> None:
     windows = [has_window(m, i, n) for i in m.layers]
     if m.listed(WINDOWS) is None and windows != [has_window(m, s, n_slot) for s in range(len(windows))]:
         m.set(WINDOWS, windows, Kind.BOOL)
-    m.require(any(windows[:n_slot]), "llama.cpp aborts unless a layer with a sliding window is visited")
-    m.require(m.arch != "gemma4" or not all(windows), "its RoPE factors belong to the full layers")
+    m.require(any(windows[:n_slot]), "llama.cpp aborts unless a layer with a sliding window is visited", EVERY_KIND)
+    m.require(m.arch != "gemma4" or not all(windows), "its RoPE factors belong to the full layers", EVERY_KIND)
     if has_window(m, path[0], n) != has_window(m, 0, n):
         sizes = {"attention.key_length", "attention.value_length"} if m.arch != "gemma4" else set()
         sizes |= {"rope.dimension_count"} if m.arch not in ROPE_LOOKED_UP else set()
         alike = all(m.get(f"{size}_swa") in (None, m.get(size)) for size in sizes)
-        m.require(alike, "all layers take the size of their heads from the first slot")
+        m.require(alike, "all layers take the size of their heads from the first slot", START_AT_0)
 
 
 def keep_places(m: Source) -> None:
@@ -238,18 +248,25 @@ def keep_places(m: Source) -> None:
     for key, heeded_by in LEADING.items():
         if m.arch in heeded_by and (first := m.integer(key)):
             kept = sum(i < first for i in path)
-            m.require(all(i < first for i in path[:kept]), f"{key} counts layers at the front, and some come later")
+            ahead = all(i < first for i in path[:kept])
+            cure = f"let all visits of layers 0..{first - 1} come first"
+            m.require(ahead, f"{key} counts layers at the front, and some come later", cure, USE_RYS)
             m.set(key, kept)
     if by_count := BY_COUNT.get(m.arch):
-        m.require(by_count(m, n) == by_count(m, n_slot), "the number of layers decides what they do")
+        m.require(
+            by_count(m, n) == by_count(m, n_slot),
+            "the number of layers decides what they do",
+            "take another number of slots",
+            USE_RYS,
+        )
     if by_place := BY_PLACE.get(m.arch):
         same = all(by_place(m, i, i, n) == by_place(m, s, i, n_slot) for s, i in enumerate(path))
-        m.require(same, "the place of a layer decides what it does")
+        m.require(same, "the place of a layer decides what it does", WHOLE_PERIODS, USE_RYS)
     if m.arch in BY_PERIOD and (old := m.integer(BY_PERIOD[m.arch][0])):
         key, marks = BY_PERIOD[m.arch]
         marked = [marks(i, old) for i in path]
         fitting = [new for new in (old, *range(1, n_slot + 2)) if marked == [marks(s, new) for s in range(n_slot)]]
-        m.require(bool(fitting), f"no {key} marks these layers")
+        m.require(bool(fitting), f"no {key} marks these layers", WHOLE_PERIODS, USE_RYS)
         m.set(key, fitting[0])
 
 
@@ -260,38 +277,72 @@ def keep_peculiarities(m: Source) -> None:
         m.set("residual_scale", float(np.float32(1.4) / np.sqrt(np.float32(n))), Kind.FLOAT32)
     if m.arch in ("deepseek2", "mistral4"):
         tokens = m.fields.get("tokenizer.ggml.tokens")
-        n_vocab = m.integer("vocab_size", len(tokens.data) if tokens else 0)
+        n_vocab = m.integer("vocab_size", tokens.count if tokens else 0)
         lite = (26, 27, 48) if n_vocab == 128256 else (26, 27)
-        m.require(n in lite or n_slot not in lite, f"{n_slot} layers are taken for a lite model")
+        m.require(
+            n in lite or n_slot not in lite,
+            f"{n_slot} layers are taken for a lite model",
+            "take another number of slots",
+            USE_RYS,
+        )
         if n in lite and n_slot not in lite:
             m.set("attention.q_lora_rank", 0)
         if m.integer("expert_gating_func") == 0:
             m.set("expert_gating_func", 2 if n in (47, 48) and n_vocab == 154880 else 1)  # sigmoid, softmax
-    m.require(m.arch != "llama4" or not has_windows(m) or n_slot >= 4, "llama.cpp aborts unless a layer has no RoPE")
+    m.require(
+        m.arch != "llama4" or not has_windows(m) or n_slot >= 4,
+        "llama.cpp aborts unless a layer has no RoPE",
+        "visit 4 layers or more",
+    )
     if m.arch == "modern-bert" and "blk.0.attn_norm.weight" not in m.tensors:
-        m.require(0 not in path[1:], "only the first block may lack a norm")
+        m.require(
+            0 not in path[1:], "only the first block may lack a norm", "visit layer 0 only in the first slot", USE_RYS
+        )
     if m.arch in ("rwkv7", "arwkv7"):
-        m.require(path[0] == 0 and 0 not in path[1:], "all layers mix in the value of layer 0")
+        m.require(
+            path[0] == 0 and 0 not in path[1:],
+            "all layers mix in the value of layer 0",
+            "visit layer 0 first, and once",
+        )
     if m.arch in ("glm-dsa", "glm5-next") or (m.arch == "hy_v4" and m.integer("attention.indexer.top_k")):
         sparse = m.arch == "glm-dsa" and m.integer("context_length") >= 1048576
         default = [int(not sparse or i < 2 or (i % 4 == 2 and i < 78)) for i in range(n)]
         own = m.listed(INDEXERS) or [m.get(INDEXERS, d) for d in default]
         attending = [i for i in path if m.arch != "glm5-next" or not is_recurrent(m, i, n)]
-        m.require(bool(own[attending[0]]), f"layer {attending[0]} takes the selection of a layer before it")
+        m.require(bool(own[attending[0]]), f"layer {attending[0]} takes the selection of a layer before it", START_AT_0)
         if sparse and m.get(INDEXERS) is None:
             m.set(INDEXERS, [own[i] for i in path])
     if m.arch in ("gemma3n", "gemma4"):
         own_kv = 20 if m.arch == "gemma3n" else m.n_all - m.integer("attention.shared_kv_layers")
         kept = sum(i < own_kv for i in path)
-        m.require(all(i < own_kv for i in path[:kept]), "layers that share KV must come last")
-        m.require(kept > 1 or m.arch == "gemma3n", "at least two layers must have KV of their own")
+        m.require(
+            all(i < own_kv for i in path[:kept]),
+            "layers that share KV must come last",
+            f"let all visits of layers {own_kv}.. come last",
+            USE_RYS,
+        )
+        m.require(
+            kept > 1 or m.arch == "gemma3n",
+            "at least two layers must have KV of their own",
+            f"visit two of layers 0..{own_kv - 1}",
+            USE_RYS,
+        )
         for back in {2 if has_window(m, i, n) else 1 for i in path[kept:]}:
-            m.require(path[kept - back] == own_kv - back, f"later layers read the KV of layer {own_kv - back}")
+            m.require(
+                path[kept - back] == own_kv - back,
+                f"later layers read the KV of layer {own_kv - back}",
+                f"visit layers {own_kv - 2}..{own_kv - 1} right before layers {own_kv}..",
+                USE_RYS,
+            )
         if m.arch == "gemma4":
             m.set("attention.shared_kv_layers", n_slot - kept)
     images = {image_of(m, i) for i in range(n)} if m.arch in ("granite", "granite_swa") else set()
-    m.require(images <= {image_of(m, i) for i in path} | {-1}, "a layer that takes images in is left out")
+    m.require(
+        images <= {image_of(m, i) for i in path} | {-1}, "a layer that takes images in is left out", "visit it", USE_RYS
+    )
     if listed := m.listed("ple.layers"):
         slots = [s for s, i in enumerate(path) if i in listed]
-        m.require(len(slots) == 1, "exactly one layer may hold the n-gram embeddings")
+        m.require(
+            len(slots) == 1, "exactly one layer may hold the n-gram embeddings", f"visit one of {listed} once", USE_RYS
+        )
         m.set("ple.layers", slots)

@@ -1,3 +1,5 @@
+"""What the copy of each architecture says of its layers, and which paths are refused."""
+
 from typing import Any
 
 import gguf
@@ -6,7 +8,8 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 from gguf import GGUFValueType as Kind
 
-from gguf_copy import CannotExpress, copy_along_path
+from rys.errors import LayerPathError
+from rys.export import CannotExpressError, export
 
 ALIGNMENT = 64
 
@@ -54,7 +57,7 @@ def write(tmp_path):
 @pytest.fixture
 def copied(tmp_path):
     def copy(source, path) -> Any:
-        copy_along_path(source, tmp_path / "copy.gguf", path)
+        export(source, tmp_path / "copy.gguf", path, force=True)
         return gguf.GGUFReader(tmp_path / "copy.gguf")
 
     return copy
@@ -63,6 +66,10 @@ def copied(tmp_path):
 def value(reader, key):
     field = reader.fields.get(f"{reader.fields['general.architecture'].contents()}.{key}")
     return None if field is None else field.contents()
+
+
+def raw(reader, name):
+    return b"".join(part.tobytes() for part in reader.fields[name].parts)
 
 
 def stored(reader, name):
@@ -83,11 +90,11 @@ def test_block_s_holds_the_bytes_of_block_path_s(write, copied):
 
 def test_the_order_of_all_layers_copies_the_file(write, tmp_path):
     source = write("llama", 3, feed_forward_length=[1, 2, 3])
-    copy_along_path(source, tmp_path / "copy.gguf", [0, 1, 2])
+    export(source, tmp_path / "copy.gguf", [0, 1, 2])
     before, after = gguf.GGUFReader(source), gguf.GGUFReader(tmp_path / "copy.gguf")
-    assert bytes(before.data[24 : before.tensors[0].field.offset]) == bytes(
-        after.data[24 : after.tensors[0].field.offset]
-    )
+    added = {"GGUF.kv_count", "general.name", "rys.layer_path", "rys.source_fingerprint"}
+    assert set(after.fields) == set(before.fields) | added
+    assert all(raw(before, name) == raw(after, name) for name in set(before.fields) - added)
     assert {t.name: stored(before, t.name) for t in before.tensors} == {
         t.name: stored(after, t.name) for t in after.tensors
     }
@@ -96,12 +103,11 @@ def test_the_order_of_all_layers_copies_the_file(write, tmp_path):
 def test_metadata_keeps_order_types_and_bytes(write, copied):
     source = write("llama", 2, rope__freq_base=10000.0, swiglu_clamp_exp=[0.1, 7.0])
     copy, before = copied(source, [1, 1, 0]), gguf.GGUFReader(source)
-    assert list(copy.fields) == list(before.fields)
-    assert [f.types[0] for f in copy.fields.values()] == [f.types[0] for f in before.fields.values()]
-    changed = {"GGUF.tensor_count", "llama.block_count", "llama.swiglu_clamp_exp"}
+    assert list(copy.fields) == [*before.fields, "rys.layer_path", "rys.source_fingerprint"]
+    changed = {"GGUF.tensor_count", "GGUF.kv_count", "general.name", "llama.block_count", "llama.swiglu_clamp_exp"}
     for name, field in before.fields.items():
-        same = b"".join(p.tobytes() for p in field.parts) == b"".join(p.tobytes() for p in copy.fields[name].parts)
-        assert same == (name not in changed)
+        assert copy.fields[name].types == field.types
+        assert (raw(before, name) == raw(copy, name)) == (name not in changed), name
     assert value(copy, "swiglu_clamp_exp") == [np.float32(7), np.float32(7), np.float32(0.1)]
     assert copy.alignment == ALIGNMENT
     assert all(t.data_offset % ALIGNMENT == 0 for t in copy.tensors)
@@ -115,7 +121,7 @@ def test_blocks_of_multi_token_prediction_stay_behind_the_path(write, copied):
     assert value(copy, "attention.head_count_kv") == [0, 0, 2, 0, 2, 4]
     assert value(copy, "attention.recurrent_layers") == [True, True, False, True, False, False]
     assert stored(copy, "blk.5.ffn_up.weight") == stored(before, "blk.3.ffn_up.weight")
-    with pytest.raises(ValueError, match=r"path \[3\], but source.gguf has layers 0..2"):
+    with pytest.raises(LayerPathError, match=r"layer_path\[0\] is 3, but source\.gguf has layers 0\.\.2"):
         copied(source, [3])
 
 
@@ -125,7 +131,7 @@ def test_a_window_pattern_is_written_out_only_when_the_period_says_something_els
     copy = copied(source, [0, 1, 1, 2, 3])
     assert value(copy, "attention.sliding_window_pattern") == [True, False, False, True, False]
     assert copy.fields["gemma2.attention.sliding_window_pattern"].types == [Kind.ARRAY, Kind.BOOL]
-    with pytest.raises(CannotExpress, match="unless a layer with a sliding window is visited"):
+    with pytest.raises(CannotExpressError, match="unless a layer with a sliding window is visited"):
         copied(source, [1, 3])
 
 
@@ -133,7 +139,7 @@ def test_leading_dense_layers_are_counted_anew_or_refused(write, copied):
     source = write("deepseek", 4, leading_dense_block_count=2)
     assert value(copied(source, [0, 1, 1, 2, 3]), "leading_dense_block_count") == 3
     assert value(copied(source, [2, 3]), "leading_dense_block_count") == 0
-    with pytest.raises(CannotExpress, match="leading_dense_block_count counts layers at the front"):
+    with pytest.raises(CannotExpressError, match="leading_dense_block_count counts layers at the front"):
         copied(source, [0, 2, 1])
     assert value(copied(write("llama", 3, leading_dense_block_count=1), [1, 0]), "leading_dense_block_count") == 1
 
@@ -159,14 +165,15 @@ def test_leading_dense_layers_are_counted_anew_or_refused(write, copied):
 def test_a_path_is_refused_where_a_layer_would_change_its_meaning(write, copied, arch, n, keys, fine, refused):
     source = write(arch, n, **keys)
     assert value(copied(source, fine), "block_count") == len(fine)
-    with pytest.raises(CannotExpress, match=f"^{arch} along"):
+    with pytest.raises(CannotExpressError, match=rf"^source\.gguf \({arch}\) cannot be copied along ") as caught:
         copied(source, refused)
+    assert f": {caught.value.reason}; " in str(caught.value)
 
 
 def test_a_period_may_be_replaced_by_another_that_marks_the_same_layers(write, copied):
     source = write("rwkv6", 6, rescale_every_n_layers=3)
     assert value(copied(source, [0, 2, 1, 5]), "rescale_every_n_layers") == 2
-    with pytest.raises(CannotExpress, match="no rescale_every_n_layers marks these layers"):
+    with pytest.raises(CannotExpressError, match="no rescale_every_n_layers marks these layers"):
         copied(source, [2, 0, 2])
 
 
@@ -180,7 +187,7 @@ def test_a_default_that_depends_on_the_number_of_layers_is_written_out(write, co
 
 
 def test_tables_with_a_part_for_each_layer_are_gathered(write, copied):
-    n, k, path = 6, 4, [0, 1, 1, 2, 3, 4, 5]
+    n, k, path = 6, 4, [1, 0, 1, 2, 3, 4, 5]
     embd = np.arange(3 * n * k, dtype=np.float32).reshape(3, n, k)
     proj = np.arange(n * k * 64, dtype=np.float32).reshape(n, k, 64)
     extra = {"per_layer_token_embd.weight": embd.reshape(3, -1), "per_layer_model_proj.weight": proj.reshape(-1, 64)}
@@ -193,18 +200,36 @@ def test_tables_with_a_part_for_each_layer_are_gathered(write, copied):
     np.testing.assert_array_equal(tensors["per_layer_model_proj.weight"], proj[path].reshape(-1, 64))
     assert value(copy, "attention.sliding_window_pattern") == [pattern[i] for i in path]
     assert value(copy, "attention.shared_kv_layers") == 2
-    with pytest.raises(CannotExpress, match="later layers read the KV of layer 2"):
+    with pytest.raises(CannotExpressError, match="later layers read the KV of layer 2"):
         copied(source, [0, 1, 2, 3, 3, 4, 5])
-    with pytest.raises(CannotExpress, match="layers that share KV must come last"):
+    with pytest.raises(CannotExpressError, match="layers that share KV must come last"):
         copied(source, [0, 1, 2, 3, 4, 5, 0])
 
 
 def test_what_nobody_has_examined_is_refused_and_nothing_is_written(write, tmp_path):
     target = tmp_path / "copy.gguf"
-    with pytest.raises(CannotExpress, match="nobody has examined this architecture"):
-        copy_along_path(write("llama5", 2), target, [0, 1])
-    with pytest.raises(CannotExpress, match=r"llama.novelty does not list a value for each layer"):
-        copy_along_path(write("llama", 2, novelty=[1, 2]), target, [0, 1])
-    with pytest.raises(ValueError, match=r"path \[\], but"):
-        copy_along_path(write("llama", 2), target, [])
+    with pytest.raises(CannotExpressError, match="nobody has examined this architecture"):
+        export(write("llama5", 2), target, [0, 1])
+    with pytest.raises(CannotExpressError, match=r"llama.novelty does not list a value for each layer"):
+        export(write("llama", 2, novelty=[1, 2]), target, [0, 1])
+    with pytest.raises(LayerPathError, match="layer_path is empty"):
+        export(write("llama", 2), target, [])
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("arch", "n", "keys", "path", "cure"),
+    [
+        ("deepseek", 4, {"leading_dense_block_count": 2}, [0, 2, 1], "let all visits of layers 0..1 come first, or"),
+        ("jamba", 2, {"attention__head_count_kv": [0, 2]}, [0, 0], "visit at least one layer of each kind"),
+        ("llama", 2, {"attention__head_count": [2, 4]}, [1, 0], "begin the path with layer 0"),
+        ("smollm3", 8, {}, [0, 1, 2, 2, 3], "repeat or skip blocks as long as the pattern of its layers, or run the"),
+        ("command-r", 63, {}, [0] * 64, "take another number of slots, or run the path in rys itself"),
+        ("t5", 2, {}, [1, 0], "only the file's own order can be copied"),
+        ("llama5", 2, {}, [0, 0], "run the path in rys itself, which needs no copy: rys.Model(file, layer_path=...)"),
+    ],
+)
+def test_a_refusal_says_what_can_be_done(write, copied, arch, n, keys, path, cure):
+    with pytest.raises(CannotExpressError) as caught:
+        copied(write(arch, n, **keys), path)
+    assert str(caught.value).partition(f"{caught.value.reason}; ")[2].startswith(cure)

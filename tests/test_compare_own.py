@@ -1,0 +1,161 @@
+"""Comparisons of what rys itself wrote: sweeps, and the output of `rys probe --json`."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rys.cli import main
+from rys.compare import CompareError, compare
+from rys.probes.base import Item
+from rys.probes.result import ProbeResult
+from rys.probes.scorers import Choice
+from rys.sweep.store import Store
+
+BASE, BEST, LEFT = "0..3", "0..3,2..3", "0..3,1..3"
+
+
+def items(n: int, first: int = 0) -> list[Item]:
+    return [
+        Item(prompt=f"What is {k}?", scorer=Choice(["yes", "no"], ["yes", "no"][k % 2]))
+        for k in range(first, first + n)
+    ]
+
+
+def measured(asked: list[Item], scores: np.ndarray) -> dict[str, ProbeResult]:
+    n = len(scores)
+    result = ProbeResult(
+        probe="quiz:1", layer_path="", items=asked[:n], scores=scores.astype(float), parsed=np.ones(n, bool),
+        truncated=np.zeros(n, bool), answers=[""] * n, errors=[None] * n, details=[{}] * n, chance=0.5,
+        best_constant=0.5, constant="yes", n_prompt_tokens=1, n_evaluated_tokens=1, n_generated_tokens=1, seconds=0.1,
+    )  # fmt: skip
+    return {"quiz": result}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """A sweep's file: 20 items of the search, of which one path left after 8, and 40 of the confirmation."""
+    return write_sweep(tmp_path / "sweep.db")
+
+
+def write_sweep(file: Path, first_item: int = 0, version: int = 1) -> Path:
+    store = Store.create(file, {"n_layer": 4, "probes": [f"quiz:{version}"], "asking": {"thinking": False}})
+    search, confirm = items(20, first_item), items(40, 1000 + first_item)
+    store.add_items("search", "quiz", search)
+    store.add_items("confirm", "quiz", confirm)
+    right = np.arange(20) % 2
+    store.save("search", "baseline", BASE, range(4), measured(search, right), 0, "done")
+    store.save("search", "candidate", BEST, [0, 1, 2, 3, 2, 3], measured(search, np.ones(20)), 0, "done")
+    store.save("search", "candidate", LEFT, [0, 1, 2, 3, 1, 2, 3], measured(search, np.zeros(8)), 0, "left", "far")
+    store.save("confirm", "baseline", BASE, range(4), measured(confirm, np.arange(40) < 20), 0, "done")
+    store.save("confirm", "top", BEST, [0, 1, 2, 3, 2, 3], measured(confirm, np.arange(40) < 26), 0, "done")
+    store.close()
+    return file
+
+
+def test_the_best_path_of_a_sweep_against_its_baseline(sweep):
+    found = compare(sweep)
+    assert found.base_name == f"{sweep} ({BASE})"
+    search, confirm = found.rows
+    assert (search["task"], search["filter"], confirm["filter"]) == ("quiz", "search", "confirm")
+    assert (search["n"], search["base"], search["other"], search["gained"], search["lost"]) == (20, 0.5, 1.0, 10, 0)
+    assert (confirm["n"], confirm["gained"], confirm["paired"], confirm["p"]) == (40, 6, True, pytest.approx(2 / 2**6))
+    assert search["other_name"] == f"{sweep} ({BEST})"
+    assert any("rows of 'search'" in note for note in found.notes)
+
+
+def test_a_path_of_a_sweep_in_any_notation(sweep, capsys):
+    assert main(["compare", str(sweep), f"{sweep}::0..3+2..", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["other_name"] == f"{sweep} ({BEST})"
+    with pytest.raises(CompareError, match=r"did not try the layer path 0\.\.3,0\.\."):
+        compare(sweep, f"{sweep}::0..3,0..")
+    with pytest.raises(CompareError, match=r"layers 0\.\.3"):
+        compare(sweep, f"{sweep}::0..9")
+
+
+def test_a_path_that_left_the_race_is_compared_on_its_own_items(sweep):
+    (row,) = compare(sweep, f"{sweep}::{LEFT}").rows
+    assert (row["n"], row["base"], row["other"], row["lost"], row["paired"]) == (8, 0.5, 0.0, 4, True)
+
+
+def test_sweeps_with_other_items_or_versions_are_refused(sweep, tmp_path):
+    with pytest.raises(CompareError, match="questions of 60 items differ"):
+        compare(sweep, write_sweep(tmp_path / "other.db", first_item=5))
+    with pytest.raises(CompareError, match="task version 1 against 2"):
+        compare(sweep, write_sweep(tmp_path / "new.db", version=2))
+
+
+def test_nothing_is_compared_with_itself(sweep):
+    with pytest.raises(CompareError, match="would be compared with itself"):
+        compare(sweep, f"{sweep}::..")
+
+
+def test_a_damaged_sweep_is_an_error(sweep, capsys):
+    for key, value in (("probes", "3"), ("n_layer", '"x"')):
+        connection = sqlite3.connect(sweep)
+        connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+        connection.commit()
+        connection.close()
+        assert main(["compare", str(sweep), f"{sweep}::{BEST}"]) == 1
+        assert "is damaged" in capsys.readouterr().err
+    sweep.write_bytes(sweep.read_bytes()[:5000])
+    assert main(["compare", str(sweep)]) == 1
+    assert "damaged" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def probed() -> dict[str, Any]:
+    command = "probe --items 16 --show 16 --force --json --quiet --layer-path .. --layer-path 0..7,4..11"
+    done = subprocess.run([sys.executable, "-m", "rys", *command.split()], capture_output=True, check=True)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def write(file: Path, document: dict[str, Any]) -> Path:
+    file.write_text(json.dumps(document))
+    return file
+
+
+def test_two_paths_of_one_probe_output(probed, tmp_path):
+    (row,) = compare(write(tmp_path / "p.json", probed)).rows
+    base, other = ([item["score"] for item in part["items"]] for part in probed["items"])
+    assert (row["task"], row["metric"], row["n"], row["paired"]) == ("reference", "score", 16, True)
+    assert (row["base"], row["other"]) == (np.mean(base), np.mean(other))
+    assert row["difference"] == pytest.approx(probed["comparison"][0]["difference"])
+    assert row["gained"] == sum(x < y for x, y in zip(base, other, strict=True))
+
+
+def test_a_probe_output_without_items_is_not_paired(probed, tmp_path):
+    file = write(tmp_path / "p.json", {name: part for name, part in probed.items() if name != "items"})
+    (row,) = compare(file, f"{file}::0..7,4..11").rows
+    assert (row["paired"], row["test"], row["gained"]) == (False, "Welch", None)
+    assert 0 < row["p"] <= 1
+    with pytest.raises(CompareError, match=r"has no layer path '0\.\.1'; it has 0\.\.11, 0\.\.7,4\.\.11"):
+        compare(file, f"{file}::0..1")
+
+
+def test_probe_outputs_of_other_items_or_versions_are_refused(probed, tmp_path):
+    a = write(tmp_path / "a.json", probed)
+    changed = copy.deepcopy(probed)
+    changed["items"][1]["items"][3]["prompt"] = "Another?"
+    with pytest.raises(CompareError, match="reference: prompts of 1 items differ"):
+        compare(a, write(tmp_path / "b.json", changed))
+    changed = copy.deepcopy(probed)
+    for part in (*changed["results"], *changed["items"]):
+        part["probe"] = "reference:2"
+    with pytest.raises(CompareError, match="task version 1 against 2"):
+        compare(a, write(tmp_path / "b.json", changed))
+
+
+def test_a_layer_path_of_a_harness_file_is_an_error(tmp_path):
+    file = write(tmp_path / "results.json", {"results": {"quiz": {"acc,none": 0.5}}})
+    with pytest.raises(CompareError, match="hold several layer paths"):
+        compare(file, f"{file}::0..3")
