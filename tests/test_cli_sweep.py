@@ -66,7 +66,7 @@ def test_the_store_is_named_after_model_and_probes_and_output_is_plain(tmp_path)
     assert result.stdout.startswith("No path confirmed: the best of the search so far is 0..7,4..11 with +")
     assert "\x1b" not in result.stdout
     assert 'not confirmed: layer_path="0..7,4..11"' in result.stdout
-    assert "To confirm it: rys sweep --resume reference.reference.sweep.db" in result.stdout
+    assert "fresh items:\n    rys sweep --resume reference.reference.sweep.db" in result.stdout
     assert result.stderr == ""
 
 

@@ -4,7 +4,7 @@ from rys._extension import load_core
 
 load_core()
 
-from rys import compare, export, probes  # noqa: E402  (what follows needs the extension module)
+from rys import compare, export, plot, probes  # noqa: E402  (what follows needs the extension module)
 from rys.build_info import build_info  # noqa: E402
 from rys.errors import RysError  # noqa: E402
 from rys.layer_path import LayerPath  # noqa: E402
@@ -25,6 +25,7 @@ __all__ = [
     "build_info",
     "compare",
     "export",
+    "plot",
     "probes",
     "reference_model",
     "space",

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from rys.build_info import build_info
-from rys.cli import compare, export, info, probe, run, sweep
+from rys.cli import compare, export, info, plot, probe, report, run, sweep
 from rys.errors import RysError
 from rys.printable import printable
 
 __all__ = ["main"]
 
-COMMANDS = (sweep, probe, run, export, info, compare)
+COMMANDS = (sweep, probe, run, plot, export, info, compare, report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -156,7 +156,17 @@ def search(store: Store, probe: str | None = None) -> Search:
     Columns: path, layers, status, reason, n_items, extra_slots, effect, low, high (95%), p, q (Benjamini-Hochberg over
     all that were measured), deviation (of an item's difference), one column per probe with its mean score and one with
     its difference ("math", "math_difference"), parse_rate, truncation_rate, seconds, tokens.
+    All of it is computed once for each state of the file.
     """
+    state, found = store.cache.get(("search", probe), (None, None))
+    if state != store.state:
+        state, found = store.state, _search(store, probe)
+        store.cache["search", probe] = state, found
+    assert found is not None
+    return Search(found.frame.copy(), dict(found.baseline))
+
+
+def _search(store: Store, probe: str | None) -> Search:
     import pandas as pd
 
     stage = load_stage(store, "search", probe)

@@ -180,6 +180,7 @@ class ImportedSweep:
             "fingerprint": None,
             "n_layer": self.meta["n_layer"],
             "probes": list(self._baseline),
+            "arguments": None,
             "seed": None,
             "space": None,
             "strategy": None,

@@ -73,6 +73,7 @@ def report(store: Store) -> dict[str, Any]:
         "fingerprint": meta.get("fingerprint"),
         "n_layer": meta.get("n_layer"),
         "probes": meta.get("probes"),
+        "arguments": meta.get("arguments"),
         "seed": meta.get("seed"),
         "space": meta.get("space"),
         "strategy": meta.get("strategy"),

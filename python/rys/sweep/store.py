@@ -79,6 +79,7 @@ class Store:
         self.path = path
         self._connection = connection
         self._lock = lock
+        self.cache: dict[Any, Any] = {}  # for what is computed from all of the file: by what, with the state it is of
 
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, Any]) -> Store:
@@ -159,6 +160,11 @@ class Store:
     def meta(self) -> dict[str, Any]:
         """What the sweep is about: settings, versions, fingerprint."""
         return {key: self._loads(value) for key, value in self._rows("SELECT key, value FROM meta")}
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Numbers that change whenever the file does, by this connection or another."""
+        return self._connection.total_changes, self._rows("PRAGMA data_version")[0][0]
 
     def _loads(self, text: str) -> Any:
         try:

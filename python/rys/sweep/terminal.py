@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from rys.layer_path import LayerPath
 from rys.printable import printable
-from rys.sweep.space import repeated_block
+from rys.sweep.block_map import block_matrix, colour_limit
+from rys.sweep.commands import commands
 from rys.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["block_matrix", "heatmap", "next_steps", "summary"]
+__all__ = ["heatmap", "next_steps", "summary"]
 
 _SHADES = "=-,.+*#"  # from far below over as good as to far above
-
-
-def block_matrix(frame: pd.DataFrame, n_layer: int, column: str = "effect") -> npt.NDArray[np.float64]:
-    """Return a column's values of the blocks that run twice, float64 [n_layer, n_layer]: row i, column j - 1.
-
-    NaN where a block was not tried.
-    """
-    values = np.full((n_layer, n_layer), np.nan)
-    for layers, value in zip(frame["layers"], frame[column], strict=True):
-        block = repeated_block(LayerPath(list(layers), n_layer))
-        if block:
-            values[block[0], block[1] - 1] = value
-    return values
 
 
 def heatmap(frame: pd.DataFrame, n_layer: int, colour: bool, width: int = 120) -> str:
@@ -47,8 +32,7 @@ def heatmap(frame: pd.DataFrame, n_layer: int, colour: bool, width: int = 120) -
     columns = np.flatnonzero(~np.isnan(values).all(axis=0))
     rows = np.arange(rows[0], rows[-1] + 1)
     columns = np.arange(columns[0], columns[-1] + 1)
-    # one extreme path must not make all others look alike
-    reach = float(np.nanquantile(np.abs(values), 0.98)) or float(np.nanmax(np.abs(values))) or 1.0
+    reach = colour_limit(values)
     best = np.unravel_index(np.nanargmax(values), values.shape)
     cell = max(1, min(3 if colour else 2, (width - 5) // len(columns)))
     every = next(n for n in (1, 2, 5, 10, 20, 50, 100) if n * cell > len(str(columns[-1] + 1)))
@@ -142,27 +126,8 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
 
 def next_steps(report: dict[str, Any]) -> str:
     """Return what to do with the result, as commands."""
-    store = shlex.quote(report["store"])
-    look = f"To look at it: rys report {store}"
-    best = report["best"]
-    if best is None:
-        return look
-    path = best["layer_path"]
-    if not report["confirmed"]:
-        found = f'The best of the search, not confirmed: layer_path="{path}" ({best["effect"]:+.3f}).'
-        return f"{found}\n{look}" if report["top"] else f"{found}\nTo confirm it: rys sweep --resume {store}\n{look}"
-    if report["model"] == "reference.gguf":
-        use, model, source = f'rys.reference_model("{path}")', "", ""
-    else:
-        name = printable(str(report["model"]), limit=None)
-        use, source = f'rys.Model("{name}", "{path}")', shlex.quote(name)
-        model = f"{source} "
-    seed = f"--seed {int(report['seed'] or 0) + 1}"
-    steps = [
-        f'To use it: {use}, that is layer_path="{path}"',
-        f"To talk to it: rys run {model}--layer-path {path}",
-        f"To compare it on other items: rys probe {model}--layer-path .. --layer-path {path} --split confirm {seed}",
-    ]
-    if source:
-        steps.append(f"To take it to other programs: rys export {model}OUT.gguf --layer-path {path}")
-    return "\n".join([*steps, look])
+    lines = [f"{printable(what)}:\n    {printable(command, limit=None)}" for what, command in commands(report)]
+    if report["best"] and not report["confirmed"]:
+        best = report["best"]
+        lines.insert(0, f'The best of the search, not confirmed: layer_path="{best["layer_path"]}"')
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""`rys report`: a sweep as one page for a browser."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rys.html_report import write_report
+from rys.sweep.results import open_results
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand to those of `rys`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "report", help="write a sweep as one page for a browser", description=__doc__
+    )
+    parser.add_argument("file", metavar="FILE", help="of a sweep: of rys, or JSON lines of llm-circuit-finder")
+    parser.add_argument("-o", "--output", metavar="OUT", help="the page (default: FILE with the ending .html)")
+    parser.add_argument("--n-layer", type=int, metavar="N", help="layers of the model, where JSON lines do not say it")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT even if it is no report of rys")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the page, and say where."""
+    results = open_results(options.file, options.n_layer)
+    output = Path(options.output or Path(options.file).with_suffix(".html"))
+    write_report(results, output, force=options.force)
+    print(f"{output}: open it in a browser")
+    return 0
