@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from rys.cli.sweep import brief
+from rys.json_values import json_value
 from rys.layer_path import LayerPath
 from rys.sweep import analysis
 from rys.sweep.report import report
@@ -87,7 +87,7 @@ def confirm(writer: Writer, good: float, n: int = 400, is_complete: bool = True)
 
 
 def as_json(store: Store) -> dict:
-    return json.loads(json.dumps(brief(report(store)), allow_nan=False))
+    return json.loads(json.dumps(json_value(report(store)), allow_nan=False))
 
 
 # --- search
@@ -404,7 +404,7 @@ def test_every_store_gives_json_without_nan(searched):
     searched.save("search", "candidate", "0..4,4..", 0.1, 0.1, stop=1, status="partial")
     confirm(searched, good=0.15)
     searched.fail("confirm", "top", BROKEN)
-    text = json.dumps(brief(report(searched.store)), allow_nan=False)
+    text = json.dumps(json_value(report(searched.store)), allow_nan=False)
     for name in ("verdict", "best", "confirmed", "controls", "n_candidates", "seconds", "store"):
         assert name in json.loads(text)
 

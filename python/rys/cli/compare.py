@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from rys.compare import Comparison, compare
+from rys.json_values import json_value
 from rys.tables import table
 
 __all__ = ["add_parser", "run"]
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """Compare, and print what was found."""
     found = compare(options.base, *options.others, unpaired=options.unpaired)
     if options.json:
-        print(json.dumps([_as_json(row) for row in found.rows]))
+        print(json.dumps(json_value(found.rows)))
     elif options.csv:
         _print_csv(found)
     else:
@@ -57,18 +58,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row without NaN and infinity, which JSON does not know."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
-    }
-
-
 def _print_csv(found: Comparison) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for k, row in enumerate(found.rows):
         low, high = row["interval"] or (None, None)
-        cells = {name: value for name, value in _as_json(row).items() if name != "interval"}
+        cells = {name: value for name, value in json_value(row).items() if name != "interval"}
         cells |= {"low": low, "high": high, "notes": "; ".join(row["notes"])}
         if k == 0:
             writer.writerow(cells)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import re
 import shlex
@@ -15,6 +14,7 @@ from typing import Any
 
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
 from rys.errors import RequestError
+from rys.json_values import json_value
 from rys.sweep import space
 from rys.sweep.space import Plan, Space, beam, coarse_to_fine
 from rys.sweep.store import Store, StoreError
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
             try:
                 sweep.run(progress=progress, to_confirm=not options.no_confirm)
                 if options.json:
-                    print(json.dumps({"event": "searched"} | brief(sweep.report())), flush=True)
+                    print(json.dumps({"event": "searched"} | json_value(sweep.report())), flush=True)
                 if not options.no_confirm:
                     sweep.confirm(progress=progress)
             except KeyboardInterrupt:
@@ -135,7 +135,7 @@ def print_line(measured: dict[str, Any]) -> None:
 def print_report(sweep: Sweep, options: argparse.Namespace) -> None:
     report = sweep.report()
     if options.json:
-        print(json.dumps(brief(report)), flush=True)
+        print(json.dumps(json_value(report)), flush=True)
     elif options.quiet:
         print(report["sentence"])
     else:
@@ -149,22 +149,6 @@ def print_report(sweep: Sweep, options: argparse.Namespace) -> None:
 def has_colours() -> bool:
     """Return whether standard output is a terminal that shows colours, and nobody minds (no-color.org)."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-
-
-def brief(report: dict[str, Any]) -> dict[str, Any]:
-    """Return the report without NaN and infinity, which JSON does not know."""
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: clean(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [clean(inner) for inner in value]
-        if hasattr(value, "item"):
-            value = value.item()
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    cleaned: dict[str, Any] = clean(report)
-    return cleaned
 
 
 def resumed(options: argparse.Namespace) -> argparse.Namespace:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rys.json_values import json_value
 from rys.layer_path import LayerPath
 from rys.sweep import statistics
 from rys.sweep.block_map import colour_limit
@@ -63,7 +64,7 @@ def content(results: Results) -> dict[str, Any]:
     if len(frame):
         shown["data"] = candidates(frame, probes, report) | {"maps": maps(results, frame, probes)}
         shown["n_outside"] = sum(block is None for block in shown["data"]["blocks"])
-    plain: dict[str, Any] = _plain(shown)
+    plain: dict[str, Any] = json_value(shown, n_digits=6)
     return plain
 
 
@@ -187,7 +188,7 @@ def settings(report: dict[str, Any], meta: dict[str, Any]) -> list[tuple[str, st
         ("seed", meta.get("seed")),
         ("candidates to confirm", meta.get("top")),
         ("smallest gain to find", report["min_effect"]),
-        ("budget", (meta.get("arguments") or {}).get("budget")),
+        ("budget", meta.get("budget")),
         ("time of the model", None if seconds is None else duration(seconds)),
         ("tokens evaluated", None if tokens is None else f"{tokens:,}"),
         ("rys", meta.get("rys")),
@@ -203,16 +204,3 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: NaN and infinity are None, floats have six digits after the point."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value

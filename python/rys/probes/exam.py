@@ -169,9 +169,10 @@ class Exam:
                 mine.append(results[n_done : n_done + span.stop - span.start])
                 n_done += span.stop - span.start
             split_results.append(mine)
-            costs.append(max(1, _evaluated(mine)))
+            costs.append(_evaluated(mine))
         for paper, mine, cost in zip(papers, split_results, costs, strict=True):
-            found[paper.probe.id] = _mark(paper, mine, str(model.layer_path), seconds * cost / sum(costs))
+            share = max(1, cost) / sum(max(1, cost) for cost in costs)
+            found[paper.probe.id] = _mark(paper, mine, str(model.layer_path), cost, seconds * share)
         return found
 
 
@@ -193,7 +194,7 @@ def _generated(result: Result) -> int:
     return len(result.tokens) if isinstance(result, GenerateResult) else 0
 
 
-def _mark(paper: _Paper, results: list[list[Result]], layer_path: str, seconds: float) -> ProbeResult:
+def _mark(paper: _Paper, results: list[list[Result]], layer_path: str, n_evaluated: int, seconds: float) -> ProbeResult:
     readings: list[Reading] = []
     errors: list[str | None] = []
     for item, mine in zip(paper.items, results, strict=True):
@@ -223,7 +224,7 @@ def _mark(paper: _Paper, results: list[list[Result]], layer_path: str, seconds: 
         best_constant=paper.floor[0],
         constant=paper.floor[1],
         n_prompt_tokens=sum(result.n_prompt_tokens for result in flat),
-        n_evaluated_tokens=_evaluated(results),
+        n_evaluated_tokens=n_evaluated,
         n_generated_tokens=sum(map(_generated, flat)),
         seconds=seconds,
     )

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from rys.probes.answers import remove_thinking
 from rys.probes.base import Messages, ProbeError, Reading, Scorer
@@ -95,10 +94,10 @@ class Choice(Scorer):
     def read(self, results: Sequence[Result]) -> Reading:
         probabilities = label_probabilities(results, len(self.labels))
         right = self.labels.index(self.perfect)
-        best = int(probabilities.argmax())
-        of_right = float(probabilities[right])
+        best = probabilities.index(max(probabilities))
+        of_right = probabilities[right]
         probabilities[right] = 0.0  # what is left are the others
-        margin = math.log(of_right + 1e-30) - math.log(float(probabilities.max()) + 1e-30)
+        margin = math.log(of_right + 1e-30) - math.log(max(probabilities) + 1e-30)
         return Reading(
             answer=self.labels[best],
             text=self.labels[best],
@@ -112,8 +111,8 @@ class Choice(Scorer):
         return f"Choice {self.labels} {self.perfect!r}"
 
 
-def label_probabilities(results: Sequence[Result], n_labels: int) -> npt.NDArray[np.float64]:
-    """Return float64 [n_labels]: the probability of each label among the labels."""
+def label_probabilities(results: Sequence[Result], n_labels: int) -> list[float]:
+    """Return n_labels numbers: the probability of each label among the labels."""
     if len(results) == 1 and isinstance(results[0], NextTokenResult):
         logits: list[float] = results[0].logits.tolist()
     else:
@@ -122,7 +121,7 @@ def label_probabilities(results: Sequence[Result], n_labels: int) -> npt.NDArray
     n_ways, highest = len(logits) // n_labels, max(logits)
     powers = [math.exp(logit - highest) for logit in logits]
     total = sum(powers)
-    return np.array([sum(powers[k : k + n_ways]) / total for k in range(0, len(powers), n_ways)])
+    return [sum(powers[k : k + n_ways]) / total for k in range(0, len(powers), n_ways)]
 
 
 class Ratings(Scorer):
@@ -164,7 +163,7 @@ class Ratings(Scorer):
         digits = np.arange(10)
         each = len(results) // len(self.subjects)
         asked = [results[start : start + each] for start in range(0, len(results), each)]
-        expected = [float(label_probabilities(mine, 10) @ digits) for mine in asked]
+        expected = [float(np.dot(label_probabilities(mine, 10), digits)) for mine in asked]
         ratings = tuple(digit * 10 / 9 for digit in expected)  # asked on 0..9, whose numbers are one token each
         said = ", ".join(f"{subject} {rating:.1f}" for subject, rating in zip(self.subjects, ratings, strict=True))
         return Reading(answer=ratings, text=said)

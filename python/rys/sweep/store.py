@@ -79,6 +79,9 @@ class Store:
         self.path = path
         self._connection = connection
         self._lock = lock
+        if lock is not None:
+            # what is committed survives a kill of the process; a power cut may take the last few candidates
+            connection.execute("PRAGMA synchronous = NORMAL")
         self.cache: dict[Any, Any] = {}  # for what is computed from all of the file: by what, with the state it is of
 
     @classmethod

@@ -122,7 +122,7 @@ class Sweep:
             "llama_cpp": info["llama_cpp_commit"],
         }
         free: dict[str, Any] = {"top": options.integer("top", top, 1, 100), "min_effect": min_effect, "force": force}
-        free["model"] = model.source  # it may move; the fingerprint decides
+        free |= {"budget": budget, "model": model.source}  # the file may move; its fingerprint decides
         if arguments is not None:
             free["arguments"] = dict(arguments)
         path = Path(store) if store is not None else default_store(model.source, self._probes)
