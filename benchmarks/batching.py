@@ -29,6 +29,7 @@ per second), `ratio` (run/single, with `target` and `verdict`), `ceiling`, `of_c
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from functools import partial
 from typing import cast
@@ -128,9 +129,7 @@ def measure_shared_prefix(model: Model, n_prefix: int, n_tail: int, n_rounds: in
     }
 
 
-def main() -> None:
-    parser = argument_parser(__doc__ or "", n_rounds=5)
-    options = parse(parser)
+def measure(options: argparse.Namespace) -> Report:
     model = Model(options.model, n_threads=options.n_threads)
 
     n_prompt, max_tokens = (4, 8) if options.quick else (16, 32)
@@ -154,7 +153,12 @@ def main() -> None:
         f"{prefix['prefix_seconds']['median']} s + {prefix['tails_seconds']['median']} s"
     )
     print(f"time/minimum: {prefix['ratio']['median']} (target {prefix['target']}: {prefix['verdict']})")
-    write_report("batching", options, {"generations": generations, "shared_prefix": prefix})
+    return {"generations": generations, "shared_prefix": prefix}
+
+
+def main() -> None:
+    options = parse(argument_parser(__doc__ or "", n_rounds=5))
+    write_report("batching", options, measure(options))
 
 
 if __name__ == "__main__":

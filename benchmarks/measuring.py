@@ -10,11 +10,13 @@ fewer than six rounds: from the smallest to the largest). If the target lies ins
 from __future__ import annotations
 
 import argparse
+import cProfile
 import gc
 import json
 import math
 import os
 import platform
+import pstats
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -209,6 +211,40 @@ def warm_page_cache(path: Path) -> None:
     with path.open("rb") as file:
         while file.read(1 << 22):
             pass
+
+
+def peak_memory(process: int | str = "self") -> int | None:
+    """Return the largest resident set size of a process so far, in bytes; None but on Linux."""
+    status = Path(f"/proc/{process}/status")
+    if not status.is_file():
+        return None
+    line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def forget_peak_memory() -> None:
+    """Let this process's largest resident set size be that of now."""
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
+def profiled(call: Callable[[], object]) -> list[list[object]]:
+    """Return what takes 1% of a call's time or more, apart from llama.cpp's work: [function, share], largest first."""
+    profile = cProfile.Profile()
+    profile.enable()
+    call()
+    profile.disable()
+    stats: Any = pstats.Stats(profile)
+    llama_cpp = ("_core.advance", "_core.Context", "model.py:_context")
+    shares = [
+        (own / stats.total_tt, f"{Path(file).name}:{function}")
+        for (file, _, function), (_, _, own, *_) in stats.stats.items()
+    ]
+    return [
+        [function, digits(share)]
+        for share, function in sorted(shares, reverse=True)
+        if share >= 0.01 and not any(name in function for name in llama_cpp)
+    ]
 
 
 def open_context(model: rys.Model) -> rys.Model:

@@ -2,8 +2,8 @@
 
 Measured: the process's proportional set size (PSS, of /proc/self/smaps_rollup: every resident page, a page that
 processes share counted in parts) before and after a path is added and has answered a prompt that fills its compute
-buffers. Each case runs in a process of its own: views of several lengths, and for comparison a physical copy of the
-same path, a GGUF loaded beside the first one. Linux only.
+buffers. Each case runs in a process of its own: views of the paths of paths.py, and for comparison physical copies of
+the same paths, GGUFs loaded beside the first one. Linux only.
 
 Why: the point of a view is that repeated visits reference the same weights; a copy of a file would show here.
 
@@ -19,9 +19,10 @@ and from the shortest to the longest view, what a slot adds (`per_slot`) less it
 
 JSON: `results` has `weights_bytes`, `n_ctx`, and a list `cases`, of each: `what` ("view" or "copy"), `path`, `n_slot`,
 `weights_bytes`, `pss_before`, `pss_after`, `extra_bytes`, `kv_bytes_expected`, `buffer_bytes_allocated`,
-`unexplained_bytes` (extra less both, 0 if negative), `pss_after_close`; then `weights`: `fraction` (the largest
-unexplained part of any view, of the size of the weights), with `target` and `verdict`; and `per_slot`: `bytes`,
-`kv_bytes_expected`, `layer_bytes` and `fraction` (of a layer's weights), with `target` and `verdict`.
+`unexplained_bytes` (extra less both, 0 if negative), `pss_after_close`, and of a view `of_copy` (its extra bytes, of
+the copy's); then `weights`: `fraction` (the largest unexplained part of any view, of the size of the weights), with
+`target` and `verdict`; and `per_slot`: `bytes`, `kv_bytes_expected`, `layer_bytes` and `fraction` (of a layer's
+weights), with `target` and `verdict`.
 
     python benchmarks/memory.py
 """
@@ -51,6 +52,7 @@ from measuring import (
     verdict,
     write_report,
 )
+from paths import some_paths
 from rys import LayerPath, Model, NextToken
 
 SMAPS = Path("/proc/self/smaps_rollup")
@@ -157,33 +159,35 @@ def main() -> None:
         return
 
     with Model(options.model) as model:
-        n = model.n_layer
-    third, block = n // 3, max(1, n // 6)
-    views = [LayerPath.block(third, third + block, n), LayerPath([*range(n), *range(n)], n)]
-    if not options.quick:
-        views += [LayerPath([*range(third), *range(third + block, n)], n), LayerPath([*range(n)] * 4, n)]
-    cases = [measure(options, path) for path in views]
+        paths = [path for _, path in some_paths(model.n_layer, options.quick)]
+    cases = []
     with scratch_folder() as folder:
-        copy = physical_copy(options.model, views[0].layers, folder / "copy.gguf")
-        cases.append(measure(options, views[0], copy))
+        for path in paths:
+            copy = physical_copy(options.model, path.layers, folder / "copy.gguf")
+            of_view, of_copy = measure(options, path), measure(options, path, copy)
+            of_view["of_copy"] = digits(of_view["extra_bytes"] / of_copy["extra_bytes"])
+            cases += [of_view, of_copy]
     weights_bytes = cases[0]["weights_bytes"]
 
-    shortest, *_, longest = sorted((case for case in cases if case["what"] == "view"), key=lambda case: case["n_slot"])
+    ranked = sorted(range(0, len(cases), 2), key=lambda i: cases[i]["n_slot"])
+    shortest, longest = cases[ranked[0]], cases[ranked[-1]]
     n_slots = longest["n_slot"] - shortest["n_slot"]
     per_slot: Report = {
         "bytes": (longest["extra_bytes"] - shortest["extra_bytes"]) / n_slots,
         "kv_bytes_expected": (longest["kv_bytes_expected"] - shortest["kv_bytes_expected"]) / n_slots,
-        "layer_bytes": (cases[-1]["weights_bytes"] - weights_bytes) / (cases[-1]["n_slot"] - n),
+        "layer_bytes": (cases[ranked[-1] + 1]["weights_bytes"] - cases[ranked[0] + 1]["weights_bytes"]) / n_slots,
     }
     fraction = (per_slot["bytes"] - per_slot["kv_bytes_expected"]) / per_slot["layer_bytes"]
     per_slot |= {"fraction": digits(fraction)} | verdict([fraction], at_most=0.02)
 
     columns = ["extra_bytes", "kv_bytes_expected", "buffer_bytes_allocated", "unexplained_bytes"]
     rows = [[f"{case['what']} {case['path']}", *(f"{case[column] / MIB:.1f}" for column in columns)] for case in cases]
+    of_copies = [case["of_copy"] for case in cases if "of_copy" in case]
     print(f"the weights: {weights_bytes / MIB:.1f} MiB")
     print(table(["MiB", "extra", "KV expected", "buffers", "unexplained"], rows))
     fraction = max(case["unexplained_bytes"] for case in cases if case["what"] == "view") / weights_bytes
     weights = {"fraction": digits(fraction)} | verdict([fraction], at_most=0.02)
+    print(f"a view takes {min(of_copies)} to {max(of_copies)} of what the copy takes")
     print(f"unexplained: {digits(fraction)} of the weights' size (target {weights['target']}: {weights['verdict']})")
     print(
         f"a slot more: {per_slot['bytes'] / MIB:.2f} MiB, of which KV cache {per_slot['kv_bytes_expected'] / MIB:.2f}; "

@@ -1,9 +1,11 @@
 """Does a layer path run as fast as the GGUF that it stands for?
 
-Measured: prefill of 512 tokens (`NextToken`) and decode of 32 tokens after a prompt of 8 (`Generate`), along a view and
-on a physical copy: a GGUF whose layers stand in the order of the path, loaded as an ordinary model. Both are in memory
-at the same time, with a context of the same size, and take turns. As a control the file's own order runs against a
-second copy of itself: what its ratio is off 1 by is noise.
+Measured: prefill of 512 tokens (`NextToken`), decode of 32 tokens after a prompt of 8 (`Generate`), and the time to the
+first token after a prompt of 128, along views of five paths and on their physical copies: GGUFs whose layers stand in
+the order of the path, loaded as ordinary models. Both are in memory at the same time, with a context of the same size,
+and take turns. As a control the file's own order runs against a second copy of itself: what its ratio is off 1 by is
+noise. How much memory the same paths take is memory.py's question, and what stock llama.cpp makes of the copies is
+stock.py's.
 
 Why: a view is what every result of this library comes from, so it must cost nothing to be one.
 
@@ -12,19 +14,21 @@ layers once a visit; `gigabytes_per_second` is what that comes to (if the output
 copy compute the same graph, so the ratio cannot pass 1 by much: only if the repeated layers stay in the CPU's cache
 between their visits, which needs a model with small layers.
 
-Target: at least 0.98 of the copy's speed, prefill and decode.
+Targets: at least 0.98 of the copy's speed, prefill and decode; at most 1.02 of its time to the first token.
 
-JSON: `results` has `n_prefill` and `n_decode` (tokens), and a list `paths`, of each: `path`, `what` ("path" or
-"control"), `n_slot`, `gigabytes_per_second`, and `prefill` and `decode` (each with `view` and `copy` in tokens per
-second and their `ratio`, view/copy); then `prefill` and `decode`: the `ratio` over all paths but the control, with
-`target` and `verdict`.
+JSON: `results` has `n_prefill`, `n_decode` and `n_first` (tokens), and a list `paths`, of each: `path`, `what` ("path"
+or "control"), `n_slot`, `gigabytes_per_second`, and `prefill` and `decode` (each with `view` and `copy` in tokens per
+second and their `ratio`, view/copy) and `first_token` (the same in seconds); then `prefill`, `decode` and
+`first_token`: the `ratio` over all paths but the control, with `target` and `verdict`.
 
     python benchmarks/paths.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,54 +52,60 @@ from measuring import (
 from rys import LayerPath, Model, NextToken
 
 N_CTX = 1024
+TARGETS: dict[str, dict[str, float]] = {
+    "prefill": {"at_least": 0.98}, "decode": {"at_least": 0.98}, "first_token": {"at_most": 1.02},
+}  # fmt: skip
 
 
 def some_paths(n: int, quick: bool) -> list[tuple[str, LayerPath]]:
-    """Return paths of the kinds that a sweep tries, and the control."""
+    """Return the control, and five paths of the kinds that a sweep tries."""
     third, block = n // 3, max(1, n // 6)
     each_twice = [layer for layer in range(n) for _ in range(2 if third <= layer < n - third else 1)]
     paths = [
         ("control", LayerPath(None, n)),
         ("path", LayerPath.block(third, third + block, n)),
         ("path", LayerPath(each_twice, n)),
+        ("path", LayerPath([*range(third), *[third] * 8, *range(third, n)], n)),
         ("path", LayerPath([*range(n), *range(n)], n)),
         ("path", LayerPath([*range(third), *range(third + block, n)], n)),
     ]
     return paths[:2] if quick else paths
 
 
+def prefill_seconds(model: Model, prompt: Sequence[int]) -> float:
+    return seconds(lambda: model.run([NextToken(prompt, allowed=[1])]))
+
+
+def decode_speed(model: Model, prompt: Sequence[int], n: int) -> float:
+    """Return tokens per second, from the start of the prompt on."""
+    n_generated: list[int] = []
+    elapsed = seconds(lambda: n_generated.append(len(model.generate(prompt, max_tokens=n).tokens)))
+    return n_generated[0] / elapsed
+
+
 def measure_path(
-    view: Model, copy: Model, n_prefill: int, n_decode: int, n_rounds: int
+    view: Model, copy: Model, n_prefill: int, n_decode: int, n_first: int, n_rounds: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Return tokens per second: measured["prefill"]["view"] and so on, one value a round."""
-    rng = np.random.default_rng(0)
-    prompt = random_tokens(rng, view.n_vocab, n_prefill)
-
-    def prefill(model: Model) -> Callable[[], float]:
-        return lambda: n_prefill / seconds(lambda: model.run([NextToken(prompt, allowed=[1])]))
-
-    def decode(model: Model) -> Callable[[], float]:
-        def speed() -> float:
-            n_generated: list[int] = []
-            elapsed = seconds(lambda: n_generated.append(len(model.generate(prompt[:8], max_tokens=n_decode).tokens)))
-            return n_generated[0] / elapsed
-
-        return speed
-
+    """Return what was measured each round: measured["prefill"]["view"] and so on."""
+    prompt = random_tokens(np.random.default_rng(0), view.n_vocab, n_prefill)
+    works: dict[str, Callable[[Model], float]] = {
+        "prefill": lambda model: n_prefill / prefill_seconds(model, prompt),
+        "decode": lambda model: decode_speed(model, prompt[:8], n_decode),
+        "first_token": lambda model: seconds(lambda: model.generate(prompt[:n_first], max_tokens=1)),
+    }
     models = {"view": view, "copy": copy}
     return {
-        "prefill": take_turns({side: prefill(model) for side, model in models.items()}, n_rounds),
-        "decode": take_turns({side: decode(model) for side, model in models.items()}, n_rounds),
+        name: take_turns({side: partial(work, model) for side, model in models.items()}, n_rounds)
+        for name, work in works.items()
     }
 
 
-def main() -> None:
-    options = parse(argument_parser(__doc__ or "", n_rounds=10))
-    n_prefill, n_decode = (64, 8) if options.quick else (512, 32)
+def measure(options: argparse.Namespace) -> Report:
+    n_prefill, n_decode, n_first = (64, 8, 32) if options.quick else (512, 32, 128)
     base = Model(options.model, n_ctx=N_CTX, n_threads=options.n_threads)
 
     measured: list[Report] = []
-    pooled: dict[str, list[float]] = {"prefill": [], "decode": []}
+    pooled: dict[str, list[float]] = {work: [] for work in TARGETS}
     with scratch_folder() as folder:
         for what, path in some_paths(base.n_layer, options.quick):
             file = physical_copy(options.model, path.layers, Path(folder) / "copy.gguf")
@@ -103,37 +113,44 @@ def main() -> None:
                 base.with_path(None if path.is_identity else path) as view,
                 Model(file, n_ctx=N_CTX, n_threads=options.n_threads) as copy,
             ):
-                speeds = measure_path(view, copy, n_prefill, n_decode, options.rounds)
+                sides_of = measure_path(view, copy, n_prefill, n_decode, n_first, options.rounds)
                 n_bytes = copy.size
             report: Report = {"path": str(path), "what": what, "n_slot": path.n_slot}
-            for work, sides in speeds.items():
+            for work, sides in sides_of.items():
                 ratio = ratios(sides["view"], sides["copy"])
                 report[work] = {side: spread(values) for side, values in sides.items()} | {"ratio": spread(ratio)}
                 if what == "path":
                     pooled[work] += ratio
             report["gigabytes_per_second"] = digits(report["decode"]["view"]["median"] * n_bytes / 1e9)
             measured.append(report)
-            print(table(["", "view t/s", "copy t/s", "ratio", "quartiles"], rows(report)), flush=True)
+            print(table(["", "view", "copy", "ratio", "quartiles"], rows(report)), flush=True)
 
-    results: Report = {"n_prefill": n_prefill, "n_decode": n_decode, "paths": measured}
+    results: Report = {"n_prefill": n_prefill, "n_decode": n_decode, "n_first": n_first, "paths": measured}
     for work, all_ratios in pooled.items():
         overall = spread(all_ratios)
-        results[work] = {"ratio": overall} | verdict(overall["interval"], at_least=0.98)
-        print(f"{work}: {overall['median']} of the copy's speed (target >= 0.98: {results[work]['verdict']})")
-    write_report("paths", options, results)
+        results[work] = {"ratio": overall} | verdict(overall["interval"], **TARGETS[work])
+        print(
+            f"{work}: {overall['median']} of the copy's (target {results[work]['target']}: {results[work]['verdict']})"
+        )
+    return results
 
 
 def rows(report: Report) -> list[list[object]]:
     return [
         [
-            f"{report['what']} {report['path']}, {work}",
+            f"{report['what']} {report['path']}, {work}, {unit}",
             report[work]["view"]["median"],
             report[work]["copy"]["median"],
             report[work]["ratio"]["median"],
             "{}..{}".format(*report[work]["ratio"]["quartiles"]),
         ]
-        for work in ("prefill", "decode")
+        for work, unit in (("prefill", "tokens/s"), ("decode", "tokens/s"), ("first_token", "s"))
     ]
+
+
+def main() -> None:
+    options = parse(argument_parser(__doc__ or "", n_rounds=10))
+    write_report("paths", options, measure(options))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Measured: `Sweep.run` and `Sweep.confirm` on one model, every block of a few sizes, all items (a scan); and in it the
 time inside of llama.cpp: making contexts, evaluating requests. The rest is ours: views, reading and marking answers,
 the store, statistics, and the time to switch from one candidate to the next. The time of the libraries' import and of
-writing the items is not part of it, since it does not grow with the candidates; it stands beside it.
+writing the items is not part of it, since it does not grow with the candidates; it stands beside it. A profile of a
+smaller sweep tells what of ours takes 1% of the time or more.
 
 Why: model time is a sweep's time. Nothing of ours may be visible beside it.
 
@@ -12,24 +13,23 @@ The physical limit: 1, if all that is ours were free.
 Targets: at least 0.97 of the time in llama.cpp; less than 20 ms from one candidate to the next (view and context).
 
 JSON: `results` has `n_candidates`, `n_items`, `seconds`, `model_seconds`, `share` (with `target` and `verdict`),
-`switch_seconds` (over the candidates, with `target` and `verdict`), `prepare_seconds`, and `largest`: what of
-ours took most, as [function, share of the whole].
+`switch_seconds` (over the candidates, with `target` and `verdict`), `prepare_seconds`, and `profile`: what of ours
+takes 1% or more, as [function, share of the whole].
 
     python benchmarks/sweep.py --model MODEL        # default: the reference model
 """
 
 from __future__ import annotations
 
-import cProfile
 import importlib
-import pstats
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import rys
-from measuring import argument_parser, digits, quiet, scratch_folder, spread, table, verdict, write_report
+from measuring import argument_parser, digits, profiled, quiet, scratch_folder, spread, table, verdict, write_report
 from rys import model as model_module
 from rys import runner
 from rys.reference import reference_model_path
@@ -58,6 +58,11 @@ class TimedCore:
         self.contexts = Stopwatch(core.Context)
         self.models = Stopwatch(core.Model)
         self.advances: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        """The time of contexts and evaluations so far."""
+        return sum(self.contexts.calls) + sum(self.advances)
 
     def __getattr__(self, name: str) -> Any:
         if name == "Context":
@@ -88,6 +93,17 @@ class TimedScheduler:
         return getattr(self.scheduler, name)
 
 
+@contextmanager
+def timed_core() -> Iterator[TimedCore]:
+    """Time what is llama.cpp's work, of all models."""
+    core = TimedCore(model_module._core)
+    model_module._core = runner._core = core  # type: ignore[assignment]
+    try:
+        yield core
+    finally:
+        model_module._core = runner._core = core.core
+
+
 def main() -> None:
     parser = argument_parser(__doc__ or "", n_rounds=1)
     parser.add_argument("--probes", default="reference", help="names, with commas (default: reference)")
@@ -103,7 +119,6 @@ def main() -> None:
     for module in ("pandas", "scipy.stats"):
         importlib.import_module(module)  # not the sweep's time
 
-    core = TimedCore(model_module._core)
     with rys.Model(options.model, n_threads=options.n_threads) as model, scratch_folder() as folder:
         start = time.perf_counter()
         sweep = rys.Sweep(
@@ -117,51 +132,43 @@ def main() -> None:
             force=True,
         )
         prepare = time.perf_counter() - start
-        model_module._core = runner._core = core  # type: ignore[assignment]
-        start = time.perf_counter()
-        sweep.run()
-        sweep.confirm()
-        elapsed = time.perf_counter() - start
-        model_module._core = runner._core = core.core
+        with timed_core() as core:
+            start = time.perf_counter()
+            sweep.run()
+            sweep.confirm()
+            elapsed = time.perf_counter() - start
         n_candidates = len(sweep.results())
-        largest = ours(sweep, model, options, Path(folder))
+        profile = profile_of_a_sweep(model, options, Path(folder))
         sweep.close()
 
-    in_model = sum(core.contexts.calls) + sum(core.advances)
     switches = [a + b for a, b in zip(core.models.calls, core.contexts.calls, strict=False)]
-    share = in_model / elapsed
-    print(table(["", "seconds"], [["sweep", digits(elapsed)], ["in llama.cpp", digits(in_model)]]))
+    share = core.seconds / elapsed
+    print(table(["", "seconds"], [["sweep", digits(elapsed)], ["in llama.cpp", digits(core.seconds)]]))
     print(f"in llama.cpp: {share:.3f} of the time of {n_candidates} candidates (target >= 0.97)")
     print(f"from one candidate to the next: {1e3 * spread(switches)['median']:.1f} ms (target < 20)")
+    print(f"of ours, 1% or more: {', '.join(f'{name} {share}' for name, share in profile) or 'nothing'}")
     results = {
         "n_candidates": n_candidates,
         "n_items": options.items,
         "seconds": digits(elapsed),
-        "model_seconds": digits(in_model),
+        "model_seconds": digits(core.seconds),
         "share": digits(share),
         **verdict([share, share], at_least=0.97),
         "switch_seconds": spread(switches) | verdict(spread(switches)["interval"], at_most=0.02),
         "prepare_seconds": digits(prepare),
-        "largest": largest,
+        "profile": profile,
     }
     write_report("sweep", options, results)
 
 
-def ours(sweep: rys.Sweep, model: rys.Model, options: Any, folder: Path) -> list[list[object]]:
-    """Return what of ours takes most of a sweep's time, from a profile of a smaller one."""
-    profile = cProfile.Profile()
+def profile_of_a_sweep(model: rys.Model, options: Any, folder: Path) -> list[list[object]]:
+    """Return what of ours takes 1% of a smaller sweep's time, or more."""
     small = rys.Sweep(
         model, options.probes.split(","), rys.space.blocks(sizes=options.sizes[:1]), store=folder / "profile.db",
         items=options.items, strategy="scan", force=True,
     )  # fmt: skip
     with small:
-        profile.enable()
-        small.run()
-        profile.disable()
-    stats: Any = pstats.Stats(profile)
-    rows = sorted(((row[2], f"{Path(key[0]).name}:{key[2]}") for key, row in stats.stats.items()), reverse=True)
-    theirs = ("_core.advance", "_core.Context", "model.py:_context")
-    return [[name, digits(own / stats.total_tt)] for own, name in rows[:8] if not any(name.endswith(t) for t in theirs)]
+        return profiled(small.run)
 
 
 if __name__ == "__main__":

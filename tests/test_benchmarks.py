@@ -1,15 +1,16 @@
-"""Benchmarks: each runs, and reports what its header says. Whether a target is met is no matter of a test."""
+"""What the benchmarks are made of. That each of them runs is what `pytest benchmarks --quick` shows."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import io
-import json
 import os
-import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,7 @@ import gguf
 import numpy as np
 import pytest
 
-from rys.reference import reference_model_path
-from tiny_model import write_tiny_model
-
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-SPREAD = {"median", "quartiles", "interval", "n"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,112 +26,6 @@ def _benchmarks_importable() -> Any:
     sys.path.insert(0, str(BENCHMARKS))
     yield
     sys.path.remove(str(BENCHMARKS))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("benchmarks") / "tiny.gguf")
-
-
-@cache
-def run(name: str, model: Path) -> dict[str, Any]:
-    """Run a benchmark quickly and return `results` of its report."""
-    if name == "memory" and not Path("/proc/self/smaps_rollup").exists():
-        pytest.skip("needs Linux's smaps_rollup")
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--model", str(model), "--n-threads", "1"]
-    environment = os.environ | {"RYS_CACHE_DIR": str(model.parent / "cache")}
-    command += ["--n-ctx", "512"] if name == "memory" else []
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert result.returncode == 0, result.stderr
-    report: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    assert report["benchmark"] == name
-    assert report["model"] == model.name
-    assert report["quick"] is True
-    assert set(report["machine"]) == {"cpu", "n_cpu", "memory_gib", "backends", "devices", "rys", "llama_cpp"}
-    assert set(report["noise"]) == {"busy_elsewhere", "n_repeated", "n_disturbed"}
-    results: dict[str, Any] = report["results"]
-    return results
-
-
-def assert_verdict(result: dict[str, Any], target: str, value: str = "ratio") -> None:
-    assert result["target"] == target
-    assert result["verdict"] in ("met", "missed", "undecided")
-    assert isinstance(result[value], float) or set(result[value]) == SPREAD
-
-
-def test_switching_compares_a_new_path_with_loading_its_copy(tiny: Path) -> None:
-    results = run("switching", tiny)
-    assert_verdict(results["ready"], "<= 0.1")
-    for path in results["paths"]:
-        assert path["n_slot"] > 6
-        for what in ("ready", "first_answer"):
-            assert set(path[what]) == {"switch_seconds", "load_seconds", "ratio"}
-            assert path[what]["switch_seconds"]["median"] > 0
-        assert set(path["parts"]) == {"view_seconds", "context_seconds"}
-
-
-def test_paths_compares_views_with_copies_and_a_control(tiny: Path) -> None:
-    results = run("paths", tiny)
-    assert {path["what"] for path in results["paths"]} == {"path", "control"}
-    for work in ("prefill", "decode"):
-        assert_verdict(results[work], ">= 0.98")
-        for path in results["paths"]:
-            assert set(path[work]) == {"view", "copy", "ratio"}
-            assert path[work]["view"]["median"] > 0
-
-
-def test_memory_reports_every_case_beside_its_expected_cache(tiny: Path) -> None:
-    results = run("memory", tiny)
-    assert_verdict(results["weights"], "<= 0.02", "fraction")
-    assert_verdict(results["per_slot"], "<= 0.02", "fraction")
-    assert [case["what"] for case in results["cases"]] == ["view", "view", "copy"]
-    for case in results["cases"]:
-        # 2 KV heads of 16, for keys and values, in 16 bits
-        assert case["kv_bytes_expected"] == case["n_slot"] * 512 * 2 * 16 * 2 * 2
-        assert case["extra_bytes"] == case["pss_after"] - case["pss_before"]
-        assert case["extra_bytes"] > 0.9 * case["kv_bytes_expected"]
-        assert case["buffer_bytes_allocated"] > 0
-        assert case["unexplained_bytes"] >= 0
-        assert case["pss_after_close"] > 0
-    assert results["per_slot"]["layer_bytes"] == pytest.approx((results["weights_bytes"] - 357 * 64 * 8) / 6, rel=0.02)
-
-
-def test_batching_evaluates_a_shared_prefix_once(tiny: Path) -> None:
-    results = run("batching", tiny)
-    generations, prefix = results["generations"], results["shared_prefix"]
-    assert_verdict(generations, ">= 4")
-    assert generations["n_requests"] == prefix["n_requests"] == 32
-    for name in ("run", "single", "known_tokens", "ceiling", "of_ceiling"):
-        assert set(generations[name]) == SPREAD
-    assert_verdict(prefix, "<= 1.15")
-    assert prefix["tokens_minimum"] == 64 + 32 * 8
-    assert prefix["tokens_without_sharing"] == 32 * (64 + 8)
-    assert prefix["tokens_evaluated"] <= 1.15 * prefix["tokens_minimum"]
-    for name in ("shared", "prefix", "tails"):
-        assert set(prefix[f"{name}_seconds"]) == SPREAD
-
-
-def test_a_sweep_is_split_into_llama_cpps_time_and_ours() -> None:
-    results = run("sweep", reference_model_path())
-    assert_verdict(results, ">= 0.97", "share")
-    assert 0 < results["model_seconds"] < results["seconds"]
-    assert results["share"] == pytest.approx(results["model_seconds"] / results["seconds"], rel=0.01)
-    assert_verdict(results["switch_seconds"], "<= 0.02", "median")
-    # the control: nearly all of the time of a sweep is found in the calls that are timed
-    assert results["share"] > 0.5
-
-
-@pytest.mark.parametrize("name", ["switching", "paths", "memory", "batching", "sweep"])
-def test_every_key_of_the_results_is_in_the_header(name: str, tiny: Path) -> None:
-    header = (BENCHMARKS / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
-    documented = set(re.findall(r"`(\w+)`", header)) | SPREAD
-
-    def keys(value: Any) -> set[str]:
-        if isinstance(value, dict):
-            return set(value).union(*(keys(item) for item in value.values()))
-        return set().union(*(keys(item) for item in value)) if isinstance(value, list) else set()
-
-    assert keys(run(name, reference_model_path() if name == "sweep" else tiny)) <= documented
 
 
 def test_the_interval_of_a_median_is_that_of_the_sign_test() -> None:
@@ -225,3 +116,144 @@ def test_the_benchmarks_model_has_the_shape_of_qwen2_5(tmp_path: Path) -> None:
         assert "<|im_start|>user\nHello<|im_end|>" in model.apply_chat_template([{"role": "user", "content": "Hello"}])
         assert model.detokenize(model.tokenize("Hello, world")) == "Hello, world"
         assert model.generate("Hello", max_tokens=2).tokens
+
+
+def test_tokens_that_sequences_begin_with_together_count_once() -> None:
+    import floor
+
+    # a, ab, abc, abd, x: the prefixes of all sequences, each once
+    assert floor.n_distinct(["abc", "abd", "ab", "x", "abc"]) == 5
+    assert floor.n_distinct([[1, 2, 3], [2, 3], [1, 2, 3, 4]]) == 6
+    assert floor.n_distinct([]) == 0
+
+
+def test_an_exponent_is_the_slope_of_the_logarithms() -> None:
+    import scaling
+
+    sizes, rounds = [1, 2, 4, 8], (3.0, 5.0)
+    linear = scaling.curve("seconds", "items", sizes, [[c * size for c in rounds] for size in sizes], scaling.LINEAR)
+    assert (linear["exponent"]["median"], linear["exponent"]["n"]) == (pytest.approx(1), 2)
+    assert (linear["target"], linear["verdict"]) == ("<= 1.1", "met")
+    square = scaling.curve("seconds", "items", sizes, [[c * size**2 for c in rounds] for size in sizes], scaling.LINEAR)
+    assert square["exponent"]["interval"] == pytest.approx([2, 2])
+    assert square["verdict"] == "missed"
+    flat = scaling.curve("seconds", "items", sizes, [rounds for _ in sizes], scaling.FLAT)
+    assert (flat["target"], flat["verdict"]) == ("<= 0.1", "met")
+
+
+def test_the_picture_of_the_curves_is_small(tmp_path: Path) -> None:
+    import scaling
+
+    sizes = [10, 100, 1000]
+    curves = [
+        scaling.curve(what, "candidates", sizes, [[1.0, 1.1]] * 3, scaling.FLAT)
+        for what in ["seconds", "own_seconds", "run_peak_bytes", "peak_bytes", "seconds", "seconds", "seconds"]
+    ]
+    scaling.draw(curves, tmp_path / "folder" / "curves.png")
+    picture = (tmp_path / "folder" / "curves.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 150_000
+
+
+def test_a_profile_tells_what_takes_a_hundredth() -> None:
+    import measuring
+
+    def slow() -> None:
+        time.sleep(0.05)
+
+    def quick() -> int:
+        return 1
+
+    (function, share), *others = measuring.profiled(lambda: (slow(), quick()))
+    assert "time.sleep" in function
+    assert share > 0.9
+    assert not any("quick" in name for name, _ in others)
+
+
+def test_the_error_of_logits_is_relative_to_their_mean_square() -> None:
+    import gpu
+
+    expected = np.array([[3.0, -4.0]], np.float32)
+    assert gpu.normalised_error(expected, expected) == 0
+    assert gpu.normalised_error(np.array([[3.0, -3.0]], np.float32), expected) == pytest.approx(1 / 25)
+
+
+def test_on_the_cpu_a_path_and_its_copy_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import gpu
+    from rys.reference import reference_model_path
+
+    # what the script does on a GPU
+    monkeypatch.setattr(gpu, "scratch_folder", lambda: contextlib.nullcontext(tmp_path))
+    options = argparse.Namespace(model=reference_model_path(), n_threads=1, quick=True)
+    compared = gpu.compare_with_copies(options)
+    assert [one["path"] for one in compared] == ["0..11", "0..5,4..11"]
+    assert all(one["error"] < 1e-10 for one in compared)
+
+
+HEALTHY = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"{}")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[-1])), Answer).serve_forever()
+"""
+
+
+def is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_server_that_ends_early_is_told_with_what_it_said(tmp_path: Path) -> None:
+    import stock_server
+
+    command = [sys.executable, "-c", "print('no such model'); raise SystemExit(3)"]
+    server = stock_server.StockServer(command, tmp_path / "log")
+    with pytest.raises(RuntimeError, match=r"exited with code 3. It said:\nno such model"), server:
+        pass
+
+
+def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
+    import stock_server
+
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    server = stock_server.StockServer(command, tmp_path / "log", patience=0.1)
+    with pytest.raises(RuntimeError, match=r"is not healthy after 0.1 s"), server:
+        pass
+    assert not is_running(server.process_id)
+
+
+def test_a_server_ends_with_its_block_whatever_happens(tmp_path: Path) -> None:
+    import stock_server
+
+    server = stock_server.StockServer([sys.executable, "-c", HEALTHY], tmp_path / "log")
+
+    def interrupted() -> None:
+        with server:
+            assert server.get("/health") == {}
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not is_running(server.process_id)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system call is Linux's")
+def test_a_server_dies_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {str(BENCHMARKS)!r})
+from stock_server import StockServer
+with StockServer([sys.executable, "-c", {HEALTHY!r}], Path({str(tmp_path / "log")!r})) as server:
+    print(server.process_id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    deadline = time.monotonic() + 10
+    while is_running(int(result.stdout)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(int(result.stdout))

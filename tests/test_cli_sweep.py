@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import random
 import shutil
 import signal
@@ -184,24 +183,37 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(undisturbed, tmp_path)
     assert scores(tmp_path / "s.db") == scores(undisturbed[0])
 
 
-@pytest.mark.slow
-def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed_one(undisturbed, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "n_kills"),
+    [
+        pytest.param(SMALL, 5, id="5 kills"),
+        pytest.param(
+            ["--blocks", *"123456", "--min-effect", "0.1"], 25, marks=pytest.mark.slow, id="25 kills"
+        ),
+    ],
+)  # fmt: skip
+def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed_one(arguments, n_kills, tmp_path):
+    undisturbed = sweep(*arguments, "--quiet", "--store", "undisturbed.db", cwd=tmp_path)
+    assert undisturbed.returncode == 0, undisturbed.stderr
     rng = random.Random(0)
     store = tmp_path / "s.db"
     n_killed = 0
-    for _ in range(int(os.environ.get("RYS_TEST_KILLS", "10"))):
-        arguments = ["--resume", "s.db"] if store.exists() else [*SMALL, "--store", "s.db"]
+    while n_killed < n_kills:
+        again = ["--resume", "s.db"] if store.exists() else [*arguments, "--store", "s.db"]
         program = subprocess.Popen(
-            command(*arguments, "--quiet"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command(*again, "--quiet"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        time.sleep(rng.uniform(0.2, 2.5))
-        if program.poll() is None:
-            n_killed += 1
-            program.kill()
+        time.sleep(rng.uniform(0.5, 2.5))
+        if program.poll() is not None:  # it was finished
+            break
+        program.kill()
+        n_killed += 1
         _, said = program.communicate()
-        assert program.returncode in (0, -signal.SIGKILL), said
+        assert program.returncode == -signal.SIGKILL, said
+    program.communicate()
     assert n_killed >= 3
-    arguments = ["--resume", "s.db"] if store.exists() else [*SMALL, "--store", "s.db"]
-    last = sweep(*arguments, "--quiet", cwd=tmp_path)
-    assert last.returncode == 0, last.stderr
-    assert scores(store) == scores(undisturbed[0])
+    if n_killed == n_kills:
+        again = ["--resume", "s.db"] if store.exists() else [*arguments, "--store", "s.db"]
+        last = sweep(*again, "--quiet", cwd=tmp_path)
+        assert last.returncode == 0, last.stderr
+    assert scores(store) == scores(tmp_path / "undisturbed.db")

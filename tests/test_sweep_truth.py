@@ -16,11 +16,10 @@ def model():
         yield model
 
 
-def swept(model, tier, seed, folder):
+def swept(model, tier, seed, folder, **options):
     store = folder / f"{tier}-{seed}.db"
-    sweep = rys.Sweep(
-        model, Reference(tier), rys.space.blocks(sizes=SIZES), store=store, seed=seed, min_effect=0.1, force=True
-    )
+    blocks = rys.space.blocks(sizes=SIZES)
+    sweep = rys.Sweep(model, Reference(tier), blocks, store=store, seed=seed, force=True, **options)
     with sweep:
         sweep.run()
         sweep.confirm()
@@ -54,7 +53,7 @@ def test_nothing_is_confirmed_on_easy_questions_with_nine_of_ten_item_seeds(mode
 
 
 def test_one_seed_finds_the_planted_block(model, tmp_path):
-    report, frame = swept(model, "hard", 0, tmp_path)
+    report, frame = swept(model, "hard", 0, tmp_path, min_effect=0.1)
     assert report["verdict"] == "confirmed"
     assert overlap(frame.iloc[0]["path"]) >= 0.6
     assert report["sentence"].startswith("Confirmed: ")

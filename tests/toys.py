@@ -9,13 +9,7 @@ written when they are needed: all of them are 4 GB, and one takes a tenth of a s
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import shutil
-import subprocess
-import sysconfig
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +17,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import obtain_llama_cpp as obtain
 from apply_patches import apply_patch
+from upstream_programs import NotHereError, build, built, run
+
+__all__ = ["Evaluation", "NotHereError", "Upstream", "upstream"]
 
 FOLDER = Path(__file__).parent / "upstream"
 GENERATOR = "tests/test-llama-archs.cpp"
 SOURCES = ("src/llama-arch.cpp", "src/llama-hparams.h")  # read by tests
 PROGRAMS = ("toys", "deeper_toys", "evaluate")
 SEED = 1
-
-
-class NotHereError(Exception):
-    """The toys cannot be had on this machine. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -89,81 +81,21 @@ class Evaluation:
         return next((values for values in found if values is not None), None)
 
 
-def run(command: Sequence[str], *, environment: dict[str, str] | None = None) -> bytes:
-    result = subprocess.run(command, capture_output=True, env={**os.environ, **(environment or {})}, check=False)
-    if result.returncode != 0:
-        said = (result.stdout[-3000:] + result.stderr[-3000:]).decode(errors="replace")
-        raise RuntimeError(f"{' '.join(command[:4])} ... exited with code {result.returncode}:\n{said}")
-    return result.stdout
-
-
 def upstream() -> Upstream:
     """Return the programs, built if the cache folder does not hold them (minutes, once).
 
     Raises NotHereError: no sources and no network, or no cmake.
     """
-    cache = obtain.cache_dir()
-    folder = cache / f"upstream-{key()}"
-    if not folder.is_dir():
-        cmake = tool("cmake")
-        if cmake is None:
-            raise NotHereError("building upstream's generator takes cmake: pip install 'rys[test]'")
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".upstream-", dir=cache) as scratch:
-            built = build(cmake, Path(scratch))
-            try:
-                os.replace(built, folder)
-            except OSError:  # another process was first
-                if not folder.is_dir():
-                    raise
-    return Upstream(folder)
+    return Upstream(built("upstream", [path.read_bytes() for path in sorted(FOLDER.iterdir())], make))
 
 
-def key() -> str:
-    """Return a hash of all that the programs are made from: the pin, or the given sources, and our own files."""
-    digest = hashlib.sha256(repr(obtain.load_pin()).encode())
-    given = os.environ.get("RYS_LLAMA_CPP_SOURCE", "")
-    digest.update(given.encode())
-    if given:
-        root = Path(given).expanduser()
-        files = [root] if root.is_file() else [path for path in root.rglob("*.[ch]*") if path.is_file()]
-        digest.update(str(max((path.stat().st_mtime_ns for path in files), default=0)).encode())
-    for path in sorted(FOLDER.iterdir()):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def build(cmake: str, scratch: Path) -> Path:
-    """Build the programs below `scratch`; return the folder that holds them and SOURCES."""
-    source, binary, result = scratch / "llama.cpp", scratch / "build", scratch / "programs"
-    try:
-        obtain.unpack_all(source)
-    except obtain.ObtainError as error:
-        raise NotHereError(str(error)) from error
+def make(source: Path, scratch: Path) -> list[Path]:
+    """Build the programs below `scratch`; return them and SOURCES."""
     files = {GENERATOR: (source / GENERATOR).read_bytes()}
     failures = apply_patch(files, (FOLDER / "deeper_toys.patch").read_bytes(), "deeper_toys.patch")
     if failures:
         raise RuntimeError("\n".join(map(str, failures)))
     deeper = scratch / "deeper_toys.cpp"
     deeper.write_bytes(files[GENERATOR])
-
-    configure = [cmake, "-S", str(FOLDER), "-B", str(binary), f"-DLLAMA_CPP_DIR={source}"]
-    configure += [f"-DDEEPER_TOYS_SOURCE={deeper}"]
-    if ninja := tool("ninja"):
-        configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
-    # ccache then knows the files again although each build has a folder of its own
-    ccache = {"CCACHE_BASEDIR": str(scratch), "CCACHE_NOHASHDIR": "1"}
-    run(configure, environment=ccache)
-    run([cmake, "--build", str(binary), "--parallel", str(os.cpu_count() or 1)], environment=ccache)
-
-    result.mkdir()
-    for name in PROGRAMS:
-        shutil.copy2(next(path for path in binary.glob(f"{name}*") if path.stem == name and path.is_file()), result)
-    for name in SOURCES:
-        shutil.copy2(source / name, result)
-    return result
-
-
-def tool(name: str) -> str | None:
-    """Return the path of cmake or ninja: on PATH, or the script of the Python package of that name."""
-    return shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
+    programs = build(FOLDER, scratch, PROGRAMS, {"LLAMA_CPP_DIR": source, "DEEPER_TOYS_SOURCE": deeper})
+    return [*programs, *(source / name for name in SOURCES)]
