@@ -199,8 +199,12 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def physical_copy(model: Path, layers: Sequence[int], copy: Path) -> Path:
-    """Write the GGUF whose layers are those of `model` along a path, on disk and in the page cache."""
+def physical_copy(model: Path, layers: Sequence[int] | None, copy: Path) -> Path:
+    """Write the GGUF whose layers are those of `model` along a path, on disk and in the page cache.
+
+    layers: None = the file's own order. Decode along a view and on a copy are compared with such a file as the base:
+    it reads weights up to 15% faster from a file that was just written, whose cached pages are large and contiguous.
+    """
     export(model, copy, layers, force=True)
     warm_page_cache(copy)
     return copy
@@ -228,8 +232,8 @@ def forget_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
-def profiled(call: Callable[[], object]) -> list[list[object]]:
-    """Return what takes 1% of a call's time or more, apart from llama.cpp's work: [function, share], largest first."""
+def profiled(call: Callable[[], object]) -> list[tuple[str, float]]:
+    """Return what takes 1% of a call's time or more, apart from llama.cpp's work: (function, share), largest first."""
     profile = cProfile.Profile()
     profile.enable()
     call()
@@ -241,7 +245,7 @@ def profiled(call: Callable[[], object]) -> list[list[object]]:
         for (file, _, function), (_, _, own, *_) in stats.stats.items()
     ]
     return [
-        [function, digits(share)]
+        (function, digits(share))
         for share, function in sorted(shares, reverse=True)
         if share >= 0.01 and not any(name in function for name in llama_cpp)
     ]

@@ -42,7 +42,6 @@ import numpy as np
 
 from measuring import (
     Report,
-    argument_parser,
     digits,
     parse,
     physical_copy,
@@ -52,7 +51,7 @@ from measuring import (
     verdict,
     write_report,
 )
-from paths import some_paths
+from paths import path_parser, some_paths
 from rys import LayerPath, Model, NextToken
 
 SMAPS = Path("/proc/self/smaps_rollup")
@@ -147,7 +146,7 @@ def measure(options: argparse.Namespace, path: LayerPath, copy: Path | None = No
 
 
 def main() -> None:
-    parser = argument_parser(__doc__ or "", n_rounds=1)
+    parser = path_parser(__doc__ or "", n_rounds=1)
     parser.add_argument("--n-ctx", type=int, default=4096)
     parser.add_argument("--path", help=argparse.SUPPRESS)  # measure this one in this process
     parser.add_argument("--copy", type=Path, help=argparse.SUPPRESS)
@@ -159,7 +158,7 @@ def main() -> None:
         return
 
     with Model(options.model) as model:
-        paths = [path for _, path in some_paths(model.n_layer, options.quick)]
+        paths = [path for _, path in some_paths(model.n_layer, options)]
     cases = []
     with scratch_folder() as folder:
         for path in paths:

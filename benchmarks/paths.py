@@ -3,9 +3,9 @@
 Measured: prefill of 512 tokens (`NextToken`), decode of 32 tokens after a prompt of 8 (`Generate`), and the time to the
 first token after a prompt of 128, along views of five paths and on their physical copies: GGUFs whose layers stand in
 the order of the path, loaded as ordinary models. Both are in memory at the same time, with a context of the same size,
-and take turns. As a control the file's own order runs against a second copy of itself: what its ratio is off 1 by is
-noise. How much memory the same paths take is memory.py's question, and what stock llama.cpp makes of the copies is
-stock.py's.
+both from files that were just written (see measuring.physical_copy), and take turns. As a control the file's own order
+runs against a second copy of itself: what its ratio is off 1 by is noise. How much memory the same paths take is
+memory.py's question, and what stock llama.cpp makes of the copies is stock.py's.
 
 Why: a view is what every result of this library comes from, so it must cost nothing to be one.
 
@@ -29,7 +29,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -57,8 +56,15 @@ TARGETS: dict[str, dict[str, float]] = {
 }  # fmt: skip
 
 
-def some_paths(n: int, quick: bool) -> list[tuple[str, LayerPath]]:
-    """Return the control, and five paths of the kinds that a sweep tries."""
+def path_parser(doc: str, n_rounds: int) -> argparse.ArgumentParser:
+    """Return a parser for benchmarks that measure `some_paths`."""
+    parser = argument_parser(doc, n_rounds)
+    parser.add_argument("--paths", type=int, default=5, help="how many beside the control (default: all 5)")
+    return parser
+
+
+def some_paths(n: int, options: argparse.Namespace) -> list[tuple[str, LayerPath]]:
+    """Return the control, and paths of the kinds that a sweep tries."""
     third, block = n // 3, max(1, n // 6)
     each_twice = [layer for layer in range(n) for _ in range(2 if third <= layer < n - third else 1)]
     paths = [
@@ -69,7 +75,7 @@ def some_paths(n: int, quick: bool) -> list[tuple[str, LayerPath]]:
         ("path", LayerPath([*range(n), *range(n)], n)),
         ("path", LayerPath([*range(third), *range(third + block, n)], n)),
     ]
-    return paths[:2] if quick else paths
+    return paths[: 2 if options.quick else 1 + options.paths]
 
 
 def prefill_seconds(model: Model, prompt: Sequence[int]) -> float:
@@ -102,16 +108,18 @@ def measure_path(
 
 def measure(options: argparse.Namespace) -> Report:
     n_prefill, n_decode, n_first = (64, 8, 32) if options.quick else (512, 32, 128)
-    base = Model(options.model, n_ctx=N_CTX, n_threads=options.n_threads)
-
+    settings: Report = {"n_ctx": N_CTX, "n_threads": options.n_threads}
     measured: list[Report] = []
     pooled: dict[str, list[float]] = {work: [] for work in TARGETS}
-    with scratch_folder() as folder:
-        for what, path in some_paths(base.n_layer, options.quick):
-            file = physical_copy(options.model, path.layers, Path(folder) / "copy.gguf")
+    with (
+        scratch_folder() as folder,
+        Model(physical_copy(options.model, None, folder / "base.gguf"), **settings) as base,
+    ):
+        for what, path in some_paths(base.n_layer, options):
+            file = physical_copy(options.model, path.layers, folder / "copy.gguf")
             with (
                 base.with_path(None if path.is_identity else path) as view,
-                Model(file, n_ctx=N_CTX, n_threads=options.n_threads) as copy,
+                Model(file, **settings) as copy,
             ):
                 sides_of = measure_path(view, copy, n_prefill, n_decode, n_first, options.rounds)
                 n_bytes = copy.size
@@ -149,7 +157,7 @@ def rows(report: Report) -> list[list[object]]:
 
 
 def main() -> None:
-    options = parse(argument_parser(__doc__ or "", n_rounds=10))
+    options = parse(path_parser(__doc__ or "", n_rounds=10))
     write_report("paths", options, measure(options))
 
 

@@ -64,7 +64,8 @@ def test_a_template_makes_the_prompt_a_message_unless_raw(tiny: str):
         as_text = model.generate("Be brief.\nHello", max_tokens=4).text
     options = (tiny, "-p", "Hello", "--system", "Be brief.", "-n", "4", "--json")
     assert json.loads(run(*options).stdout)["results"][0]["text"] == as_message
-    assert json.loads(run(*options, "--raw").stdout)["results"][0]["text"] == as_text
+    raw = run(tiny, "-p", "Be brief.\nHello", "-n", "4", "--json", "--raw")
+    assert json.loads(raw.stdout)["results"][0]["text"] == as_text
     assert as_message != as_text
 
 
@@ -112,6 +113,7 @@ def test_a_model_cannot_steer_the_terminal():
     [
         (("--chat", "--json"), "leave out --json and --raw"),
         ((), "there is no prompt"),
+        (("-p", "hi", "--raw", "--system", "Be brief."), "leave out --system"),
         (("-p", "hi", "--layer-path", "0..99"), "has layers 0..11"),
         (("-p", "hi", "-n", "-1"), "max_tokens"),
         (("-p", "hi", "--temperature", "-1"), "temperature"),

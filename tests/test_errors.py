@@ -18,6 +18,7 @@ BUILTINS = {
     "TokenizerError": ValueError,
     "ChatTemplateError": ValueError,
     "NonFiniteLogitsError": FloatingPointError,
+    "OutputFileError": OSError,
 }
 
 

@@ -18,7 +18,8 @@ import pytest
 
 from rys.cli import main
 from rys.cli import sweep as sweep_cli
-from rys.html_report import ReportError, render, write_report
+from rys.errors import OutputFileError
+from rys.html_report import render, write_report
 from rys.html_report.page import signed
 from rys.sweep.block_map import colour_limit
 from rys.sweep.commands import sweep_command
@@ -205,7 +206,7 @@ def test_other_files_are_not_overwritten_unless_forced(store: Path, tmp_path: Pa
     output = tmp_path / "thesis.html"
     output.write_text("years of work")
     assert main(["report", str(store), "-o", str(output)]) == 1
-    assert "is no report of rys; give another name, or --force" in capsys.readouterr().err
+    assert "exists; --force" in capsys.readouterr().err
     assert output.read_text() == "years of work"
     assert main(["report", str(store), "-o", str(output), "--force"]) == 0
     assert output.read_text().startswith("<!DOCTYPE html>")
@@ -213,17 +214,17 @@ def test_other_files_are_not_overwritten_unless_forced(store: Path, tmp_path: Pa
 
 def test_the_file_of_the_sweep_is_never_overwritten(tmp_path: Path) -> None:
     path = write_lines(tmp_path, BASE)
-    with pytest.raises(ReportError, match="is the file of the sweep itself"):
+    with pytest.raises(OutputFileError, match="is the source itself"):
         write_report(open_results(path), path, force=True)
     assert path.read_text().startswith("{")
 
 
 @pytest.mark.parametrize(
-    ("output", "said"), [("nowhere/report.html", "cannot be written: No such file"), (".", "is a folder")]
+    ("output", "said"), [("nowhere/report.html", "there is no directory"), (".", "is a directory")]
 )
 def test_a_report_that_cannot_be_written_is_told(tmp_path: Path, output: str, said: str) -> None:
     results = open_results(write_lines(tmp_path, BASE))
-    with pytest.raises(ReportError, match=said):
+    with pytest.raises(OutputFileError, match=said):
         write_report(results, tmp_path / output)
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
 

@@ -54,13 +54,19 @@ def test_a_directory_is_refused_with_advice(tmp_path: Path) -> None:
         rys.Model(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"GG", b"PK\x03\x04 a zip", b"FUGG" + bytes(100)])
+@pytest.mark.parametrize("content", [b"GG", b"PK\x03\x04 a zip", b"FUGG" + bytes(100)])
 def test_a_file_in_another_format_is_refused_and_told_apart(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=r"model\.gguf: is not a GGUF file, it begins with b'") as caught:
         rys.Model(path)
     assert repr(content[:4]) in str(caught.value)
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").touch()
+    with pytest.raises(ModelFileError, match=r"model\.gguf: is empty"):
+        rys.Model(tmp_path / "model.gguf")
 
 
 def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:

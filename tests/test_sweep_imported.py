@@ -119,7 +119,7 @@ def test_what_was_assumed_is_told(tmp_path: Path) -> None:
         ([BASE, block(4, 2)], "line 2: dup_start is 4 and dup_end is 2"),
         ([BASE, block(0, 10**30)], "0 <= dup_start < dup_end <= 512"),
         ([BASE, {"dup_start": 0, "dup_end": 2}], "line 2: no number whose name ends in _score"),
-        ([BASE, {"dup_start": 0, "dup_end": 2, "math_score": float("nan")}], "line 2: no number"),
+        ([{"is_baseline": True, "math_score": float("nan")}], "has no baseline"),
         ([BASE, {"math_score": 1}], "line 2: neither dup_start and dup_end"),
     ],
 )
@@ -135,9 +135,23 @@ def test_open_results_tells_stores_from_json_lines(tmp_path: Path, finished_swee
     assert isinstance(open_results(finished_sweep.path), Sweep)
     with pytest.raises(StoreError, match=r"none\.db cannot be read"):
         open_results(tmp_path / "none.db")
-    (tmp_path / "text").write_text("hello, this is no sweep" * 10)
-    with pytest.raises(StoreError, match="is not the file of a sweep"):
+    for content in ("hello, this is no sweep" * 10, json.dumps([BASE])):
+        (tmp_path / "text").write_text(content)
+        with pytest.raises(StoreError, match=r"neither the file of a sweep of rys .* nor JSON lines"):
+            open_results(tmp_path / "text")
+    (tmp_path / "text").write_text("")
+    with pytest.raises(StoreError, match="is empty"):
         open_results(tmp_path / "text")
+    (tmp_path / "text").write_text("\ufeff" + json.dumps(BASE) + "\n" + json.dumps(block(0, 2)))
+    assert len(open_results(tmp_path / "text").results()) == 1
+    with pytest.raises(RequestError, match=r"n_layer is 5, but .* 12 layers"):
+        open_results(finished_sweep.path, n_layer=5)
+
+
+def test_a_score_that_is_no_number_counts_as_not_measured(tmp_path: Path) -> None:
+    frame = ImportedSweep(written(tmp_path, BASE, block(0, 2, float("nan")), block(1, 3))).results()
+    assert frame["status"].tolist() == ["done", "partial"]
+    assert frame["eq_difference"].tolist() == pytest.approx([0.01, 0.01])
 
 
 def test_fewer_layers_than_the_file_repeats_are_refused(tmp_path: Path) -> None:

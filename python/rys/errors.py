@@ -14,6 +14,7 @@ __all__ = [
     "ModelFileError",
     "ModelFileNotFoundError",
     "NonFiniteLogitsError",
+    "OutputFileError",
     "RequestError",
     "RysError",
     "TokenizerError",
@@ -72,3 +73,7 @@ class ChatTemplateError(RysError, ValueError):
 
 class NonFiniteLogitsError(RysError, FloatingPointError):
     """The model computed NaN or infinite logits."""
+
+
+class OutputFileError(RysError, OSError):
+    """A file cannot be written where it should be."""

@@ -71,6 +71,8 @@ def check_file(path: Path) -> None:
             magic = file.read(4)
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from None
+    if not magic:
+        raise ModelFileError(f"{path}: is empty")
     if magic != b"GGUF":
         raise ModelFileError(
             f"{path}: is not a GGUF file, it begins with {magic!r}; "

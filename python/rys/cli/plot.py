@@ -10,8 +10,10 @@ from typing import Any
 
 from rys import plot
 from rys.errors import RequestError
+from rys.output_file import checked_output, whole_file
 from rys.plot.blocks import heatmaps_size, probes_of
 from rys.plot.drawing import SIZES, Once, PlotError, require_matplotlib
+from rys.printable import printable
 from rys.sweep.results import Results, open_results
 
 __all__ = ["add_parser", "run"]
@@ -19,6 +21,7 @@ __all__ = ["add_parser", "run"]
 KINDS = ("heatmap", "skyline", "repeats", "pareto", "race", "shrinkage")
 OF_A_PROBE = ("heatmap", "skyline", "repeats", "pareto")
 FORMATS = (".png", ".svg", ".pdf")
+MARK = "rys plot"  # in the files that are written, which may be overwritten
 
 
 def add_parser(commands: Any) -> None:
@@ -35,8 +38,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--probe", metavar="P", help=f"of one probe alone ({', '.join(OF_A_PROBE)})")
     parser.add_argument("--n-layer", type=int, metavar="N", help="layers of the model, for JSON lines without them")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="a .png, .svg or .pdf (default: FILE's name, the kind, .png)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="a .png, .svg or .pdf (default: FILE.kind.png)",
     )
+    parser.add_argument("--force", action="store_true", help="overwrite files that are no plots of rys")
     parser.set_defaults(run=run)
 
 
@@ -51,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
         raise RequestError(f"--kind {options.kind} is about all probes together; leave --probe out")
     require_matplotlib()
     sweep = Once(open_results(options.file, options.n_layer))
+    for note in sweep.report()["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     kinds = KINDS if options.kind == "all" else (options.kind,)
     n_drawn = 0
     for kind in kinds:
@@ -61,12 +71,11 @@ def run(options: argparse.Namespace) -> int:
                 raise
             print(f"no {kind}: {error}", file=sys.stderr)
             continue
-        file = output or Path(f"{Path(options.file).stem}.{kind}.png")
-        try:
-            figure.savefig(file, dpi=160)
-        except OSError as error:
-            raise PlotError(f"{file} cannot be written: {error.strerror or error}") from None
-        print(file)
+        file = output or Path(options.file).with_suffix(f".{kind}.png")
+        path = checked_output(file, sources=[sweep.path], force=options.force, mark=MARK.encode())
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, dpi=160, metadata={"Software" if path.suffix == ".png" else "Creator": MARK})
+        print(printable(str(file), limit=None))
         n_drawn += 1
     return 0 if n_drawn else 1
 

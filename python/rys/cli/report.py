@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rys.html_report import write_report
+from rys.printable import printable
 from rys.sweep.results import open_results
 
 __all__ = ["add_parser", "run"]
@@ -29,5 +30,5 @@ def run(options: argparse.Namespace) -> int:
     results = open_results(options.file, options.n_layer)
     output = Path(options.output or Path(options.file).with_suffix(".html"))
     write_report(results, output, force=options.force)
-    print(f"{output}: open it in a browser")
+    print(f"{printable(str(output), limit=None)}: open it in a browser")
     return 0

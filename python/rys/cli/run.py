@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     """Answer one prompt, or hold a conversation."""
     if options.chat and (options.json or options.raw):
         raise RequestError("--chat is for people and needs the chat template: leave out --json and --raw")
+    if options.raw and options.system:
+        raise RequestError("--raw takes the prompt as it is: leave out --system, or write it into the prompt")
     is_chat = options.chat or (options.prompt is None and sys.stdin.isatty() and not options.json and not options.raw)
     text = options.prompt
     if text is None and not is_chat:
@@ -116,7 +118,8 @@ def write(view: Model, prompt: Prompt, options: argparse.Namespace, can_stop: bo
             if not can_stop:
                 raise
         finally:
-            print()
+            if pieces:
+                print()
     return "".join(pieces)
 
 
@@ -133,13 +136,20 @@ def converse(views: Sequence[Model], options: argparse.Namespace, first: str | N
         import readline  # noqa: F401  (gives input() a history and keys to edit with)
 
     histories = [opening(options) for _ in views]
+    is_warned = False
     while True:
         try:
             message = input("> ") if first is None else first
         except EOFError:
             print()
             return
-        first = None
+        except KeyboardInterrupt:
+            if is_warned:
+                raise
+            is_warned = True
+            print("\n(Ctrl-D ends the conversation, Ctrl-C once more as well)")
+            continue
+        first, is_warned = None, False
         if not message.strip():
             continue
         prompts = [[*history, {"role": "user", "content": message}] for history in histories]

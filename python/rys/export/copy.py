@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import struct
 from collections.abc import Iterator
@@ -21,21 +20,19 @@ import numpy as np
 from tqdm import tqdm
 
 from rys import weights
-from rys.errors import ModelFileError, RysError
+from rys.errors import ModelFileError, OutputFileError, RysError
 from rys.export.gguf_file import Kind, Tensor, encode, pack_field
 from rys.export.rules import rewrite_metadata
 from rys.export.source import Source
 from rys.layer_path import LayerPathLike
+from rys.output_file import checked_output, whole_file
+from rys.printable import printable
 
-__all__ = ["Export", "ExportError", "export"]
+__all__ = ["Export", "export"]
 
 CHUNK = 8 << 20  # bytes that are held at once
 TABLES = ("per_layer_token_embd.weight", "per_layer_model_proj.weight")  # of gemma3n and gemma4: a part for each layer
 MAX_NAME = 63  # bytes, GGML_MAX_NAME without the end
-
-
-class ExportError(RysError, OSError):
-    """A copy cannot be written where it should be."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +183,7 @@ def export(
     progress: show a progress bar.
 
     Raises ModelFileError, LayerPathError (the model lacks a layer), CannotExpressError (no GGUF of this architecture
-    says what the path says) or ExportError (the destination). Nothing is written then.
+    says what the path says) or OutputFileError (the destination). Nothing is written then.
     """
     source, destination = Path(source), Path(destination)
     weights.check_file(source)
@@ -199,13 +196,9 @@ def export(
     except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
         # The rules trust that keys have the types and lengths with which llama.cpp would load the model.
         raise ModelFileError(f"{source}: its metadata contradict themselves: {error!r}") from error
-    try:
-        check_destination(destination, m, force, needed=offsets[-1])
-        write(destination, header, pieces, offsets, progress)
-    except RysError:
-        raise
-    except OSError as error:
-        raise ExportError(f"{destination}: cannot be written: {error.strerror}") from error
+    path = checked_output(destination, sources=m.files, force=force)
+    check_space(path, needed=offsets[-1])
+    write(path, header, pieces, offsets, progress)
     return Export(
         source=str(source),
         destination=str(destination),
@@ -217,45 +210,30 @@ def export(
     )
 
 
-def check_destination(destination: Path, m: Source, force: bool, needed: int) -> None:
-    """Raise ExportError unless `needed` bytes may be written to `destination`."""
-    folder = destination.parent
-    if not folder.is_dir():
-        raise ExportError(f"{destination}: there is no directory {folder}; make it first")
-    if destination.is_dir():
-        raise ExportError(f"{destination}: is a directory; give the name of a file in it")
-    if destination.exists() and any(destination.samefile(file) for file in m.files):
-        raise ExportError(f"{destination}: is the source itself; give another name")
-    if destination.exists() and not destination.is_file():
-        raise ExportError(f"{destination}: is not a regular file")
-    if os.path.lexists(destination) and not force:
-        raise ExportError(f"{destination}: exists; --force (in Python force=True) overwrites it")
-    free = shutil.disk_usage(folder).free
+def check_space(path: Path, needed: int) -> None:
+    """Raise OutputFileError unless there is room for `needed` bytes."""
+    free = shutil.disk_usage(path.parent).free
     if needed > free:
-        raise ExportError(
-            f"{destination}: the copy needs {needed:,} bytes, but {folder} has {free:,} bytes free; "
-            f"make room or write it elsewhere"
+        raise OutputFileError(
+            f"{printable(str(path))}: the copy needs {needed:,} bytes, but {printable(str(path.parent))} has {free:,} "
+            f"bytes free; make room or write it elsewhere"
         )
 
 
-def write(destination: Path, header: list[bytes], pieces: list[Piece], offsets: list[int], progress: bool) -> None:
-    """Write all beside `destination`, then rename it; remove it after an error or Ctrl-C."""
-    temporary = destination.with_name(f".rys-export-{secrets.token_hex(4)}.tmp")
-    try:
-        with (
-            temporary.open("xb") as out,
-            tqdm(total=offsets[-1], unit="B", unit_scale=True, desc="exporting", disable=not progress) as bar,
-        ):
-            out.writelines(header)
-            for piece, offset in zip(pieces, offsets, strict=False):
-                out.seek(offset)  # the gap reads as zeros
-                bar.update(offset - bar.n)
-                for data in piece.read():
-                    bar.update(out.write(data))
-            out.truncate(offsets[-1])
-            bar.update(offsets[-1] - bar.n)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, destination)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write(path: Path, header: list[bytes], pieces: list[Piece], offsets: list[int], progress: bool) -> None:
+    """Write the copy, whole or not at all."""
+    with (
+        whole_file(path) as temporary,
+        temporary.open("xb") as out,
+        tqdm(total=offsets[-1], unit="B", unit_scale=True, desc="exporting", disable=not progress) as bar,
+    ):
+        out.writelines(header)
+        for piece, offset in zip(pieces, offsets, strict=False):
+            out.seek(offset)  # the gap reads as zeros
+            bar.update(offset - bar.n)
+            for data in piece.read():
+                bar.update(out.write(data))
+        out.truncate(offsets[-1])
+        bar.update(offsets[-1] - bar.n)
+        out.flush()
+        os.fsync(out.fileno())

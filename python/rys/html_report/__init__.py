@@ -1,5 +1,5 @@
 """A sweep as one page for a browser, which needs nothing else: no network, no server, no files beside it."""
 
-from rys.html_report.page import ReportError, render, write_report
+from rys.html_report.page import render, write_report
 
-__all__ = ["ReportError", "render", "write_report"]
+__all__ = ["render", "write_report"]

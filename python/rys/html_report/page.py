@@ -5,26 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import secrets
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
 from rys.build_info import build_info
-from rys.errors import RysError
 from rys.html_report.content import content
+from rys.output_file import checked_output, whole_file
 from rys.sweep.results import Results
 from rys.sweep.store import StoreError
 
-__all__ = ["ReportError", "render", "write_report"]
+__all__ = ["render", "write_report"]
 
 _FOLDER = Path(__file__).parent
 _GENERATOR = '<meta name="generator" content="rys report '  # near the start of every report
-
-
-class ReportError(RysError, OSError):
-    """A report cannot be written where it should be."""
 
 
 def write_report(results: Results, destination: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -33,38 +28,12 @@ def write_report(results: Results, destination: str | os.PathLike[str], *, force
     results: as rys.sweep.results.open_results or rys.Sweep gives them.
     destination: the file; an earlier report is overwritten. force: so is any other file, but that of the sweep.
 
-    Raises ReportError (the destination) or StoreError (the sweep's file contradicts itself).
+    Raises OutputFileError (the destination) or StoreError (the sweep's file contradicts itself).
     """
-    destination = Path(destination)
-    _check_destination(destination, results.path, force)
+    path = checked_output(destination, sources=[results.path], force=force, mark=_GENERATOR.encode())
     page = render(results).encode("utf-8", "replace")  # half a surrogate pair, as in odd file names, becomes "?"
-    draft = destination.with_name(f".rys-report-{secrets.token_hex(4)}.tmp")
-    try:
-        draft.write_bytes(page)
-        os.replace(draft, destination)
-    except OSError as error:
-        raise ReportError(f"{destination}: cannot be written: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)  # still there after an error or Ctrl-C
-
-
-def _check_destination(destination: Path, source: Path, force: bool) -> None:
-    """Raise ReportError if the page would take the place of something else."""
-    try:
-        if not destination.exists():
-            return
-        if destination.is_dir():
-            raise ReportError(f"{destination} is a folder; name a file in it")
-        if destination.samefile(source):
-            raise ReportError(f"{destination} is the file of the sweep itself; give another name for the report")
-        with destination.open("rb") as file:
-            is_report = _GENERATOR.encode() in file.read(1024)
-    except ReportError:
-        raise
-    except OSError as error:
-        raise ReportError(f"{destination}: {error.strerror or error}") from None
-    if not (is_report or force):
-        raise ReportError(f"{destination} exists and is no report of rys; give another name, or --force (force=True)")
+    with whole_file(path) as temporary:
+        temporary.write_bytes(page)
 
 
 def render(results: Results) -> str:

@@ -78,15 +78,18 @@ def probes_of(frame: pd.DataFrame) -> list[str]:
 def balanced_map(sweep: Results) -> BlockMap:
     """Return the mean over probes of the z-scores of their differences, over the paths that were measured.
 
-    Probes whose scores vary little count as much as those whose scores vary widely; 0 is the average path.
+    Probes whose scores vary little count as much as those whose scores vary widely; 0 is the average path. Uncertain
+    are the blocks whose mean difference over the probes has a 95% interval that contains 0.
     """
     frame = sweep.results()
     names = [f"{probe}_difference" for probe in probes_of(frame)]
     differences = frame[names].where(frame["effect"].notna())
     deviations = differences.std(ddof=0).replace(0.0, 1.0)
     frame = frame.assign(z=((differences - differences.mean()) / deviations).mean(axis=1, skipna=False))
-    frame = frame.assign(uncertain=False).sort_values("z", ascending=False, kind="stable")
-    return _map_of(sweep, frame, "z", "balanced: mean of z-scores", has_intervals=False)
+    frame = frame.assign(uncertain=(frame["low"] <= 0) & (frame["high"] >= 0))
+    frame = frame.sort_values("z", ascending=False, kind="stable")
+    has_intervals = bool(frame["low"].notna().any())
+    return _map_of(sweep, frame, "z", "balanced: mean of z-scores", has_intervals)
 
 
 def _map_of(sweep: Results, frame: pd.DataFrame, column: str, what: str, has_intervals: bool) -> BlockMap:
@@ -169,7 +172,13 @@ def _draw(ax: Axes, found: BlockMap, label: str) -> None:
     handles: list[Any] = []
     if found.best:
         i, j = found.best
-        star: dict[str, Any] = {"marker": "*", "markersize": 11, "markerfacecolor": "white", "markeredgecolor": "black"}
+        size = max(6.0, min(11.0, 260 / len(found.gain)))
+        star: dict[str, Any] = {
+            "marker": "*",
+            "markersize": size,
+            "markerfacecolor": "white",
+            "markeredgecolor": "black",
+        }
         ax.plot([j], [i], linestyle="", zorder=4, **star)
         held = ", confirmed" if found.best in found.confirmed else ""  # the star hides the square of a small cell
         handles.append(Line2D([], [], linestyle="", label=f"best: ({i}, {j}){held}", **star))
@@ -194,21 +203,28 @@ class Skyline:
     """Hold the mean gain of the measured blocks that start at a layer, and of those that end before one.
 
     by_start: float64 [L], of layer i. by_end: float64 [L], of end j at index j - 1. NaN where there are none.
+    start_peak, end_peak: i and j of the largest means, of those over at least half as many blocks as the most have:
+    a corner of the triangle has few blocks, whose mean is mostly noise.
     """
 
     by_start: Floats
     by_end: Floats
     what: str
+    start_peak: int
+    end_peak: int
 
 
 def skyline_of(found: BlockMap) -> Skyline:
     """Return the row and column means of a block map."""
 
-    def means(values: Floats) -> Floats:
-        n = (~np.isnan(values)).sum(axis=1)
-        return np.where(n > 0, np.nansum(values, axis=1) / np.maximum(n, 1), np.nan)
-
-    return Skyline(means(found.gain), means(found.gain.T), found.what)
+    n = ~np.isnan(found.gain)
+    means, peaks = [], []
+    for axis in (1, 0):
+        count = n.sum(axis=axis)
+        mean = np.where(count > 0, np.nansum(found.gain, axis=axis) / np.maximum(count, 1), np.nan)
+        means.append(mean)
+        peaks.append(int(np.nanargmax(np.where(2 * count >= count.max(), mean, np.nan))))
+    return Skyline(means[0], means[1], found.what, peaks[0], peaks[1] + 1)
 
 
 def skyline(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) -> Axes:
@@ -220,12 +236,14 @@ def skyline(sweep: Results, probe: str | None = None, *, ax: Axes | None = None)
     found = skyline_of(block_map(sweep, probe))
     ax = axes_or_new(ax, "skyline")
     n_layer = len(found.by_start)
-    lines = (("start i", found.by_start, 0, BLUE, "-"), ("end j", found.by_end, 1, ORANGE, "--"))
-    for name, values, first, colour, style in lines:
+    lines = (
+        ("start i", found.by_start, 0, found.start_peak, BLUE, "-"),
+        ("end j", found.by_end, 1, found.end_peak, ORANGE, "--"),
+    )
+    for name, values, first, peak, colour, style in lines:
         layers = np.arange(first, first + n_layer)
-        peak = first + int(np.nanargmax(values))
         ax.plot(layers, values, style, color=colour, drawstyle="steps-mid", label=f"by {name}, highest at {peak}")
-        ax.plot([peak], [np.nanmax(values)], "o", color=colour, markersize=5)
+        ax.plot([peak], [values[peak - first]], "o", color=colour, markersize=5)
     ax.axhline(0, color="0.4", linewidth=0.8)
     ax.set_xlim(-0.5, n_layer + 0.5)
     whole_ticks(ax.xaxis)

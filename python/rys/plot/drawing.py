@@ -143,5 +143,5 @@ def draw_matrix(
 
 def draw_dots(ax: Axes, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], n_column: int) -> None:
     """Put dots on cells whose interval contains 0. n_column: of all cells, which decides how small the dots are."""
-    size = min(4.0, 80 / n_column)
+    size = max(1.6, min(4.0, 80 / n_column))
     ax.plot(columns, rows, "o", color="0.25", markersize=size, markeredgewidth=0, label="95% interval contains 0")

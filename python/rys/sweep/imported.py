@@ -35,8 +35,9 @@ class ImportedSweep:
 
     path: a file of JSON lines. n_layer: layers of the model; None = what the file says, else the end of the last block.
 
-    A probe whose scores exceed 1.5 is taken for percent. A path that occurs twice counts as it was measured last, and
-    half a line at the end, as a killed program leaves it, is passed over; `report()["notes"]` tells of all three.
+    Scores that are no finite numbers count as not measured. A probe whose scores exceed 1.5 is taken for percent. A
+    path that occurs twice counts as it was measured last, and half a line at the end, as a killed program leaves it, is
+    passed over; `report()["notes"]` tells of these.
     Raises StoreError, with the line, if the file is no such sweep.
     """
 
@@ -49,7 +50,7 @@ class ImportedSweep:
         for number, row in self._rows():
             where = f"{self.path}, line {number}"
             scores = _scores(row)
-            if not scores:
+            if not scores and not any(name.endswith("_score") for name in row):
                 raise StoreError(
                     f"{where}: no number whose name ends in _score; this is no sweep of llm-circuit-finder"
                 )
@@ -62,7 +63,7 @@ class ImportedSweep:
             else:
                 n_repeated += change in self._trials
                 self._trials[change] = scores
-        if not baseline:
+        if not baseline:  # none, or none of its scores is a number
             raise StoreError(f"{self.path} has no baseline (a line with is_baseline or dup_start -1) to compare with")
         if n_repeated:
             self.notes.append(f"{n_repeated} paths were measured more than once; the last measurement counts")
@@ -79,7 +80,7 @@ class ImportedSweep:
     def _rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         broken: tuple[int, Exception] | None = None
         try:
-            with self.path.open(encoding="utf-8") as file:
+            with self.path.open(encoding="utf-8-sig") as file:
                 for number, line in enumerate(file, 1):
                     if broken is not None or number > _MAX_LINES:
                         break

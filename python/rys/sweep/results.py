@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rys.errors import RequestError
 from rys.sweep.imported import ImportedSweep
 from rys.sweep.store import StoreError
 from rys.sweep.sweep import Sweep
@@ -41,9 +42,21 @@ def open_results(path: str | os.PathLike[str], n_layer: int | None = None) -> Re
     """
     try:
         with Path(path).open("rb") as file:
-            start = file.read(16).lstrip()
+            start = file.read(16)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from None
-    if start.startswith(b"{"):
-        return ImportedSweep(path, n_layer)
-    return Sweep.open(path)
+    if start.startswith(b"SQLite format 3\0"):
+        sweep = Sweep.open(path)
+        known = sweep.meta.get("n_layer")
+        if n_layer not in (None, known):
+            sweep.close()
+            raise RequestError(f"n_layer is {n_layer}, but {path} is of a model with {known} layers")
+        return sweep
+    if not start:
+        raise StoreError(f"{path} is empty")
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] != b"{":
+        raise StoreError(
+            f"{path} is neither the file of a sweep of rys (an SQLite database) nor JSON lines, one object a line, as "
+            f"llm-circuit-finder writes them"
+        )
+    return ImportedSweep(path, n_layer)

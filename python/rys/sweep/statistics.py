@@ -70,7 +70,8 @@ def bootstrap_intervals(
             stretch = math.sqrt(len(rows) / (len(rows) - 1)) if len(rows) > 1 else 1.0
             moves[:, rows] = (drawn - 1) * (stretch * by_t * weights[rows])
         deviations[:, start : start + step] = differences @ moves.T
-    intervals: Floats = effects[:, None] + np.quantile(deviations, [tail, 1 - tail], axis=1).T
+    bounds = [np.quantile(row, [tail, 1 - tail]) for row in deviations]  # row by row, for it copies what it sorts
+    intervals: Floats = effects[:, None] + np.array(bounds).reshape(-1, 2)
     is_flat = np.ptp(differences, axis=1) == 0
     unseen = 1 - tail ** (1 / n)
     intervals[is_flat] = effects[is_flat, None] + np.array([-unseen, unseen])
