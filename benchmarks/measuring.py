@@ -203,7 +203,7 @@ def physical_copy(model: Path, layers: Sequence[int] | None, copy: Path) -> Path
     """Write the GGUF whose layers are those of `model` along a path, on disk and in the page cache.
 
     layers: None = the file's own order. Decode along a view and on a copy are compared with such a file as the base:
-    it reads weights up to 15% faster from a file that was just written, whose cached pages are large and contiguous.
+    it reads weights faster from a file that was just written (up to 15% in one noisy check; why was not looked at).
     """
     export(model, copy, layers, force=True)
     warm_page_cache(copy)
