@@ -56,8 +56,10 @@ def test_the_published_table_is_reproduced():
     assert not any(row["paired"] for row in found.rows)
     assert [row["n"] for row in found.rows] == [187, 250, 250, 250, 1319, 1319, 541, 541, 541, 541, 500]
     # what the published table does not say: nothing in it differs by more than chance
-    assert all(row["q"] > 0.3 for row in found.rows)
-    assert found.sentence.startswith("0 of 11 rows differ")
+    tested = [row for row in found.rows if not row["metric"].startswith("inst_level")]
+    assert all(row["q"] > 0.2 for row in tested)
+    assert found.sentence.startswith("0 of 9 rows differ")
+    assert found.sentence.endswith("2 more could not be tested.")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the published results are not here")
@@ -66,7 +68,7 @@ def test_the_published_table_on_the_command_line(capsys):
     assert main(["compare", *files]) == 0
     out = capsys.readouterr().out
     assert "0.8408  0.8704     +0.0296" in out
-    assert out.count("Welch (unpaired)") == 11
+    assert out.count("Welch (unpaired)") == 9
     assert main(["compare", *files, "--markdown"]) == 0
     out = capsys.readouterr().out
     assert "| gsm8k_cot | exact_match,strict-match | 1319 | 0.8408 | 0.8704 | +0.0296 |" in out

@@ -88,10 +88,12 @@ def test_unpaired_with_counts_is_welchs_test():
 
 
 def test_missing_standard_errors_of_shares_are_binomial():
-    found = inference.unpaired(Score(value=0.5, n=100), Score(value=0.6, n=100), "inst_level_acc")
+    found = inference.unpaired(Score(value=0.5, n=100), Score(value=0.6, n=100), "prompt_level_acc")
     deviation = math.sqrt(0.25 / 100 + 0.24 / 100)
     assert found.high - found.low == pytest.approx(2 * 1.972 * deviation, abs=1e-3)
     assert math.isnan(inference.unpaired(Score(value=0.5, n=100), Score(value=0.6, n=100), "f1").p)
+    # shares of instructions, of which a prompt has several: n does not count them
+    assert math.isnan(inference.unpaired(Score(value=0.5, n=100), Score(value=0.6, n=100), "inst_level_acc").p)
     assert math.isnan(inference.unpaired(Score(value=0.5), Score(value=0.6), "acc").p)
 
 

@@ -134,7 +134,7 @@ def test_two_paths_of_one_probe_output(probed, tmp_path):
 
 
 def test_a_probe_output_without_items_is_not_paired(probed, tmp_path):
-    file = write(tmp_path / "p.json", {name: part for name, part in probed.items() if name != "items"})
+    file = write(tmp_path / "p.json", {name: part for name, part in probed.items() if name != "item_scores"})
     (row,) = compare(file, f"{file}::0..7,4..11").rows
     assert (row["paired"], row["test"], row["gained"]) == (False, "Welch", None)
     assert 0 < row["p"] <= 1
@@ -145,11 +145,14 @@ def test_a_probe_output_without_items_is_not_paired(probed, tmp_path):
 def test_probe_outputs_of_other_items_or_versions_are_refused(probed, tmp_path):
     a = write(tmp_path / "a.json", probed)
     changed = copy.deepcopy(probed)
-    changed["items"][1]["items"][3]["prompt"] = "Another?"
-    with pytest.raises(CompareError, match="reference: prompts of 1 items differ"):
+    changed["item_scores"][1]["hashes"][3] = "of another item"
+    with pytest.raises(CompareError, match="reference: 2 items are in one run only"):
+        compare(a, write(tmp_path / "b.json", changed))
+    changed["item_scores"][1]["scores"].pop()
+    with pytest.raises(CompareError, match="are not those of 16 items"):
         compare(a, write(tmp_path / "b.json", changed))
     changed = copy.deepcopy(probed)
-    for part in (*changed["results"], *changed["items"]):
+    for part in (*changed["results"], *changed["item_scores"]):
         part["probe"] = "reference:2"
     with pytest.raises(CompareError, match="task version 1 against 2"):
         compare(a, write(tmp_path / "b.json", changed))

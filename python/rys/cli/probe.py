@@ -81,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
             "results": [result.summary() for results in along for result in results.values()],
             "preflight": refused,
             "comparison": comparison,
+            "item_scores": [item_scores(result) for results in along for result in results.values()],
         }
         if options.show:
             document["items"] = [shown(result, options.show) for results in along for result in results.values()]
@@ -164,6 +165,16 @@ def print_tables(
             for row in shown(result, n_shown)["items"]:
                 print(f"\n{result.probe} along {result.layer_path}, {row['id']}, score {row['score']:.3f}")
                 print(f"  asked:  {row['prompt']}\n  said:   {row['answer']}\n  right:  {row['right']}")
+
+
+def item_scores(result: ProbeResult) -> dict[str, Any]:
+    """Return what `rys compare` pairs items by: their content hashes, and their scores."""
+    return {
+        "probe": result.probe,
+        "layer_path": result.layer_path,
+        "hashes": [item.content_hash for item in result.items],
+        "scores": result.scores.tolist(),
+    }
 
 
 def shown(result: ProbeResult, n: int) -> dict[str, Any]:

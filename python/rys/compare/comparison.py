@@ -49,10 +49,12 @@ class Comparison:
         found = [row for row in tested if row["q"] < 0.05]
         n_better = sum((row["difference"] > 0) != bool(row["lower_is_better"]) for row in found)
         which = f": {n_better} better, {len(found) - n_better} worse" if found else ""
+        rest = len(self.rows) - len(tested)
+        untested = f" {rest} more could not be tested." if rest else ""
         return (
             f"{len(found)} of {len(tested)} rows {'differs' if len(found) == 1 else 'differ'} after correction for "
             f"their number (q < 0.05){which}; without correction about {0.05 * len(tested):.1f} would by chance alone, "
-            "if nothing had changed."
+            f"if nothing had changed.{untested}"
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -109,9 +111,7 @@ def compare(base: str | Path, *others: str | Path, unpaired: bool = False) -> Co
             + "\n--unpaired (unpaired=True) compares their reported values all the same, and marks the rows"
         )
     if not any(row["paired"] for row in rows):
-        notes.append(
-            "no row is paired: samples of both runs (lm_eval --log_samples) tell smaller differences from noise"
-        )
+        notes.append("no row is paired: items of both runs (lm_eval --log_samples) tell smaller differences from noise")
     tested = [row for row in rows if not math.isnan(row["p"])]
     for row, q in zip(tested, adjusted_p_values(np.array([row["p"] for row in tested])), strict=True):
         row["q"] = float(q)
@@ -201,6 +201,8 @@ def _row(
             notes.append("not paired: the items' scores do not make the reported values")
     is_paired = finding is not None
     finding = finding or inference.unpaired(base, other, key.metric)
+    if finding.test == "none" and not notes:
+        notes.append("not tested: a value or its standard error is not reported")
     return {
         "task": key.task,
         "metric": key.metric,

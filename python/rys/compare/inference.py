@@ -26,6 +26,7 @@ _AGGREGATIONS: tuple[Aggregation, ...] = (
 )
 _MEAN = _AGGREGATIONS[0]
 _SHARES = ("acc", "exact_match", "pass")  # in the names of metrics whose items are right or wrong
+_OF_PARTS = "inst_level"  # ifeval's shares of instructions, of which a prompt has several
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def standard_error(score: Score, metric: str) -> float:
 
     That of a share is not taken to be below that of one wrong item in n: n right answers do not make a model certain.
     """
-    if not score.n or not 0 <= score.value <= 1 or not any(name in metric for name in _SHARES):
+    is_share = any(name in metric for name in _SHARES) and not metric.startswith(_OF_PARTS)
+    if not score.n or not 0 <= score.value <= 1 or not is_share:
         return score.stderr
     binomial = math.sqrt(score.value * (1 - score.value) / score.n)
     return max(binomial if math.isnan(score.stderr) else score.stderr, 1 / score.n)

@@ -6,8 +6,6 @@ Both may hold several layer paths. `FILE::PATH` names one. Without, the base is 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -44,7 +42,7 @@ def is_probe_result(content: Any) -> bool:
 
 
 def load_probe(path: Path, content: Mapping[str, Any], name: str, layer_path: str | None, is_base: bool) -> Run:
-    """Return one path's results of `rys probe --json`. The items are known if it was given --show with all of them."""
+    """Return one path's results of `rys probe --json`."""
     results = content["results"]
     paths = list(dict.fromkeys(str(result["layer_path"]) for result in results))
     if not paths:
@@ -53,7 +51,6 @@ def load_probe(path: Path, content: Mapping[str, Any], name: str, layer_path: st
     if chosen not in paths:
         raise CompareError(f"{path} has no layer path {chosen!r}; it has {some(map(printable, paths))}")
     run = Run(f"{name} ({printable(chosen)})", {})
-    shown = content.get("items")
     for result in results:
         if result["layer_path"] != chosen:
             continue
@@ -67,26 +64,20 @@ def load_probe(path: Path, content: Mapping[str, Any], name: str, layer_path: st
             value=number(result["mean"]), stderr=stderr, n=n, lower_is_better=False
         )
         run.settings[probe] = {"task version": version, "items": str(n)}
-        for part in shown if isinstance(shown, list) else []:
-            items = mapping(part).get("items")
-            is_mine = (mapping(part).get("probe"), mapping(part).get("layer_path")) == (result["probe"], chosen)
-            if is_mine and isinstance(items, list) and len(items) == n:
-                run.samples[probe] = partial(_shown_samples, path, items)
+        for part in map(mapping, content.get("item_scores") or []):
+            if (part.get("probe"), part.get("layer_path")) == (result["probe"], chosen):
+                run.samples[probe] = partial(_probe_samples, path, part, n)
     return run
 
 
-def _shown_samples(path: Path, items: list[Any]) -> Samples:
-    scores: dict[ItemId, tuple[float, float]] = {}
-    identities: dict[ItemId, tuple[str | None, ...]] = {}
-    for item in map(mapping, items):
-        if not {"id", "prompt", "right", "score"} <= set(item) or str(item["id"]) in scores:
-            raise CompareError(
-                f"{path}: its items have no id, prompt, right or score, or one of them stands there twice"
-            )
-        scores[str(item["id"])] = number(item["score"]), 1.0
-        texts = (json.dumps(item[name], ensure_ascii=False).encode("utf-8", "replace") for name in ("prompt", "right"))
-        identities[str(item["id"])] = (None, *(hashlib.sha256(text).hexdigest() for text in texts))
-    return Samples(identities, {(_METRIC, ""): scores})
+def _probe_samples(path: Path, part: Mapping[str, Any], n: int | None) -> Samples:
+    """Return the items of a probe. They are known by their content, so that the same ones are found in any order."""
+    hashes, scores = part.get("hashes"), part.get("scores")
+    if not isinstance(hashes, list) or not isinstance(scores, list) or not len(hashes) == len(scores) == n:
+        raise CompareError(f"{path}: the scores of its items are not those of {n} items")
+    items = [f"{printable(content)} {hashes[:k].count(content)}" for k, content in enumerate(hashes)]  # one may recur
+    identities: dict[ItemId, tuple[str | None, ...]] = dict.fromkeys(items, (None, None, None))
+    return Samples(identities, {(_METRIC, ""): {item: (number(s), 1.0) for item, s in zip(items, scores, strict=True)}})
 
 
 def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> Run:
