@@ -19,7 +19,7 @@ from rys.compare.run import CompareError, ItemId, Key, Run, Samples, Score, coun
 from rys.errors import LayerPathError, RysError
 from rys.layer_path import LayerPath
 from rys.sweep.report import report
-from rys.sweep.store import Store
+from rys.sweep.store import SQLITE_MAGIC, Store
 
 __all__ = ["is_probe_result", "is_sweep", "load_probe", "load_sweep"]
 
@@ -30,7 +30,7 @@ def is_sweep(path: Path) -> bool:
     """Return whether a file is an SQLite database, as that of a sweep is."""
     try:
         with path.open("rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
+            return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
     except OSError:
         return False
 

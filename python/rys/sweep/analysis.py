@@ -93,10 +93,18 @@ def effects_of(stage: Stage, confidence: float = 0.95, resamples: int = 4000) ->
         weights = weights_among(stage, mask)
         part = stage.differences[rows][:, mask]
         effect[rows] = part @ weights
-        strata = strata_of(stage.strata[mask], [stage.probes[k] for k in np.flatnonzero(mask)])
-        interval[rows] = statistics.bootstrap_intervals(part, weights, strata, confidence, resamples)
+        interval[rows] = _intervals(stage, rows, mask, confidence, resamples)
         p_value[rows] = statistics.sign_flip_p_values(part, weights)
     return effect, interval, p_value
+
+
+def _intervals(
+    stage: Stage, rows: list[int], mask: np.ndarray[Any, np.dtype[np.bool_]], confidence: float, resamples: int
+) -> Floats:
+    """Return the intervals of some trials over some of the items, chosen by bool [N]."""
+    strata = strata_of(stage.strata[mask], [stage.probes[k] for k in np.flatnonzero(mask)])
+    part = stage.differences[rows][:, mask]
+    return statistics.bootstrap_intervals(part, weights_among(stage, mask), strata, confidence, resamples)
 
 
 def strata_of(families: np.ndarray[Any, np.dtype[np.intp]], probes: Sequence[str]) -> np.ndarray[Any, Any]:
@@ -122,9 +130,7 @@ def intervals_by_probe(stage: Stage, row: int) -> dict[str, list[float]]:
     for probe in dict.fromkeys(stage.probes):
         mask = (names == probe) & ~np.isnan(stage.differences[row])
         if mask.any():
-            strata = strata_of(stage.strata[mask], [probe] * int(mask.sum()))
-            part = stage.differences[[row]][:, mask]
-            found[probe] = statistics.bootstrap_intervals(part, weights_among(stage, mask), strata)[0].tolist()
+            found[probe] = _intervals(stage, [row], mask, confidence=0.95, resamples=4000)[0].tolist()
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rys.errors import RequestError
 from rys.sweep.imported import ImportedSweep
-from rys.sweep.store import StoreError
+from rys.sweep.store import SQLITE_MAGIC, StoreError
 from rys.sweep.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def open_results(path: str | os.PathLike[str], n_layer: int | None = None) -> Re
             start = file.read(16)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from None
-    if start.startswith(b"SQLite format 3\0"):
+    if start.startswith(SQLITE_MAGIC):
         sweep = Sweep.open(path)
         known = sweep.meta.get("n_layer")
         if n_layer not in (None, known):

@@ -24,6 +24,7 @@ from rys.probes.result import ProbeResult
 
 __all__ = ["Store", "StoreError", "Trial"]
 
+SQLITE_MAGIC = b"SQLite format 3\0"  # the first bytes of every SQLite database
 APPLICATION_ID = 0x72797331  # "rys1", in the header of the file
 SCHEMA_VERSION = 1
 
@@ -401,7 +402,7 @@ def _check_header(path: Path) -> None:
             header = file.read(100)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from None
-    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+    if len(header) < 100 or not header.startswith(SQLITE_MAGIC):
         raise StoreError(f"{path} is not the file of a sweep (it is no SQLite database)")
     version, application = struct.unpack(">I4xI", header[60:72])
     if application != APPLICATION_ID:
