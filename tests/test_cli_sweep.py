@@ -193,27 +193,25 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(undisturbed, tmp_path)
     ],
 )  # fmt: skip
 def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed_one(arguments, n_kills, tmp_path):
+    start = time.monotonic()
     undisturbed = sweep(*arguments, "--quiet", "--store", "undisturbed.db", cwd=tmp_path)
+    longest = min(2.5, time.monotonic() - start)
     assert undisturbed.returncode == 0, undisturbed.stderr
     rng = random.Random(0)
     store = tmp_path / "s.db"
     n_killed = 0
-    while n_killed < n_kills:
+    while n_killed < n_kills or store.exists():
         again = ["--resume", "s.db"] if store.exists() else [*arguments, "--store", "s.db"]
         program = subprocess.Popen(
             command(*again, "--quiet"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        time.sleep(rng.uniform(0.5, 2.5))
-        if program.poll() is not None:  # it was finished
-            break
-        program.kill()
-        n_killed += 1
+        if n_killed < n_kills:
+            time.sleep(rng.uniform(0.1, 1) * longest)
+            n_killed += program.poll() is None
+            program.kill()
         _, said = program.communicate()
-        assert program.returncode == -signal.SIGKILL, said
-    program.communicate()
-    assert n_killed >= 3
-    if n_killed == n_kills:
-        again = ["--resume", "s.db"] if store.exists() else [*arguments, "--store", "s.db"]
-        last = sweep(*again, "--quiet", cwd=tmp_path)
-        assert last.returncode == 0, last.stderr
-    assert scores(store) == scores(tmp_path / "undisturbed.db")
+        assert program.returncode in (0, -signal.SIGKILL), said
+        if program.returncode == 0:  # on a fast machine before all the kills: then another one has to bear the rest
+            assert scores(store) == scores(tmp_path / "undisturbed.db")
+            for file in tmp_path.glob("s.db*"):
+                file.unlink()

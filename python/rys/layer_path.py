@@ -17,6 +17,7 @@ import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import SupportsIndex, TypeAlias, overload
 
@@ -274,6 +275,7 @@ def _range(first: int, last: int) -> str:
     return f"{first}..{last}" if last > first else f"{first}"
 
 
+@lru_cache(maxsize=8192)  # a sweep asks for the same strings all the time
 def _write_string(layers: tuple[int, ...]) -> str:
     n_slot = len(layers)
     # run[s]: length of the rising run from slot s to its end; times[s]: how often that run stands there back to back.
