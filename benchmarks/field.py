@@ -4,9 +4,10 @@ Measured: the same sweep twice, candidate by candidate in turns. On one side rys
 each candidate `with_path`, one `run` of all questions, `close`. On the other side the pipeline of the published sweeps,
 written anew here: for each candidate a GGUF with the layers physically copied is written into a temporary folder (in
 memory where there is room, as they do: `in_memory`), a stock `llama-server` of upstream's unpatched sources is started
-on it (one slot, otherwise its own defaults) and waited for, the questions are asked one after the other over HTTP, the
-server is stopped and the file deleted. The model, the questions, the budgets of tokens, the size of the context and the
-threads are the same, on the CPU; both decode greedily. Neither marks the answers.
+on it (with the options of the published sweeps: SERVER_OPTIONS) and waited for, the questions are asked one after the
+other over HTTP, the server is stopped and the file deleted. The model, the questions, the budgets of tokens, the
+context with its types and the threads are the same, on the CPU; both decode greedily. Neither marks the answers. The
+published sweeps look once a second whether the server is there; this pipeline looks every 5 ms.
 
 Why: a sweep of hundreds of candidates is what this library is for, and this is how it is done without it.
 
@@ -42,9 +43,7 @@ from __future__ import annotations
 import argparse
 import gc
 import shutil
-import signal
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +60,7 @@ from measuring import (
     forget_peak_memory,
     parse,
     peak_memory,
+    positive,
     profiled,
     ratios,
     scratch_folder,
@@ -80,15 +80,19 @@ from rys.probes.reasoning import Reasoning
 from rys.probes.reference import Reference
 from rys.reference import reference_model_path
 from rys.requests import GenerateResult, NextTokenResult, Result
-from stock_programs import stock_program
+from stock_programs import stock_program_or_exit
 from stock_server import StockServer
-from upstream_programs import NotHereError
 
 # a kind of question, and the tokens that its answer may take
 Kinds = list[tuple[Probe, int]]
 PUBLISHED: Kinds = [(Math("original", "partial"), 48), (EQ("list"), 64), (Reasoning(format="written"), 16)]
 REFERENCE: Kinds = [(Reference(), 16)]
 N_CTX = 4096
+# one slot; the cache in 8 bits; and no warm-up, which would be a pass more for every candidate
+SERVER_OPTIONS = [
+    "--ctx-size", N_CTX, "--parallel", 1, "--n-gpu-layers", 99, "--no-warmup",
+    "--flash-attn", "on", "--cache-type-k", "q8_0", "--cache-type-v", "q8_0",
+]  # fmt: skip
 SHARED_MEMORY = Path("/dev/shm")
 N_ASKED_ALONE = 2  # of a candidate
 
@@ -140,8 +144,8 @@ def ask_pipeline(
     times = [time.perf_counter()]
     export(model, copy, path)
     times.append(time.perf_counter())
-    command = [program, "--model", copy, "--ctx-size", N_CTX, "--parallel", 1, "--threads", n_threads]
-    with StockServer([str(part) for part in command], folder / "server.log") as server:
+    command = [program, *SERVER_OPTIONS, "--threads", n_threads]
+    with StockServer([str(part) for part in command], copy, folder / "server.log") as server:
         times.append(time.perf_counter())
         answers = [server.generate(str(question.prompt), question.max_tokens or 0) for question in questions]
         times.append(time.perf_counter())
@@ -231,23 +235,19 @@ def next_logits(model: Model, prompts: Sequence[Sequence[int]]) -> list[np.ndarr
 
 
 def main() -> None:
-    parser = argument_parser(__doc__ or "", n_rounds=1)
+    parser = argument_parser(__doc__ or "", n_rounds=None)
     parser.add_argument("--reference", action="store_true", help="the reference model and its own questions")
-    parser.add_argument("--candidates", type=int, help="how many (default: 12)")
-    parser.add_argument("--items", type=int, help="questions of each kind (default: 16, with --reference 48)")
+    parser.add_argument("--candidates", type=positive, help="how many (default: 12)")
+    parser.add_argument("--items", type=positive, help="questions of each kind (default: 16, with --reference 48)")
     parser.add_argument("--tmpdir", type=Path, help="for the copies (default: /dev/shm if it has room, or the cache)")
     parser.add_argument("--profile", action="store_true", help="profile what rys does for one candidate more")
     options = parse_options(parser)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cleans up like Ctrl-C
-    try:
-        program = stock_program("llama-server")
-    except NotHereError as error:
-        raise SystemExit(str(error)) from None
+    program = stock_program_or_exit("llama-server")
 
     warm_page_cache(options.model)
     start = time.perf_counter()
     base = Model(
-        options.model, n_ctx=N_CTX, n_threads=options.n_threads,
+        options.model, n_ctx=N_CTX, n_threads=options.n_threads, flash_attn=True, type_k="q8_0", type_v="q8_0",
         n_gpu_layers=0, op_offload=False, offload_kqv=False,  # the server is built for the CPU alone
     )  # fmt: skip
     load_seconds = time.perf_counter() - start
@@ -315,6 +315,10 @@ def main() -> None:
 
 def parse_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
+    if options.reference and options.model:
+        parser.error("--reference brings its own model: leave out --model")
+    if options.tmpdir and not options.tmpdir.is_dir():
+        parser.error(f"--tmpdir is {options.tmpdir}, which is no folder")
     if options.reference:
         parser.set_defaults(model=reference_model_path())
     options = parse(parser)

@@ -36,6 +36,7 @@ from measuring import (
     digits,
     open_context,
     parse,
+    positive,
     random_tokens,
     ratios,
     seconds,
@@ -95,7 +96,7 @@ def describe(what: str, exam: Exam, view: Model) -> Report:
 
 def main() -> None:
     parser = argument_parser(__doc__ or "", n_rounds=5)
-    parser.add_argument("--items", type=int, help="of each probe (default: 16)")
+    parser.add_argument("--items", type=positive, help="of each probe (default: 16)")
     options = parse(parser)
     n_items = options.items or (2 if options.quick else 16)
     base = Model(options.model, n_threads=options.n_threads)

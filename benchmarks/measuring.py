@@ -17,6 +17,8 @@ import math
 import os
 import platform
 import pstats
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ import numpy as np
 import rys
 from make_model import benchmark_folder, cached_model
 from rys.export import export
+from rys.model_info import read_model_info
 
 Report = dict[str, Any]
 Value = TypeVar("Value")
@@ -103,24 +106,42 @@ class Quiet:
 quiet = Quiet()
 
 
-def argument_parser(doc: str, n_rounds: int) -> argparse.ArgumentParser:
-    """Return a parser with the options that all benchmarks have."""
+def positive(text: str) -> int:
+    """Read an option that is a number of things."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
+    return number
+
+
+def argument_parser(doc: str, n_rounds: int | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks have. n_rounds: None = there is one, nothing is repeated."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a GGUF (default: what make_model.py writes)")
     parser.add_argument("--quick", action="store_true", help="few rounds and short prompts: shows that it runs")
-    parser.add_argument("--rounds", type=int, help=f"rounds in which every side has a turn (default: {n_rounds})")
-    parser.add_argument("--n-threads", type=int, help="threads of llama.cpp (default: the physical cores)")
-    parser.add_argument(
-        "--patience", type=float, default=0, metavar="SECONDS",
-        help="spend so long on repeating what other processes disturb (default: nothing is repeated)",
-    )  # fmt: skip
-    parser.set_defaults(n_rounds=n_rounds)
+    parser.add_argument("--n-threads", type=positive, help="threads of llama.cpp (default: the physical cores)")
+    parser.set_defaults(n_rounds=n_rounds, rounds=None if n_rounds else 1, patience=0)
+    if n_rounds:
+        parser.add_argument(
+            "--rounds", type=positive, help=f"rounds in which every side has a turn (default: {n_rounds})"
+        )
+        parser.add_argument(
+            "--patience", type=float, default=0, metavar="SECONDS",
+            help="spend so long on repeating what other processes disturb (default: nothing is repeated)",
+        )  # fmt: skip
     return parser
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the options, and end in good order when the program is told to: processes and scratch folders go with it."""
     options = parser.parse_args()
     options.model = options.model or cached_model()
+    try:
+        read_model_info(options.model)
+    except rys.RysError as error:
+        parser.error(str(error))
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     quiet.patience = options.patience
     options.rounds = options.rounds or (2 if options.quick else options.n_rounds)
     return options
@@ -272,6 +293,7 @@ def machine() -> Report:
         "memory_gib": digits(info["devices"][-1]["memory_total"] / 2**30) if info["devices"] else None,
         "backends": info["backends"],
         "devices": [device["description"] for device in info["devices"]],
+        "python": platform.python_version(),
         "rys": info["rys_version"],
         "llama_cpp": info["llama_cpp_commit"],
     }

@@ -45,6 +45,7 @@ from measuring import (
     digits,
     parse,
     physical_copy,
+    positive,
     random_tokens,
     scratch_folder,
     table,
@@ -146,8 +147,8 @@ def measure(options: argparse.Namespace, path: LayerPath, copy: Path | None = No
 
 
 def main() -> None:
-    parser = path_parser(__doc__ or "", n_rounds=1)
-    parser.add_argument("--n-ctx", type=int, default=4096)
+    parser = path_parser(__doc__ or "", n_rounds=None)
+    parser.add_argument("--n-ctx", type=positive, default=4096)
     parser.add_argument("--path", help=argparse.SUPPRESS)  # measure this one in this process
     parser.add_argument("--copy", type=Path, help=argparse.SUPPRESS)
     options = parse(parser)

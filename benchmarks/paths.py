@@ -38,6 +38,7 @@ from measuring import (
     digits,
     parse,
     physical_copy,
+    positive,
     random_tokens,
     ratios,
     scratch_folder,
@@ -56,10 +57,10 @@ TARGETS: dict[str, dict[str, float]] = {
 }  # fmt: skip
 
 
-def path_parser(doc: str, n_rounds: int) -> argparse.ArgumentParser:
+def path_parser(doc: str, n_rounds: int | None) -> argparse.ArgumentParser:
     """Return a parser for benchmarks that measure `some_paths`."""
     parser = argument_parser(doc, n_rounds)
-    parser.add_argument("--paths", type=int, default=5, help="how many beside the control (default: all 5)")
+    parser.add_argument("--paths", type=positive, default=5, help="how many beside the control (default: all 5)")
     return parser
 
 

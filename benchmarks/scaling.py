@@ -20,7 +20,8 @@ against slots, items and tokens; memory with the statistics), flat is at most 0.
 JSON: `results` has a list `curves`, of each: `what`, `against`, `sizes`, `values` (one spread for each size) and
 `exponent`, with `target` and `verdict`; and `bytes_per_candidate`: the slopes of the straight lines of `run_peak_bytes`
 and `peak_bytes`, null but on Linux. The curves are `seconds` against `slots`, `items` and `tokens`, and `seconds`,
-`own_seconds`, `run_peak_bytes` and `peak_bytes` against `candidates`.
+`own_seconds`, `run_peak_bytes` and `peak_bytes` against `candidates`. Below 0, what is paid once a sweep is shared by
+more.
 
     python benchmarks/scaling.py
     python benchmarks/scaling.py --png benchmarks/scaling.png       # the picture that README.md shows
@@ -49,6 +50,7 @@ from measuring import (
     digits,
     parse,
     peak_memory,
+    positive,
     random_tokens,
     scratch_folder,
     seconds,
@@ -213,10 +215,12 @@ def draw(curves: Sequence[Report], png: Path) -> None:
 
 def main() -> None:
     parser = argument_parser(__doc__ or "", n_rounds=3)
-    parser.add_argument("--candidates", type=int, help="of the largest sweep (default: 3240)")
+    parser.add_argument("--candidates", type=positive, help="of the largest sweep (default: 3240; more than 10)")
     parser.add_argument("--png", type=Path, help="the picture (default: scaling.png in the cache folder)")
     parser.add_argument("--sweep-of", type=int, help=argparse.SUPPRESS)  # measure this one in this process
     options = parse(parser)
+    if options.candidates and options.candidates <= 10:
+        parser.error(f"--candidates is {options.candidates}, but the smallest sweep has 10: give more")
     if options.sweep_of:
         print(json.dumps(sweep_of(options.sweep_of)))
         return

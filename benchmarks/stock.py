@@ -2,7 +2,7 @@
 
 Measured: prefill of 512 tokens, and an answer of 32 tokens to a prompt of 8, along views of the same paths as in
 paths.py; and the same work in stock llama.cpp on their physical copies: llama-bench of upstream's unpatched sources,
-with the same threads, batch sizes and types, each with its own warm-up. The two are processes that take turns.
+with the same threads, batch sizes and types, each right after a short run. The two are processes that take turns.
 
 Why: rys runs a patched llama.cpp, through a scheduler of its own, along views. All of this together must cost nothing.
 
@@ -46,8 +46,7 @@ from paths import N_CTX, path_parser, some_paths
 from rys import Generate, Model, NextToken
 from rys.options import default_n_threads
 from rys.requests import Request
-from stock_programs import stock_program
-from upstream_programs import NotHereError
+from stock_programs import stock_program_or_exit
 
 N_PROMPT = 8
 
@@ -75,10 +74,7 @@ def main() -> None:
     options = parse(path_parser(__doc__ or "", n_rounds=5))
     n_threads = options.n_threads or default_n_threads()
     n_prefill, n_decode = (64, 8) if options.quick else (512, 32)
-    try:
-        program = stock_program("llama-bench")
-    except NotHereError as error:
-        raise SystemExit(str(error)) from None
+    program = stock_program_or_exit("llama-bench")
     settings: Report = {"n_ctx": N_CTX, "n_threads": n_threads}
     settings |= {"n_gpu_layers": 0, "op_offload": False, "offload_kqv": False}  # llama-bench is built for the CPU alone
 

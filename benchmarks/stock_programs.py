@@ -50,6 +50,14 @@ def stock_program(name: str) -> Path:
     return upstream_programs.built("stock", _MADE_OF, make) / name
 
 
+def stock_program_or_exit(name: str) -> Path:
+    """Return one of PROGRAMS. Where it cannot be had, the program ends and says why."""
+    try:
+        return stock_program(name)
+    except upstream_programs.NotHereError as error:
+        raise SystemExit(str(error)) from None
+
+
 if __name__ == "__main__":
     for name in PROGRAMS:
-        print(stock_program(name))
+        print(stock_program_or_exit(name))

@@ -17,20 +17,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+# Whatever proxy the machine has. Made once: newer versions of Python take 20 ms for what https would need.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 class StockServer:
     """Run a server on 127.0.0.1 for as long as a `with` block lasts.
 
-    command: the program with its options, but for the address. log: gets what the server says.
+    command: the program with its options, but for the model and the address. log: gets what the server says.
     Raises RuntimeError, with the end of the log, if the server does not become healthy.
     """
 
-    def __init__(self, command: Sequence[str | Path], log: Path, *, patience: float = 300.0) -> None:
+    def __init__(self, command: Sequence[str | Path], model: Path, log: Path, *, patience: float = 300.0) -> None:
         with socket.socket() as probe:  # the system names a free port
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
-        self._command = [*map(str, command), "--host", "127.0.0.1", "--port", str(port)]
+        self._model = str(model)
+        self._command = [*map(str, command), "--model", self._model, "--host", "127.0.0.1", "--port", str(port)]
         self._log = log
         self._patience = patience
 
@@ -60,7 +64,8 @@ class StockServer:
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
                 self.get("/health")
-                return
+                if self.get("/props").get("model_path") == self._model:  # else another server took the port
+                    return
             except (urllib.error.URLError, ConnectionError):  # not listening yet, or still loading (503)
                 time.sleep(0.005)
         code = self._process.poll()
@@ -79,8 +84,7 @@ class StockServer:
 
     @staticmethod
     def _open(request: urllib.request.Request) -> Any:
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the machine has
-        with direct.open(request, timeout=600) as answer:
+        with _DIRECT.open(request, timeout=600) as answer:
             return json.load(answer)
 
     def generate(self, prompt: str, max_tokens: int) -> list[int]:

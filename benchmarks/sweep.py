@@ -29,7 +29,18 @@ from pathlib import Path
 from typing import Any
 
 import rys
-from measuring import argument_parser, digits, profiled, quiet, scratch_folder, spread, table, verdict, write_report
+from measuring import (
+    argument_parser,
+    digits,
+    parse,
+    positive,
+    profiled,
+    scratch_folder,
+    spread,
+    table,
+    verdict,
+    write_report,
+)
 from rys import model as model_module
 from rys import runner
 from rys.reference import reference_model_path
@@ -58,6 +69,7 @@ class TimedCore:
         self.contexts = Stopwatch(core.Context)
         self.models = Stopwatch(core.Model)
         self.advances: list[float] = []
+        self.switches: list[float] = []  # of a view and its context
 
     @property
     def seconds(self) -> float:
@@ -66,12 +78,17 @@ class TimedCore:
 
     def __getattr__(self, name: str) -> Any:
         if name == "Context":
-            return self.contexts
+            return self.context
         if name == "Model":
             return self.models
         if name == "Scheduler":
             return self.scheduler
         return getattr(self.core, name)
+
+    def context(self, *arguments: Any) -> Any:
+        context = self.contexts(*arguments)
+        self.switches.append(self.models.calls[-1] + self.contexts.calls[-1])
+        return context
 
     def scheduler(self, *arguments: Any) -> Any:
         return TimedScheduler(self.core.Scheduler(*arguments), self.advances)
@@ -105,14 +122,12 @@ def timed_core() -> Iterator[TimedCore]:
 
 
 def main() -> None:
-    parser = argument_parser(__doc__ or "", n_rounds=1)
+    parser = argument_parser(__doc__ or "", n_rounds=None)
     parser.add_argument("--probes", default="reference", help="names, with commas (default: reference)")
-    parser.add_argument("--items", type=int, default=64)
+    parser.add_argument("--items", type=positive, default=64)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6], help="of the blocks")
-    options = parser.parse_args()
-    options.model = options.model or reference_model_path()
-    options.rounds = 1
-    quiet.patience = options.patience
+    parser.set_defaults(model=reference_model_path())
+    options = parse(parser)
     if options.quick:
         options.items, options.sizes = 16, [4]
 
@@ -141,11 +156,10 @@ def main() -> None:
         profile = profile_of_a_sweep(model, options, Path(folder))
         sweep.close()
 
-    switches = [a + b for a, b in zip(core.models.calls, core.contexts.calls, strict=False)]
     share = core.seconds / elapsed
     print(table(["", "seconds"], [["sweep", digits(elapsed)], ["in llama.cpp", digits(core.seconds)]]))
     print(f"in llama.cpp: {share:.3f} of the time of {n_candidates} candidates (target >= 0.97)")
-    print(f"from one candidate to the next: {1e3 * spread(switches)['median']:.1f} ms (target < 20)")
+    print(f"from one candidate to the next: {1e3 * spread(core.switches)['median']:.1f} ms (target < 20)")
     print(f"of ours, 1% or more: {', '.join(f'{name} {share}' for name, share in profile) or 'nothing'}")
     results = {
         "n_candidates": n_candidates,
@@ -154,7 +168,7 @@ def main() -> None:
         "model_seconds": digits(core.seconds),
         "share": digits(share),
         **verdict([share, share], at_least=0.97),
-        "switch_seconds": spread(switches) | verdict(spread(switches)["interval"], at_most=0.02),
+        "switch_seconds": spread(core.switches) | verdict(spread(core.switches)["interval"], at_most=0.02),
         "prepare_seconds": digits(prepare),
         "profile": profile,
     }

@@ -62,8 +62,13 @@ def measure_path(base: Model, path: LayerPath, copy: Path, n_rounds: int, n_thre
     def load() -> Model:
         return open_context(Model(copy, n_threads=n_threads))
 
-    def first_answer(make: Callable[[], Model]) -> Callable[[], object]:
-        return lambda: make().run([NextToken([1], allowed=[1])])
+    def first_answer(make: Callable[[], Model]) -> Callable[[], Model]:
+        def answer() -> Model:  # which outlives the time that is measured
+            model = make()
+            model.run([NextToken([1], allowed=[1])])
+            return model
+
+        return answer
 
     def views() -> float:
         return seconds(lambda: base.with_path(path))

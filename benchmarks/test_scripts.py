@@ -22,6 +22,7 @@ from upstream_programs import NotHereError
 
 FOLDER = Path(__file__).resolve().parent
 SPREAD = {"median", "quartiles", "interval", "n"}
+MACHINE = {"cpu", "n_cpu", "memory_gib", "backends", "devices", "python", "rys", "llama_cpp"}
 
 # script, and what shortens it for the suite; for figures worth keeping it is run alone, without these
 SCRIPTS = {
@@ -65,7 +66,7 @@ def run(outputs: dict[str, str], quick: bool, model_file: Path) -> Run:
         report = json.loads(outputs[command].splitlines()[-1])
         assert report["benchmark"] == name
         assert report["quick"] is quick
-        assert set(report["machine"]) == {"cpu", "n_cpu", "memory_gib", "backends", "devices", "rys", "llama_cpp"}
+        assert set(report["machine"]) == MACHINE
         assert set(report["noise"]) == {"busy_elsewhere", "n_repeated", "n_disturbed"}
         results: Results = report["results"]
         return results
@@ -94,19 +95,29 @@ def test_every_script_is_run() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_every_key_of_the_results_is_in_the_header(script: str, run: Run) -> None:
+def test_the_results_are_what_the_header_says(script: str, run: Run) -> None:
+    results = run(script)
     names = [script.split()[0]]
-    if names == ["gpu"]:  # its results hold theirs
+    if names == ["gpu"] and "skipped" not in results:  # its results hold theirs
         names += ["paths", "switching", "batching"]
     headers = [(FOLDER / f"{name}.py").read_text(encoding="utf-8").split('"""')[1] for name in names]
     documented = set(re.findall(r"`(\w+)`", " ".join(headers))) | SPREAD
+    promised = set(re.findall(r"`(\w+)`", " ".join(header.partition("\nJSON: ")[2] for header in headers)))
+    if "skipped" in results:
+        promised = {"skipped"}
 
-    def keys(value: Any) -> set[str]:
+    def words(value: Any, in_values: bool) -> set[str]:
+        """Return the keys, and of the values what is a string."""
         if isinstance(value, dict):
-            return set(value).union(*(keys(item) for item in value.values()))
-        return set().union(*(keys(item) for item in value)) if isinstance(value, list) else set()
+            return set(value).union(*(words(item, in_values) for item in value.values()))
+        if isinstance(value, list):
+            return set().union(*(words(item, in_values) for item in value))
+        return {value} if in_values and isinstance(value, str) else set()
 
-    assert keys(run(script)) <= documented
+    assert words(results, in_values=False) <= documented
+    if names == ["field"]:
+        promised -= {"profile"}  # an option
+    assert promised - {"results"} <= words(results, in_values=True)
 
 
 def test_switching_compares_a_new_path_with_loading_its_copy(run: Run) -> None:
@@ -160,19 +171,31 @@ def test_memory_reports_every_case_beside_its_expected_cache(run: Run, quick: bo
     assert 0.5 * results["weights_bytes"] < all_layers < results["weights_bytes"]  # the others are the embeddings
 
 
-def test_batching_evaluates_a_shared_prefix_once(run: Run) -> None:
-    results = run("batching")
-    generations, prefix = results["generations"], results["shared_prefix"]
+def test_batching_compares_parallel_generations_with_single_ones(run: Run) -> None:
+    generations = run("batching")["generations"]
     assert_verdict(generations, ">= 4")
-    assert generations["n_requests"] == prefix["n_requests"] == 32
-    for name in ("run", "single", "known_tokens", "ceiling", "of_ceiling"):
+    for name in ("known_tokens", "ceiling", "of_ceiling"):
         assert set(generations[name]) == SPREAD
+    curve = {point["n_parallel"]: point for point in generations["curve"]}
+    assert list(curve) == [1, 2, 4, 8, 16, 32, 64]
+    assert curve[1]["ratio"]["median"] == 1
+    assert curve[generations["n_parallel"]]["ratio"] == generations["ratio"]
+    for n, point in curve.items():
+        assert point["speed"]["median"] > 0
+        assert point["of_limit"]["median"] >= 0.999 * point["ratio"]["median"] / n  # rounded; the limit is n or less
+
+
+def test_batching_evaluates_a_shared_prefix_once(run: Run) -> None:
+    prefix = run("batching")["shared_prefix"]
+    assert prefix["n_requests"] == 32
     assert_verdict(prefix, "<= 1.15")
     assert prefix["tokens_minimum"] == prefix["n_prefix"] + 32 * prefix["n_tail"]
     assert prefix["tokens_without_sharing"] == 32 * (prefix["n_prefix"] + prefix["n_tail"])
     assert prefix["tokens_evaluated"] <= 1.15 * prefix["tokens_minimum"]
-    for name in ("shared", "prefix", "tails"):
+    for name in ("shared", "unshared", "prefix", "tails"):
         assert set(prefix[f"{name}_seconds"]) == SPREAD
+    assert prefix["gain_limit"] == pytest.approx(prefix["tokens_without_sharing"] / prefix["tokens_minimum"], rel=0.01)
+    assert prefix["gain"]["median"] > 1
 
 
 def test_floor_counts_what_prompts_begin_with_together_once(run: Run) -> None:
@@ -208,7 +231,8 @@ def test_gpu_compares_paths_with_copies_or_tells_why_not(run: Run) -> None:
         assert_verdict(results["logits"], "<= 0.0001", "error")
         assert {"paths", "switching", "batching"} < set(results)
     else:
-        assert results == {"skipped": "no GPU among the devices of this rys (CPU)"}
+        assert list(results) == ["skipped"]
+        assert results["skipped"].startswith("no GPU among the devices of this rys (")
 
 
 def test_a_sweep_is_split_into_llama_cpps_time_and_ours(run: Run) -> None:
@@ -227,8 +251,8 @@ def test_field_asks_both_sides_the_same(script: str, run: Run) -> None:
     results = run(script)
     assert results["agreement"]["prompts"] == 1
     assert results["agreement"]["n_answers"] == len(results["candidates"]) * results["n_questions"]
-    # where answers part, the tokens are closer than two usually are; of random weights many are
-    assert results["agreement"]["largest_margin"] < results["agreement"]["median_margin"]
+    # where answers part, two tokens are nearly as probable
+    assert results["agreement"]["largest_margin"] < 1
     assert set(results["pipeline"]["parts"]) == {"copy", "start", "ask", "stop"}
     assert sum(results["pipeline"]["parts"].values()) == pytest.approx(1, abs=0.01)
     assert results["pipeline"]["disk_bytes"] > 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sysconfig
 import tempfile
@@ -30,13 +31,15 @@ def built(name: str, made_of: Iterable[bytes], make: Callable[[Path, Path], Iter
     """Return `folder_of(name, made_of)`, made if it is not there (minutes, once).
 
     make: gets upstream's sources and a scratch folder, and returns the files to keep.
-    Raises NotHereError: no sources and no network, or no cmake.
+    Raises NotHereError: no sources and no network, no cmake, or no compiler.
     """
     folder = folder_of(name, made_of)
     if folder.is_dir():
         return folder
     if tool("cmake") is None:
         raise NotHereError("building upstream's programs takes cmake: pip install cmake ninja")
+    if not any(map(shutil.which, [os.environ.get("CXX") or "c++", "g++", "clang++", "cl"])):
+        raise NotHereError("building upstream's programs takes a C++ compiler, of which none is on PATH")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as scratch:
         source, result = Path(scratch) / "llama.cpp", Path(scratch) / "result"
@@ -71,7 +74,7 @@ def key(made_of: Iterable[bytes]) -> str:
 
 
 def build(project: Path, scratch: Path, programs: Sequence[str], definitions: Mapping[str, object]) -> list[Path]:
-    """Build programs of a CMake project below `scratch`; return their files."""
+    """Build programs of a CMake project below `scratch`; return their files. Raises RuntimeError."""
     cmake, binary = tool("cmake") or "cmake", scratch / "build"
     configure = [cmake, "-S", str(project), "-B", str(binary), *(f"-D{key}={definitions[key]}" for key in definitions)]
     if ninja := tool("ninja"):
@@ -86,12 +89,26 @@ def build(project: Path, scratch: Path, programs: Sequence[str], definitions: Ma
 
 
 def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> bytes:
-    """Return what a command prints. Raises RuntimeError, with the end of what it said, if it fails."""
-    result = subprocess.run(command, capture_output=True, env={**os.environ, **(environment or {})}, check=False)
-    if result.returncode != 0:
-        said = (result.stdout[-3000:] + result.stderr[-3000:]).decode(errors="replace")
-        raise RuntimeError(f"{' '.join(command[:4])} ... exited with code {result.returncode}:\n{said}")
-    return result.stdout
+    """Return what a command prints. Raises RuntimeError, with the end of what it said, if it fails.
+
+    What it started ends with it: a build is many processes, and an interrupted one must not go on.
+    """
+    program = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(environment or {})},
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, errors = program.communicate()
+    except BaseException:
+        if hasattr(os, "killpg"):
+            os.killpg(program.pid, signal.SIGKILL)
+        program.kill()
+        program.wait()
+        raise
+    if program.returncode != 0:
+        said = (output[-3000:] + errors[-3000:]).decode(errors="replace")
+        raise RuntimeError(f"{' '.join(command[:4])} ... exited with code {program.returncode}:\n{said}")
+    return output
 
 
 def tool(name: str) -> str | None:

@@ -6,10 +6,11 @@ import argparse
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -189,10 +190,10 @@ def test_on_the_cpu_a_path_and_its_copy_agree(monkeypatch: pytest.MonkeyPatch, t
 
 
 HEALTHY = """
-import http.server, sys
+import http.server, json, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200); self.end_headers(); self.wfile.write(b"{}")
+        self.send_response(200); self.end_headers(); self.wfile.write(json.dumps({"model_path": sys.argv[2]}).encode())
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[-1])), Answer).serve_forever()
 """
 
@@ -209,7 +210,7 @@ def test_a_server_that_ends_early_is_told_with_what_it_said(tmp_path: Path) -> N
     import stock_server
 
     command = [sys.executable, "-c", "print('no such model'); raise SystemExit(3)"]
-    server = stock_server.StockServer(command, tmp_path / "log")
+    server = stock_server.StockServer(command, Path("model.gguf"), tmp_path / "log")
     with pytest.raises(RuntimeError, match=r"exited with code 3. It said:\nno such model"), server:
         pass
 
@@ -218,7 +219,7 @@ def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
     import stock_server
 
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    server = stock_server.StockServer(command, tmp_path / "log", patience=0.1)
+    server = stock_server.StockServer(command, Path("model.gguf"), tmp_path / "log", patience=0.1)
     with pytest.raises(RuntimeError, match=r"is not healthy after 0.1 s"), server:
         pass
     assert not is_running(server.process_id)
@@ -227,11 +228,11 @@ def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
 def test_a_server_ends_with_its_block_whatever_happens(tmp_path: Path) -> None:
     import stock_server
 
-    server = stock_server.StockServer([sys.executable, "-c", HEALTHY], tmp_path / "log")
+    server = stock_server.StockServer([sys.executable, "-c", HEALTHY], Path("model.gguf"), tmp_path / "log")
 
     def interrupted() -> None:
         with server:
-            assert server.get("/health") == {}
+            assert server.get("/health") == {"model_path": "model.gguf"}
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -246,7 +247,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {str(BENCHMARKS)!r})
 from stock_server import StockServer
-with StockServer([sys.executable, "-c", {HEALTHY!r}], Path({str(tmp_path / "log")!r})) as server:
+with StockServer([sys.executable, "-c", {HEALTHY!r}], Path("model.gguf"), Path({str(tmp_path / "log")!r})) as server:
     print(server.process_id, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -255,3 +256,60 @@ with StockServer([sys.executable, "-c", {HEALTHY!r}], Path({str(tmp_path / "log"
     while is_running(int(result.stdout)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not is_running(int(result.stdout))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="groups of processes of POSIX")
+def test_what_a_build_started_ends_with_it(tmp_path: Path) -> None:
+    child = tmp_path / "child"
+    code = f"""
+import signal, sys
+import upstream_programs
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+upstream_programs.run(["sh", "-c", "sleep 60 & echo $! > {child}.part; mv {child}.part {child}; wait"])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent / "cmake")}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as program:
+        wait_for(child.exists)
+        program.terminate()
+        assert program.wait(30) == 143
+    wait_for(lambda: not is_running(int(child.read_text())))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_script_that_is_told_to_end_leaves_no_files(name: str, tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+import measuring
+from rys.reference import reference_model_path
+sys.argv[1:] = ["--model", str(reference_model_path())]
+measuring.parse(measuring.argument_parser("", None))
+with measuring.scratch_folder(Path({str(tmp_path)!r})):
+    time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as program:
+        wait_for(lambda: any(tmp_path.iterdir()))
+        program.send_signal(getattr(signal, name))
+        assert program.wait(30) == 128 + getattr(signal, name)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_server_whose_port_another_one_took_is_not_taken_for_it(tmp_path: Path) -> None:
+    import stock_server
+
+    with stock_server.StockServer([sys.executable, "-c", HEALTHY], Path("other.gguf"), tmp_path / "other") as other:
+        server = stock_server.StockServer(
+            [sys.executable, "-c", "raise SystemExit(1)"], Path("model.gguf"), tmp_path / "log"
+        )
+        server.address = other.address
+        with pytest.raises(RuntimeError, match="exited with code 1"), server:
+            pass
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -207,6 +207,7 @@ def test_options_may_be_llama_cpps_numbers() -> None:
         ({"n_threads": -1}, r"n_threads is -1, but must be 1\.\.512"),
         ({"n_threads_batch": 513}, r"n_threads_batch is 513, but must be 1\.\.512"),
         ({"n_gpu_layers": -2}, r"n_gpu_layers is -2, but must be -1\.\."),
+        ({"flash_attn": "on"}, r"flash_attn is 'on', but must be True, False or None"),
         ({"type_k": "q9"}, r"type_k is 'q9', but must be one of f32, f16, .*q8_0"),
         ({"type_v": 1.0}, r"type_v is 1\.0, but must be one of"),
         ({"split_mode": "rows"}, r"split_mode is 'rows', but must be one of none, layer, row, tensor"),

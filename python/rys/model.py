@@ -114,6 +114,8 @@ class Model:
     ) -> None:
         if not isinstance(progress, bool) and not callable(progress):
             raise RequestError(f"progress is {progress!r}, but must be a bool or a function of the fraction in [0, 1]")
+        if flash_attn is not None and not isinstance(flash_attn, bool):
+            raise RequestError(f"flash_attn is {flash_attn!r}, but must be True, False or None")
         params = _core.ContextParams()
         params.n_ctx = options.integer("n_ctx", n_ctx, 0, 2**24)
         params.n_batch = options.integer("n_batch", n_batch, 1)
