@@ -91,7 +91,7 @@ def write_sweep(
     store = Store.create(
         path,
         {
-            "fingerprint": "0" * 32, "variant": "", "n_layer": n_layer, "probes": [f"{probe}:1" for probe in probes],
+            "fingerprint": "0" * 32, "variant": {}, "n_layer": n_layer, "probes": [f"{probe}:1" for probe in probes],
             "space": chosen.name, "strategy": strategy, "items": n_items, "seed": seed,
             "asking": {"thinking": False, "thinking_budget": 1024}, "rys": "0.1.0", "llama_cpp": "0" * 40,
             "top": TOP, "min_effect": 0.03, "force": False, "model": model,
@@ -163,7 +163,7 @@ def _race(base: Scores, scores: Scores, n_items: int) -> tuple[npt.NDArray[np.in
         for k, bound in zip(running[bounds < 0], bounds[bounds < 0], strict=True):
             n_measured[k] = look
             reasons[int(k)] = (
-                f"after {look} items at most {bound:+.3f} from the {TOP}. best of the race, "
+                f"after {look} items at most {bound:+.3f} from place {TOP} of the race, "
                 f"at all {len(looks)} looks together with 95% confidence"
             )
         running = running[bounds >= 0]
@@ -190,7 +190,7 @@ def _confirm(
         {
             "confirm": {
                 "top": [list(path.layers) for path in tops], "controls": [list(path.layers) for path in controls],
-                "n_items": N_CONFIRM, "n_needed": N_CONFIRM, "min_effect": 0.03, "is_complete": True,
+                "n_items": N_CONFIRM, "n_needed": N_CONFIRM, "n_searched": 1, "min_effect": 0.03, "is_complete": True,
             }
         }
     )  # fmt: skip

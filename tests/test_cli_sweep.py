@@ -85,6 +85,40 @@ def test_resuming_with_other_settings_is_refused(undisturbed, tmp_path):
     assert "leave out --items, --top" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--min-effect", "0.03"], "leave out --min-effect,"),  # the default; the file has 0.2
+        (["--stop", "9", "--start", "0"], "leave out --start,"),
+        (["--store", "other.db"], "leave out --store"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_given_with_its_default_value_is_not_ignored_by_resume(undisturbed, arguments, said, tmp_path):
+    result = sweep("--resume", undisturbed[0], *arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_takes_what_does_not_differ(undisturbed, tmp_path):
+    same = ["--min-effect", "0.2", "--seed", "0", "--start", "3", "--blocks", "4"]
+    result = sweep("--resume", undisturbed[0], *same, "--quiet", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("Confirmed: 0..7,4..11")
+
+
+def test_a_probe_with_fewer_items_than_wanted_is_told_once(tmp_path):
+    lines = [{"question": f"{k} + 1 =", "answer": str(k + 1)} for k in range(40)]
+    (tmp_path / "few.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    few = ["--paths", "0..7,4..", "--probes", "reference,few.jsonl", "--items", "64", "--force", "--no-confirm"]
+    result = sweep(*few, "--store", "s.db", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines() == ["note: few has only 20 of 64 items for the search"]
+    start, *_, last = map(json.loads, sweep(*few, "--store", "s.db", "--json", cwd=tmp_path).stdout.splitlines())
+    assert start["notes"] == last["notes"] == ["few has only 20 of 64 items for the search"]
+
+
 def test_a_confirmation_that_was_planned_cannot_be_changed(undisturbed, tmp_path):
     shutil.copy(undisturbed[0], tmp_path / "copy.db")
     with rys.reference_model(n_ctx=1024) as model:
@@ -99,7 +133,7 @@ def chosen(*arguments):
     """Return the candidates that a command line means for 12 layers."""
     parser = argparse.ArgumentParser()
     cli.add_parser(parser.add_subparsers())
-    space = cli.chosen_space(parser.parse_args(["sweep", *arguments]))
+    space = cli.chosen_space(cli.with_defaults(parser.parse_args(["sweep", *arguments])))
     return [str(path) for path in space.candidates(12)]
 
 
@@ -119,7 +153,7 @@ def test_the_command_that_resumes_keeps_what_is_not_in_the_file(undisturbed, tmp
     with rys.Sweep.open(undisturbed[0]) as opened:
         options = argparse.Namespace(no_confirm=True, json=False, quiet=True, budget="9h")
         resumed = f"rys sweep --resume {undisturbed[0]} --no-confirm --quiet --budget 9h"
-        assert cli.resume_command(opened, options) == resumed
+        assert cli.resume_command(opened, options, options.budget) == resumed
 
 
 @pytest.mark.parametrize(
@@ -137,11 +171,12 @@ def test_the_command_that_resumes_keeps_what_is_not_in_the_file(undisturbed, tmp
         (["--coarse-to-fine", "--beam", "2x1"], "leave out --beam"),
         (["--beam", "²x2"], "must be WIDTHxDEPTH"),
         (["--paths", ".."], "which is the baseline of every sweep"),
+        (["--items", "99999999"], "items is 99999999, but must be 2..100000"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_is_told_in_a_line_and_leaves_no_file(arguments, said, tmp_path):
-    result = sweep(*arguments, "--items", "16", cwd=tmp_path)
+    result = sweep("--items", "16", *arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert said in result.stderr
     assert "Traceback" not in result.stderr
@@ -159,7 +194,7 @@ def test_the_store_of_another_sweep_is_refused_with_what_differs(undisturbed, tm
 def test_a_spent_budget_ends_in_good_order_and_can_be_taken_up(undisturbed, tmp_path):
     result = sweep(*SMALL, "--budget", "2k-tokens", "--store", "s.db", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "--resume s.db" in result.stdout
+    assert "To go on without one: rys sweep --resume s.db\n" in result.stdout
     assert sweep("--resume", "s.db", "--quiet", cwd=tmp_path).stdout.startswith("Confirmed: 0..7,4..11")
     assert scores(tmp_path / "s.db") == scores(undisturbed[0])
 

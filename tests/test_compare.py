@@ -218,6 +218,22 @@ def test_a_metric_that_items_do_not_make_is_not_paired(tmp_path):
     assert row["notes"]
 
 
+def test_when_nothing_could_be_tested_that_is_said(tmp_path, capsys):
+    runs = [str(write_run(tmp_path / name, {"quiz": {"acc": ["x", "y"]}}, values={"acc": math.nan})) for name in "ab"]
+    assert main(["compare", *runs]) == 0
+    out = capsys.readouterr().out
+    assert "No row could be tested." in out
+    assert "rows differ" not in out
+
+
+def test_markdown_shows_names_as_they_are(tmp_path, capsys):
+    scores = np.array([0.0, 1.0])
+    runs = [str(write_run(tmp_path / name, {r"<b>a|b\|c*_d_e": {"acc": scores}})) for name in "ab"]
+    assert main(["compare", *runs, "--markdown"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "acc" in line]
+    assert row.startswith(r"| \<b\>a\|b\\\|c\*\_d_e | acc,none | 2 | 0.5000 |")
+
+
 # what must be the same
 
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import pytest
 
 import rys
 from rys import html_report, model_info, plot  # noqa: F401  (they define errors)
-from rys.cli import COMMANDS
+from rys.cli import COMMANDS, main
 from tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parent.parent
+PUBLISHED = ROOT.parent / "shared" / "data" / "llm-circuit-finder"
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
 
 
@@ -56,6 +58,18 @@ def test_python_of_the_page_runs(page: str, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     for said in re.findall(r"print\(.*\)  # (\d.*)", "\n".join(blocks)):
         assert said in result.stdout.splitlines()
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published results are not here")
+def test_the_comparison_of_the_page_is_what_the_command_prints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+    example = re.search(r"^    \$ rys (compare .*)\n((?:    .*\n|\n)+)", page, re.MULTILINE)
+    assert example
+    monkeypatch.chdir(PUBLISHED)
+    assert main(shlex.split(example[1])) == 0
+    assert textwrap.dedent(example[2]).strip() == capsys.readouterr().out.strip()
 
 
 def errors_below(error: type[Exception]) -> Iterator[type[Exception]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -287,6 +288,18 @@ def test_the_command_says_what_is_wrong(
 ) -> None:
     assert main(["plot", str(foreign), *arguments]) == 1
     assert f"rys plot: {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["UPDATE score SET score = 9e999", "UPDATE trial SET role = 'weird'"])
+def test_the_command_refuses_a_damaged_sweep(
+    sweeps: Callable[[int | str], Results], change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Path(shutil.copy(sweeps(12).path, tmp_path / "s.db"))
+    connection = sqlite3.connect(store)
+    connection.executescript(change)
+    connection.close()
+    assert main(["plot", str(store), "--kind", "all"]) == 1
+    assert f"rys plot: {store} is damaged" in capsys.readouterr().err
 
 
 def test_the_command_refuses_what_is_no_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -244,7 +244,7 @@ def test_intervals_of_the_confirmation_are_corrected_for_its_paths(searched):
 
 
 def test_no_path_confirmed_comes_first_if_nothing_holds(searched):
-    confirm(searched, good=0.01)
+    confirm(searched, good=0.0)
     found = analysis.confirmation(searched.store)
     assert found.confirmed == []
     said = as_json(searched.store)
@@ -257,7 +257,8 @@ def test_no_path_confirmed_comes_first_if_nothing_holds(searched):
     assert text.startswith("No path confirmed")
     # the gain of the search stands beside that of the confirmation
     line = next(line for line in text.split("Confirmation on")[1].splitlines() if line.strip().startswith(GOOD))
-    assert line.split()[1:5] == ["not", "confirmed", "+0.200", "+0.010"]
+    assert line.split()[1:5] == ["not", "confirmed", "+0.200", "+0.000"]
+    assert f"A gain of 0.03 would be confirmed with a probability of {said['power']:.0%}." in text
 
 
 def test_a_gain_that_random_paths_have_too_is_not_confirmed(searched):
@@ -270,7 +271,56 @@ def test_a_gain_that_random_paths_have_too_is_not_confirmed(searched):
     assert row["low"] > 0
     assert not row["confirmed"]
     assert "is not above the random paths'" in row["why"]
-    assert report(searched.store)["sentence"].startswith("No path confirmed")
+    said = report(searched.store)
+    bar = 0.14 + 2 * 0.04 / math.sqrt(2)
+    assert said["bar"] == pytest.approx(bar)
+    assert said["sentence"] == (
+        f"No path confirmed: none of the best 1 of 4 candidates held on 600 fresh items; the best, {GOOD}, "
+        f"gains +0.150 [{row['low']:+.3f}, {row['high']:+.3f}] but is not above random paths ({bar:+.3f})."
+    )
+    text = summary(said, analysis.search(searched.store).frame, colour=False)
+    assert (
+        f"\nRandom paths of the same lengths gain +0.120 .. +0.160: a path must exceed {bar:+.3f} (mean + 2 standard "
+        f"deviations).\nThe smallest gain asked for, 0.03, lies below that: more items would not confirm it.\n"
+    ) in text
+    assert "%" not in text.split("Confirmation on")[1].split("Blocks (i, j)")[0]
+    assert "No others were found" not in text
+
+
+def test_where_random_paths_gain_the_bar_is_told_instead_of_the_power(searched):
+    searched.stage("confirm", 400)
+    searched.save("confirm", "top", GOOD, 0.0, 0.0)
+    searched.save("confirm", "control", "0..6,5..", 0.16, 0.16)
+    searched.save("confirm", "control", "0..1,1..", 0.12, 0.12)
+    searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
+    sentence = report(searched.store)["sentence"]
+    assert sentence.endswith("fresh items, where a path has to gain more than +0.197 to be above random ones.")
+
+
+def test_controls_that_change_what_the_best_change_are_named(searched):
+    searched.stage("confirm", 400)
+    searched.save("confirm", "top", GOOD, 0.15, 0.15)
+    searched.save("confirm", "control", "0..3,3..", 0.1, 0.1)  # half of the layers 2, 3
+    searched.save("confirm", "control", "0..6,5..", -0.01, -0.01)
+    searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
+    said = as_json(searched.store)
+    assert [row["is_apart"] for row in said["controls"]] == [False, True]
+    assert said["controls"][0]["why"] == "changes layers that one of the best changes too"
+    assert "why" not in said["controls"][1]
+    text = summary(report(searched.store), analysis.search(searched.store).frame, colour=False)
+    assert "\nNo others were found: 1 of the 2 random paths change layers that the best change too" in text
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.15])
+def test_too_few_controls_are_told(searched, gain):
+    searched.stage("confirm", 400)
+    searched.save("confirm", "top", GOOD, gain, gain)
+    searched.save("confirm", "control", "0..6,5..", -0.01, -0.01)
+    searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
+    assert as_json(searched.store)["bar"] is None
+    assert report(searched.store)["sentence"].endswith("fresh items, with too few random paths to compare with.")
+    text = summary(report(searched.store), analysis.search(searched.store).frame, colour=False)
+    assert "too few random paths to compare with, so nothing can be confirmed" in text
 
 
 def test_families_of_one_item_make_their_probe_one_stratum():

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from rys.layer_path import LayerPath
-from rys.sweep.controls import MIN_CONTROLS, changed_layers, control_paths
+from rys.sweep.controls import MIN_CONTROLS, changed_layers, control_paths, is_apart
 
 N = 24
 
@@ -31,6 +31,28 @@ def test_controls_change_other_layers():
         for block in ({4, 5, 6, 7}, {4, 5, 6, 7, 8}, {5, 6, 7}):
             mine = changed_layers(control, N)
             assert len(mine & block) / len(mine | block) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("n_layer", "size", "starts"),
+    [(12, 4, (4, 3, 5, 7, 2)), (12, 4, (4, 3, 5, 2, 6)), (24, 8, (8, 4, 12, 0, 16))],
+)
+def test_controls_change_other_layers_where_single_blocks_run_out(n_layer: int, size: int, starts: tuple[int, ...]):
+    blocks = [set(range(start, start + size)) for start in starts]
+    tops = [LayerPath.block(start, start + size, n_layer=n_layer) for start in starts]
+    for seed in range(20):
+        controls = control_paths(tops, n_layer, random.Random(seed))
+        assert [control.extra for control in controls] == [size] * len(tops)
+        for mine in (changed_layers(control, n_layer) for control in controls):
+            assert all(len(mine & block) / len(mine | block) < 0.5 for block in blocks), (seed, mine)
+
+
+def test_what_lies_apart_shares_less_than_half():
+    top = LayerPath("0..7,4..", 12)
+    assert is_apart(LayerPath("0..9,6..", 12), [top], 12)  # 6, 7 of 4..9
+    assert not is_apart(LayerPath("0..8,5..", 12), [top], 12)  # 5, 6, 7 of 4..8
+    assert not is_apart(LayerPath("0..6,5..7,6..", 12), [top], 12)
+    assert is_apart(top, [LayerPath("..", 12)], 12)
 
 
 @pytest.mark.parametrize("top", ["..,..,..", "0..5,0..5,0..5,0..5,0..5,.."])

@@ -148,6 +148,22 @@ def test_open_results_tells_stores_from_json_lines(tmp_path: Path, finished_swee
         open_results(finished_sweep.path, n_layer=5)
 
 
+@pytest.mark.parametrize("mode", [["dup"], {"dup": 1}, 5])
+def test_a_mode_that_is_no_text_is_told(tmp_path: Path, mode: Any) -> None:
+    with pytest.raises(StoreError, match="line 2: neither dup_start and dup_end nor mode"):
+        open_results(written(tmp_path, BASE, {"mode": mode, "start": 1, "end": 2, "math_score": 0.5}))
+
+
+@pytest.mark.parametrize(
+    "names", [["effect_score"], ["q_score"], ["path_score"], ["math_score", "math_difference_score"]]
+)
+def test_scores_that_are_named_as_other_columns_are_refused(tmp_path: Path, names: list[str]) -> None:
+    scores = dict.fromkeys(names, 0.5)
+    file = written(tmp_path, {"is_baseline": True} | scores, {"dup_start": 1, "dup_end": 2} | scores)
+    with pytest.raises(StoreError, match=f"{file}: a probe is named so that two columns .* give it another name"):
+        open_results(file)
+
+
 def test_a_score_that_is_no_number_counts_as_not_measured(tmp_path: Path) -> None:
     frame = ImportedSweep(written(tmp_path, BASE, block(0, 2, float("nan")), block(1, 3))).results()
     assert frame["status"].tolist() == ["done", "partial"]

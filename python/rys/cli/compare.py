@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import math
+import re
 import sys
 from typing import Any
 
@@ -54,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print_tables(found, options.markdown)
     for note in found.notes:
-        print(f"note: {note}", file=sys.stderr if options.json or options.csv else sys.stdout)
+        line = f"note: {note}"
+        print(_escaped(line) if options.markdown else line, file=sys.stderr if options.json or options.csv else None)
     return 0
 
 
@@ -70,9 +72,10 @@ def _print_csv(found: Comparison) -> None:
 
 
 def _print_tables(found: Comparison, is_markdown: bool) -> None:
+    written = _escaped if is_markdown else str
     for other in dict.fromkeys(row["other_name"] for row in found.rows):
         rows = [_cells(row) for row in found.rows if row["other_name"] == other]
-        print(f"{other} against {found.base_name}\n")
+        print(written(f"{other} against {found.base_name}") + "\n")
         print(_markdown(rows) if is_markdown else table(_HEADER, rows))
         print()
     print(found.sentence)
@@ -81,7 +84,7 @@ def _print_tables(found: Comparison, is_markdown: bool) -> None:
         for note in row["notes"]:
             reasons.setdefault(note, []).append(row["task"])
     for note, tasks in reasons.items():
-        print(f"note: {', '.join(dict.fromkeys(tasks))}: {note}")
+        print(written(f"note: {', '.join(dict.fromkeys(tasks))}: {note}"))
 
 
 def _cells(row: dict[str, Any]) -> list[object]:
@@ -112,5 +115,10 @@ def _value(value: float, sign: str = "") -> str:
 
 def _markdown(rows: list[list[object]]) -> str:
     ruler = ["---", "---"] + ["---:"] * (len(_HEADER) - 3) + ["---"]
-    lines = [_HEADER, ruler, *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [_HEADER, ruler, *([*map(_escaped, map(str, row[:2])), *map(str, row[2:])] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Return a text so that Markdown shows it as it is. An underscore within a word needs no escape."""
+    return re.sub(r"[\\`*<>|&~\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)

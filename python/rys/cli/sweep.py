@@ -17,7 +17,7 @@ from rys.errors import RequestError
 from rys.json_values import json_value
 from rys.sweep import space
 from rys.sweep.space import Plan, Space, beam, coarse_to_fine
-from rys.sweep.store import Store, StoreError
+from rys.sweep.store import Store
 from rys.sweep.sweep import Sweep
 from rys.sweep.terminal import summary
 
@@ -30,6 +30,8 @@ _FIXED = (
     "probes", "items", "seed", "strategy", "top", "min_effect", "thinking", "thinking_budget", "start", "stop",
     "stride", *_CANDIDATES,
 )  # fmt: skip
+# what belongs to a run, and not to the sweep
+_TRANSIENT = ("run", "defaults", "command", "resume", "store", "json", "quiet", "budget", "no_confirm")
 
 
 def add_parser(commands: Any) -> None:
@@ -74,18 +76,18 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON lines; the last one is the result")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, and only the verdict")
-    parser.set_defaults(run=run, parser=parser)
+    defaults = vars(parser.parse_args([]))
+    # what is not given is None until `with_defaults`, so that --resume can tell what is
+    parser.set_defaults(**dict.fromkeys(defaults), run=run, defaults=defaults)
 
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, confirm, and print what was found."""
-    if options.resume:
-        options = resumed(options)
+    options = resumed(options) if options.resume else with_defaults(options)
     default = "math,eq,reasoning" if options.model else "reference"
     probes = [name.strip() for name in (options.probes or default).split(",")]
     progress = not options.quiet and not options.json and sys.stderr.isatty()
-    transient = ("run", "parser", "command", "resume", "store", "json", "quiet", "budget", "no_confirm")
-    arguments = {key: value for key, value in vars(options).items() if key not in transient}
+    arguments = {key: value for key, value in vars(options).items() if key not in _TRANSIENT}
     if options.model:
         arguments["model"] = str(Path(options.model).absolute())  # it may be resumed from another folder
     with open_model(options) as model:
@@ -107,8 +109,13 @@ def run(options: argparse.Namespace) -> int:
             arguments=arguments,
         )
         with sweep:
+            notes = sweep.meta.get("notes", [])
             if options.json:
-                print(json.dumps({"event": "start", "store": str(sweep.path), "model": model.source}), flush=True)
+                start = {"event": "start", "store": str(sweep.path), "model": model.source, "notes": notes}
+                print(json.dumps(start), flush=True)
+            elif not options.quiet:
+                for note in notes:
+                    print(f"note: {note}", file=sys.stderr)
             try:
                 sweep.run(progress=progress, to_confirm=not options.no_confirm)
                 if options.json:
@@ -118,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
             except KeyboardInterrupt:
                 print(
                     f"\ninterrupted; everything measured is in {sweep.path}. To go on:\n"
-                    f"    {resume_command(sweep, options)}",
+                    f"    {resume_command(sweep, options, options.budget)}",
                     file=sys.stderr,
                 )
                 if options.json:
@@ -142,13 +149,23 @@ def print_report(sweep: Sweep, options: argparse.Namespace) -> None:
         print(summary(report, sweep.results(), has_colours(), width=shutil.get_terminal_size().columns))
         print(f"Everything is in {sweep.path}.", end="")
         if report["stopped"]:
-            print(f" Stopped: {report['stopped']}. To go on: {resume_command(sweep, options)}", end="")
+            print(f" Stopped: {report['stopped']}. To go on without one: {resume_command(sweep, options)}", end="")
         print()
 
 
 def has_colours() -> bool:
     """Return whether standard output is a terminal that shows colours, and nobody minds (no-color.org)."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def with_defaults(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options with the defaults of those that were not given."""
+    return argparse.Namespace(**{**options.defaults, **given(options)})
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that were given, by name."""
+    return {key: value for key, value in vars(options).items() if value is not None}
 
 
 def resumed(options: argparse.Namespace) -> argparse.Namespace:
@@ -158,30 +175,27 @@ def resumed(options: argparse.Namespace) -> argparse.Namespace:
     Raises RequestError for any other.
     """
     path = Path(options.resume)
+    if options.store:
+        raise RequestError(f"--resume goes on in {path} itself: leave out --store")
     store = Store.open(path, read_only=True)
     arguments = store.meta.get("arguments")
     store.close()
     if arguments is None:
         raise RequestError(f"{path} was made in Python; go on there, with rys.Sweep and the same arguments")
-    if not isinstance(arguments, dict):
-        raise StoreError(f"{path} is damaged: its arguments are {arguments!r}")
-    parser: argparse.ArgumentParser = options.parser
-    given = {key: value for key, value in vars(options).items() if value != parser.get_default(key)}
-    refused = [key for key in given if key in _FIXED and given[key] != arguments.get(key)]
+    now = given(options)
+    refused = [key for key in now if key in _FIXED and now[key] != arguments.get(key)]
     if refused:
         names = ", ".join(f"--{key.replace('_', '-')}" for key in refused)
         raise RequestError(f"--resume goes on as {path} was begun: leave out {names}, or begin another --store")
-    merged = {**vars(options), **arguments, **given, "store": str(path)}
-    for name in ("json", "quiet", "budget", "no_confirm"):
-        merged[name] = getattr(options, name)
-    return argparse.Namespace(**merged)
+    kept = {key: value for key, value in arguments.items() if key not in _TRANSIENT}
+    return argparse.Namespace(**{**options.defaults, **kept, **now, "store": str(path)})
 
 
-def resume_command(sweep: Sweep, options: argparse.Namespace) -> str:
-    """Return the command that goes on with a sweep in the same manner."""
+def resume_command(sweep: Sweep, options: argparse.Namespace, budget: str | None = None) -> str:
+    """Return the command that goes on with a sweep in the same manner. budget: for that run, None = none."""
     flags = [f"--{name.replace('_', '-')}" for name in ("no_confirm", "json", "quiet") if getattr(options, name)]
-    budget = ["--budget", options.budget] if options.budget else []
-    return shlex.join(["rys", "sweep", "--resume", str(sweep.path), *flags, *budget])
+    limit = ["--budget", budget] if budget else []
+    return shlex.join(["rys", "sweep", "--resume", str(sweep.path), *flags, *limit])
 
 
 def chosen_space(options: argparse.Namespace) -> Space | Plan | None:
@@ -224,4 +238,4 @@ def chosen_space(options: argparse.Namespace) -> Space | Plan | None:
 
 
 def _is_given(options: argparse.Namespace, name: str) -> bool:
-    return bool(getattr(options, name) != options.parser.get_default(name))
+    return bool(getattr(options, name) != options.defaults[name])

@@ -46,6 +46,8 @@ class Comparison:
     def sentence(self) -> str:
         """What was found, in one sentence."""
         tested = [row for row in self.rows if row["p"] == row["p"]]
+        if not tested:
+            return "No row could be tested."
         found = [row for row in tested if row["q"] < 0.05]
         n_better = sum((row["difference"] > 0) != bool(row["lower_is_better"]) for row in found)
         which = f": {n_better} better, {len(found) - n_better} worse" if found else ""

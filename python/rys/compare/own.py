@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rys.compare.run import CompareError, ItemId, Key, Run, Samples, Score, count, mapping, number, printable, some
-from rys.errors import LayerPathError, RysError
+from rys.errors import LayerPathError
 from rys.layer_path import LayerPath
 from rys.sweep.report import report
 from rys.sweep.store import SQLITE_MAGIC, Store
@@ -98,10 +98,6 @@ def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> 
                 run.scores[Key(probe, metric, stage)] = Score(
                     value=float(values.mean()), stderr=stderr, n=n, lower_is_better=False
                 )
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, RysError):
-            raise
-        raise CompareError(f"{path} is damaged: {error!r}") from None
     finally:
         store.close()
     if not run.scores:

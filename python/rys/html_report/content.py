@@ -9,7 +9,6 @@ import numpy as np
 
 from rys.json_values import json_value
 from rys.layer_path import LayerPath
-from rys.sweep import statistics
 from rys.sweep.block_map import colour_limit
 from rys.sweep.commands import commands, sweep_command
 from rys.sweep.results import Results
@@ -120,15 +119,14 @@ def maps(results: Results, frame: pd.DataFrame, probes: list[str]) -> list[dict[
 def confirm_stage(report: dict[str, Any]) -> dict[str, Any] | None:
     """Return the rows of the confirm stage with what their drawing needs, None if it was not run to its end.
 
-    rows: as in the report, with `role`. bar: mean of the controls plus two deviations, None for fewer than two.
+    rows: as in the report, with `role`. bar: as in the report.
     start, end: of the scale. curse: mean gain of the best paths in the search and on fresh items.
     """
     if not report["top"]:
         return None
     rows = [row | {"role": "confirmed" if row["confirmed"] else "not confirmed"} for row in report["top"]]
     rows += [row | {"role": "control"} for row in report["controls"]]
-    controls = np.array([row["effect"] for row in report["controls"] if math.isfinite(row["effect"])])
-    bar = statistics.bar_of(controls)
+    bar = report["bar"]
     names = ("effect", "low", "high", "search_effect")
     figures = [0.0, bar, *(row[name] for row in rows for name in names)]
     figures = [value for value in figures if math.isfinite(value)]

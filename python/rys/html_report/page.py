@@ -14,7 +14,6 @@ from rys.build_info import build_info
 from rys.html_report.content import content
 from rys.output_file import checked_output, whole_file
 from rys.sweep.results import Results
-from rys.sweep.store import StoreError
 
 __all__ = ["render", "write_report"]
 
@@ -28,7 +27,7 @@ def write_report(results: Results, destination: str | os.PathLike[str], *, force
     results: as rys.sweep.results.open_results or rys.Sweep gives them.
     destination: the file; an earlier report is overwritten. force: so is any other file, but that of the sweep.
 
-    Raises OutputFileError (the destination) or StoreError (the sweep's file contradicts itself).
+    Raises OutputFileError.
     """
     path = checked_output(destination, sources=[results.path], force=force, mark=_GENERATOR.encode())
     page = render(results).encode("utf-8", "replace")  # half a surrogate pair, as in odd file names, becomes "?"
@@ -37,13 +36,7 @@ def write_report(results: Results, destination: str | os.PathLike[str], *, force
 
 
 def render(results: Results) -> str:
-    """Return the page of a sweep as HTML. Raises StoreError if the sweep's file contradicts itself."""
-    try:
-        shown = content(results)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(f"{results.path} contradicts itself: {error!r}") from error
+    """Return the page of a sweep as HTML."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -55,7 +48,7 @@ def render(results: Results) -> str:
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
     return environment.get_template("template.html").render(
-        shown,
+        content(results),
         generator=Markup(_GENERATOR),
         version=build_info()["rys_version"],
         script=Markup(script),

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rys.errors import RequestError
+from rys.layer_path import LayerPath
 from rys.sweep import statistics
+from rys.sweep.controls import is_apart
 from rys.sweep.statistics import Floats
-from rys.sweep.store import Store, Trial
+from rys.sweep.store import Store, StoreError, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +69,15 @@ def load_stage(store: Store, stage: str, probe: str | None = None) -> Stage | No
         np.unique([f"{probe}\n{family}" for probe, _, _, family in items], return_inverse=True)[1],
         statistics.weights_of(probes),
     )
+
+
+def columns_of(probes: Iterable[str]) -> list[str]:
+    """Return the columns of a sweep's results. Raises StoreError if a probe has the name of another column."""
+    columns = [*COLUMNS, *(name for probe in probes for name in (probe, f"{probe}_difference"))]
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise StoreError(f"a probe is named so that two columns of the results are {twice!r}; give it another name")
+    return columns
 
 
 def check_probe(probe: str | None, probes: Iterable[str]) -> None:
@@ -204,8 +215,7 @@ def _search(store: Store, probe: str | None) -> Search:
             row[probe] = mine + float(stage.baseline[here].mean()) if here.any() else float("nan")
             row[f"{probe}_difference"] = mine
         rows.append(row)
-    per_probe = [name for probe in baseline for name in (probe, f"{probe}_difference")]
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *per_probe])
+    frame = pd.DataFrame(rows, columns=columns_of(baseline))
     # those with the most items first: half-way, a few items say little
     order = frame["status"].map({"done": 0, "partial": 1, "left": 2, "failed": 3})
     frame = frame.assign(order=order).sort_values(
@@ -240,13 +250,15 @@ def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
 class Confirmation:
     """Hold the confirm stage. top and controls: one row per path with effect, low, high and for top the verdict.
 
-    n_items: fresh items, of all probes together. power: to confirm an effect of min_effect, the controls being what
-    they are; 0 with fewer than two controls.
+    Controls say with `is_apart` whether they change other layers than the best. n_items: fresh items, of all probes
+    together. bar: what a gain must exceed, as the controls have it; NaN with fewer than two controls. power: to confirm
+    an effect of min_effect with this bar; 0 where it is NaN.
     """
 
     top: list[dict[str, Any]]
     controls: list[dict[str, Any]]
     n_items: int
+    bar: float
     power: float
     min_effect: float
 
@@ -272,9 +284,11 @@ def confirmation(store: Store) -> Confirmation | None:
     is_control = np.array([t.role == "control" and t.status != "failed" for t in stage.trials])
     controls = effect[is_control & ~np.isnan(effect)]
     gains = plain_effects(store, "search")
+    n_layer = int(meta["n_layer"])
+    tops = [LayerPath(trial.layers, n_layer) for trial in stage.trials if trial.role == "top"]
     for i, trial in enumerate(stage.trials):
         row: dict[str, Any] = {
-            "path": trial.path, "extra_slots": len(trial.layers) - int(meta["n_layer"]), "status": trial.status,
+            "path": trial.path, "extra_slots": len(trial.layers) - n_layer, "status": trial.status,
             "reason": trial.reason, "effect": effect[i], "low": interval[i, 0], "high": interval[i, 1],
             "p": p_value[i], "search_effect": gains.get(trial.path, float("nan")),
             "by_probe": {
@@ -288,6 +302,10 @@ def confirmation(store: Store) -> Confirmation | None:
             else:
                 verdict = statistics.is_confirmed(float(effect[i]), (interval[i, 0], interval[i, 1]), controls)
                 row |= {"confirmed": verdict.is_confirmed, "why": verdict.reason}
+        else:
+            row["is_apart"] = is_apart(LayerPath(trial.layers, n_layer), tops, n_layer)
+            if not row["is_apart"]:
+                row["why"] = "; ".join(filter(None, [trial.reason, "changes layers that one of the best changes too"]))
         rows[trial.role].append(row)
     deviations = [_deviation(stage, i) for i in range(len(stage.trials)) if not np.isnan(effect[i])]
     n_items = len(stage.baseline)
@@ -297,6 +315,7 @@ def confirmation(store: Store) -> Confirmation | None:
         top=sorted(rows["top"], key=lambda row: -np.nan_to_num(row["effect"], nan=-np.inf)),
         controls=rows["control"],
         n_items=n_items,
+        bar=bar,
         power=0.0 if math.isnan(bar) else statistics.power(deviation, plan["min_effect"], k, n_items, bar=bar),
         min_effect=plan["min_effect"],
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
 
 from rys.layer_path import MAX_SLOTS, LayerPath
 
-__all__ = ["MIN_CONTROLS", "changed_layers", "control_path", "control_paths"]
+__all__ = ["MIN_CONTROLS", "changed_layers", "control_path", "control_paths", "is_apart"]
 
 MIN_CONTROLS = 3  # two are the least that have a standard deviation
 _N_TRIES = 200
@@ -29,26 +29,33 @@ def control_paths(tops: Sequence[LayerPath], n_layer: int, rng: random.Random) -
 def control_path(
     top: LayerPath, tops: Sequence[LayerPath], taken: Sequence[LayerPath], n_layer: int, rng: random.Random
 ) -> LayerPath | None:
-    """Return a random path as long as another: one block that runs twice, or that is left out.
+    """Return a random path as long as another, apart from the best: one block that runs twice, or that is left out.
 
-    The block overlaps those layers that the best paths change by less than a half, or else it would be no control.
-    Where there is no such block, as for more slots than the model has layers, several random blocks run twice, one
-    after the other. None if that gives nothing but paths that are taken.
+    Where no such block is found, several random blocks run twice, one after the other, apart from the best as well; and
+    where there are none of these, as for the best that change most layers, wherever they lie: `is_apart` tells.
+    None if that gives nothing but paths that are taken.
     """
-    changed = [changed_layers(path, n_layer) for path in tops]
-    for attempt in range(2 * _N_TRIES):
-        if attempt < _N_TRIES:
-            drawn = _one_change(top.n_slot - n_layer, n_layer, rng)
-        else:
-            drawn = _several_blocks(top.n_slot - n_layer, n_layer, rng)
-        if drawn is None:
-            continue
-        path = LayerPath(drawn, n_layer)
-        mine = changed_layers(path, n_layer)
-        is_apart = attempt >= _N_TRIES or all(len(mine & other) / len(mine | other) < 0.5 for other in changed if other)
-        if is_apart and not path.is_identity and path not in tops and path not in taken:
-            return path
+    for draw, must_be_apart in ((_one_change, True), (_several_blocks, True), (_several_blocks, False)):
+        for _ in range(_N_TRIES):
+            drawn = draw(top.n_slot - n_layer, n_layer, rng)
+            if drawn is None:
+                continue
+            path = LayerPath(drawn, n_layer)
+            if path.is_identity or path in tops or path in taken:
+                continue
+            if not must_be_apart or is_apart(path, tops, n_layer):
+                return path
     return None
+
+
+def is_apart(path: LayerPath, tops: Iterable[LayerPath], n_layer: int) -> bool:
+    """Return whether a path changes other layers than each of the best: of both together, they share less than half.
+
+    Else it would have a part in their gain, and be no control.
+    """
+    mine = changed_layers(path, n_layer)
+    changed = (changed_layers(top, n_layer) for top in tops)
+    return all(len(mine & other) < 0.5 * len(mine | other) for other in changed if other)
 
 
 def _one_change(extra: int, n: int, rng: random.Random) -> list[int] | None:

@@ -65,6 +65,10 @@ class ImportedSweep:
                 self._trials[change] = scores
         if not baseline:  # none, or none of its scores is a number
             raise StoreError(f"{self.path} has no baseline (a line with is_baseline or dup_start -1) to compare with")
+        try:
+            analysis.columns_of(baseline)
+        except StoreError as error:
+            raise StoreError(f"{self.path}: {error}") from None
         if n_repeated:
             self.notes.append(f"{n_repeated} paths were measured more than once; the last measurement counts")
 
@@ -140,8 +144,7 @@ class ImportedSweep:
             for name, difference in differences.items():
                 row |= {name: scores.get(name, np.nan), f"{name}_difference": difference}
             rows.append(row)
-        names = [name for probe in self._baseline for name in (probe, f"{probe}_difference")]
-        frame = pd.DataFrame(rows, columns=[*analysis.COLUMNS, *names])
+        frame = pd.DataFrame(rows, columns=analysis.columns_of(self._baseline))
         return frame.sort_values("effect", ascending=False, kind="stable").reset_index(drop=True)
 
     def report(self) -> dict[str, Any]:
@@ -164,6 +167,7 @@ class ImportedSweep:
             "top": [],
             "controls": [],
             "confirm_items": 0,
+            "bar": None,
             "power": None,
             "min_effect": None,
             "baseline": self._baseline,
@@ -229,8 +233,9 @@ def _change(row: Mapping[str, Any], where: str) -> tuple[str, int, int] | None:
     """Return mode, start and end of a line, None for the baseline."""
     if row.get("is_baseline"):
         return None
-    if row.get("mode") in _MODES:
-        mode, names = str(row["mode"]), ("start", "end")
+    mode = row.get("mode")
+    if isinstance(mode, str) and mode in _MODES:
+        names = ("start", "end")
     else:
         found = [mode for mode, names in _MODES.items() if names[0] in row]
         if not found:

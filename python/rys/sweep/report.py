@@ -16,8 +16,9 @@ def report(store: Store) -> dict[str, Any]:
 
     verdict: "confirmed" or "none". sentence: the verdict for people. best: the best confirmed path, else the best of
     the search, with `layer_path`, `effect`, `interval`, `by_probe` and `interval_by_probe`, or None. confirmed: list of
-    such. top and controls: the confirm stage. n_candidates: tried. seconds: of the model. store: the file.
-    notes: what a reader of the figures should know.
+    such. top and controls: the confirm stage. bar: what a gain must exceed to be more than that of the controls, None
+    before that stage and NaN with fewer than two. n_candidates: tried. seconds: of the model. store: the file. notes:
+    what a reader of the figures should know.
     """
     meta = store.meta
     forced = bool(meta.get("force")) and any(meta.get("preflight", {}).values())
@@ -56,6 +57,7 @@ def report(store: Store) -> dict[str, Any]:
         "top": confirmed_stage.top if confirmed_stage else [],
         "controls": confirmed_stage.controls if confirmed_stage else [],
         "confirm_items": confirmed_stage.n_items if confirmed_stage else 0,
+        "bar": confirmed_stage.bar if confirmed_stage else None,
         "power": confirmed_stage.power if confirmed_stage else None,
         "min_effect": meta.get("min_effect"),
         "baseline": found.baseline,
@@ -77,7 +79,7 @@ def report(store: Store) -> dict[str, Any]:
         "seed": meta.get("seed"),
         "space": meta.get("space"),
         "strategy": meta.get("strategy"),
-        "notes": [],
+        "notes": meta.get("notes", []),
     }
 
 
@@ -92,6 +94,21 @@ def _confirmed(row: dict[str, Any]) -> dict[str, Any]:
         "extra_slots": row["extra_slots"],
         "stage": "confirm",
     }
+
+
+def _why_none(stage: analysis.Confirmation) -> str:
+    """Return the end of a sentence: what the best lacks, or how small a gain would have been found."""
+    better = next((row for row in stage.top if row["low"] > 0), None)
+    if math.isnan(stage.bar):
+        return ", with too few random paths to compare with"
+    if better is not None:
+        return (
+            f"; the best, {better['path']}, gains {better['effect']:+.3f} "
+            f"[{better['low']:+.3f}, {better['high']:+.3f}] but is not above random paths ({stage.bar:+.3f})"
+        )
+    if stage.bar >= stage.min_effect:
+        return f", where a path has to gain more than {stage.bar:+.3f} to be above random ones"
+    return f", which would show a gain of {stage.min_effect:.3f} with a probability of {stage.power:.0%}"
 
 
 def _sentence(
@@ -112,8 +129,7 @@ def _sentence(
     if stage is not None:
         return (
             f"No path confirmed: none of the best {len(stage.top)} of {n_candidates} candidates held on "
-            f"{stage.n_items} fresh items, which would show a gain of {stage.min_effect:.3f} with a "
-            f"probability of {stage.power:.0%}{forced}."
+            f"{stage.n_items} fresh items{_why_none(stage)}{forced}."
         )
     if best is None or math.isnan(best["effect"]):
         return f"No path confirmed: nothing was measured yet{forced}."

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 from rys.errors import RysError
 from rys.probes.base import Item
 from rys.probes.result import ProbeResult
+from rys.sweep.consistency import CONTRADICTIONS, problem_of_meta, problem_of_trials
 
 __all__ = ["Store", "StoreError", "Trial"]
 
@@ -173,7 +175,7 @@ class Store:
     def _loads(self, text: str) -> Any:
         try:
             return json.loads(text)
-        except (ValueError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(f"{self.path} is damaged: {error}") from None
 
     def set_meta(self, values: Mapping[str, Any]) -> None:
@@ -217,7 +219,7 @@ class Store:
         trials = []
         for i, stage, role, path, layers, *rest in rows:
             loaded = self._loads(layers)
-            if not isinstance(loaded, list) or not all(isinstance(layer, int) for layer in loaded):
+            if not isinstance(loaded, list):
                 raise StoreError(f"{self.path} is damaged: the layers of {path!r} are {loaded!r}")
             trials.append(Trial(i, stage, role, path, tuple(loaded), *rest))
         return trials
@@ -303,8 +305,6 @@ class Store:
         for trial, probe, position, value in self._rows(query, (stage,)):
             row = found.setdefault(trial, np.full(len(place), np.nan))
             if (probe, position) in place:
-                if not isinstance(value, (int, float)):
-                    raise StoreError(f"{self.path} is damaged: {what} of an item is {value!r}")
                 row[place[probe, position]] = value
         return found
 
@@ -384,15 +384,45 @@ def _check_content(path: Path) -> None:
     """Read the whole file in a way that writes nothing, neither to it nor beside it."""
     connection = _connect(path, "mode=ro" if _has_log(path) else "mode=ro&immutable=1")
     try:
-        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        problem = _problem(Store(path, connection))
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where it names what is damaged
         raise StoreError(f"{path} is damaged or cannot be read: {error}") from None
     finally:
         connection.close()
-    if problem != "ok" or not {"meta", "item", "trial", "score"} <= tables:
-        problem = " ".join(problem.split()) if problem != "ok" else "tables are missing"
-        raise StoreError(f"{path} is damaged: {problem}")
+    if problem:
+        raise StoreError(f"{path} is damaged: {' '.join(problem.split())}")
+
+
+_COLUMNS_QUERY = """
+    SELECT made.name, columns.name, columns.type, columns.pk, columns."notnull"
+    FROM sqlite_schema AS made, pragma_table_info(made.name) AS columns WHERE made.type = 'table'"""
+
+
+@cache
+def _columns_of_tables(schema: str) -> set[tuple[Any, ...]]:
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(schema)
+        return set(connection.execute(_COLUMNS_QUERY))
+    finally:
+        connection.close()
+
+
+def _problem(store: Store) -> str | None:
+    """Return what shows that no sweep wrote this file as it is, None if nothing does."""
+    connection = store._connection
+    if not _columns_of_tables(_SCHEMA) <= set(connection.execute(_COLUMNS_QUERY)):
+        return "tables are missing, or are not as rys makes them"
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        return str(found)
+    for what, query in CONTRADICTIONS.items():
+        if connection.execute(f"{query} LIMIT 1").fetchone():
+            return f"it has {what}"
+    problem = problem_of_meta(meta := store.meta)
+    for stage in ("search", "confirm"):
+        problem = problem or problem_of_trials(store.trials(stage), meta["n_layer"])
+    return problem
 
 
 def _check_header(path: Path) -> None:

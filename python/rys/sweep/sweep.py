@@ -31,7 +31,8 @@ __all__ = ["Sweep"]
 LOOKS = (16, 32, 64, 128)  # items of each probe after which candidates may leave the race
 RACE_FROM = 50  # more candidates than this are raced
 N_ITEMS = {"scan": 64, "race": 256}
-MAX_CONFIRM_ITEMS = 1024  # of each probe
+MAX_ITEMS = 100_000  # of each probe
+MAX_CONFIRM_ITEMS = 1024
 POWER = 0.9
 SEARCH_SHARE = 0.75  # of the budget, if a confirmation is to follow
 
@@ -43,7 +44,7 @@ class Sweep:
     probes: probes or their names, see rys.probes.load.
     space: the candidates, from rys.space; None = every block of up to 8 layers.
     store: the file for results, made or resumed; None = beside the model, named after it and the probes.
-    items: of each probe; None = 64 for a scan, 256 for a race. seed: which items, and the random control paths.
+    items: of each probe, 2 to 100,000; None = 64 for a scan, 256 for a race. seed: which items, and the controls.
     strategy: "scan" = every candidate answers all items; "race" = candidates leave when their bounds say so;
         None = race for more than 50 candidates.
     top: candidates to confirm. min_effect: the smallest gain that the confirmation should find.
@@ -103,10 +104,12 @@ class Sweep:
             )
         is_plan = isinstance(space, Plan)
         strategy = strategy or ("race" if is_plan or n_first > RACE_FROM else "scan")
-        n_items = options.integer("items", N_ITEMS[strategy] if items is None else items, 2)
+        n_items = options.integer("items", N_ITEMS[strategy] if items is None else items, 2, MAX_ITEMS)
         self._exam = Exam(model, self._probes, n=n_items, seed=seed, **self._asking)
-        n_items = max(len(self._exam.items(probe.id)) for probe in self._probes)  # a fixed list may have fewer
-
+        found = {probe.id: len(self._exam.items(probe.id)) for probe in self._probes}  # a fixed list may have fewer
+        analysis.columns_of(found)
+        notes = [f"{probe} has only {n} of {n_items} items for the search" for probe, n in found.items() if n < n_items]
+        n_items = max(found.values())
         info = build_info()
         settings = {
             "fingerprint": model.fingerprint,
@@ -122,7 +125,7 @@ class Sweep:
             "llama_cpp": info["llama_cpp_commit"],
         }
         free: dict[str, Any] = {"top": options.integer("top", top, 1, 100), "min_effect": min_effect, "force": force}
-        free |= {"budget": budget, "model": model.source}  # the file may move; its fingerprint decides
+        free |= {"notes": notes, "budget": budget, "model": model.source}  # the file may move; its fingerprint decides
         if arguments is not None:
             free["arguments"] = dict(arguments)
         path = Path(store) if store is not None else default_store(model.source, self._probes)
@@ -280,7 +283,7 @@ class Sweep:
         bounds = statistics.leaves_race(differences, weights, self.meta["top"], n_looks)
         reasons = {
             stage.trials[rows[k]].path: (
-                f"after {look} items at most {bound:+.3f} from the {self.meta['top']}. best of the race, "
+                f"after {look} items at most {bound:+.3f} from place {self.meta['top']} of the race, "
                 f"at all {n_looks} looks together with 95% confidence"
             )
             for k, bound in enumerate(bounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,9 +112,10 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
             for row, what in judged
         ]
         parts.append(
-            f"Confirmation on {report['confirm_items']} fresh items (a gain of {report['min_effect']} "
-            f"would be found with {report['power']:.0%}); intervals are corrected for the {len(report['top'])} best.\n"
+            f"Confirmation on {report['confirm_items']} fresh items; intervals are corrected for the "
+            f"{len(report['top'])} best.\n"
             + table(["path", "", "gain in search", "gain", "interval"], rows)
+            + f"\n{controls(report)}"
         )
     drawn = heatmap(frame, report["n_layer"], colour, width) if len(frame) else ""
     if drawn:
@@ -122,6 +124,30 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
         parts.append("Marked: probes were used that cannot measure this model (--force).")
     parts.append(next_steps(report))
     return "\n\n".join(parts)
+
+
+def controls(report: dict[str, Any]) -> str:
+    """Return what the random paths gain, and so what the best must exceed, and how small a gain would be found."""
+    bar, smallest = report["bar"], report["min_effect"]
+    if math.isnan(bar):
+        return "There are too few random paths to compare with, so nothing can be confirmed."
+    measured = [row for row in report["controls"] if math.isfinite(row["effect"])]
+    gains = [row["effect"] for row in measured]
+    text = (
+        f"Random paths of the same lengths gain {min(gains):+.3f} .. {max(gains):+.3f}: a path must exceed {bar:+.3f} "
+        f"(mean + 2 standard deviations).\n"
+    )
+    if bar >= smallest:
+        text += f"The smallest gain asked for, {smallest}, lies below that: more items would not confirm it."
+    else:
+        text += f"A gain of {smallest} would be confirmed with a probability of {report['power']:.0%}."
+    near = sum(not row["is_apart"] for row in measured)
+    if near:
+        text += (
+            f"\nNo others were found: {near} of the {len(measured)} random paths change layers that the best "
+            f"change too, and may share their gain."
+        )
+    return text
 
 
 def next_steps(report: dict[str, Any]) -> str:
