@@ -140,8 +140,9 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     except rys.RysError as error:
         parser.error(str(error))
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     quiet.patience = options.patience
     options.rounds = options.rounds or (2 if options.quick else options.n_rounds)
     return options
@@ -260,7 +261,7 @@ def profiled(call: Callable[[], object]) -> list[tuple[str, float]]:
     call()
     profile.disable()
     stats: Any = pstats.Stats(profile)
-    llama_cpp = ("_core.advance", "_core.Context", "model.py:_context")
+    llama_cpp = ("_core.advance", "_core.Context", "model.py:_context", "model.py:close")  # close frees the context
     shares = [
         (own / stats.total_tt, f"{Path(file).name}:{function}")
         for (file, _, function), (_, _, own, *_) in stats.stats.items()

@@ -62,12 +62,12 @@ class StockServer:
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + self._patience
         while self._process.poll() is None and time.monotonic() < deadline:
-            try:
+            # not listening yet, still loading (503), or another server that took the port
+            with suppress(urllib.error.URLError, ConnectionError, ValueError):
                 self.get("/health")
-                if self.get("/props").get("model_path") == self._model:  # else another server took the port
+                if self.get("/props").get("model_path") == self._model:
                     return
-            except (urllib.error.URLError, ConnectionError):  # not listening yet, or still loading (503)
-                time.sleep(0.005)
+            time.sleep(0.005)
         code = self._process.poll()
         what = f"is not healthy after {self._patience:g} s" if code is None else f"exited with code {code}"
         end = self._log.read_text(encoding="utf-8", errors="replace")[-3000:]

@@ -1,10 +1,10 @@
 """How much of a sweep's time is the model's?
 
 Measured: `Sweep.run` and `Sweep.confirm` on one model, every block of a few sizes, all items (a scan); and in it the
-time inside of llama.cpp: making contexts, evaluating requests. The rest is ours: views, reading and marking answers,
-the store, statistics, and the time to switch from one candidate to the next. The time of the libraries' import and of
-writing the items is not part of it, since it does not grow with the candidates; it stands beside it. A profile of a
-smaller sweep tells what of ours takes 1% of the time or more.
+time inside of llama.cpp: making and freeing contexts, evaluating requests. The rest is ours: views, reading and
+marking answers, the store, statistics, and the time to switch from one candidate to the next. The time of the
+libraries' import and of writing the items is not part of it, since it does not grow with the candidates; it stands
+beside it. A profile of a smaller sweep tells what of ours takes 1% of the time or more.
 
 Why: model time is a sweep's time. Nothing of ours may be visible beside it.
 
@@ -68,13 +68,14 @@ class TimedCore:
         self.core = core
         self.contexts = Stopwatch(core.Context)
         self.models = Stopwatch(core.Model)
+        self.closes = Stopwatch(model_module.Model.close)  # frees the context, which nothing else holds
         self.advances: list[float] = []
         self.switches: list[float] = []  # of a view and its context
 
     @property
     def seconds(self) -> float:
         """The time of contexts and evaluations so far."""
-        return sum(self.contexts.calls) + sum(self.advances)
+        return sum(self.contexts.calls) + sum(self.advances) + sum(self.closes.calls)
 
     def __getattr__(self, name: str) -> Any:
         if name == "Context":
@@ -114,11 +115,14 @@ class TimedScheduler:
 def timed_core() -> Iterator[TimedCore]:
     """Time what is llama.cpp's work, of all models."""
     core = TimedCore(model_module._core)
+    close = model_module.Model.close
     model_module._core = runner._core = core  # type: ignore[assignment]
+    model_module.Model.close = lambda model: core.closes(model)  # type: ignore[method-assign]
     try:
         yield core
     finally:
         model_module._core = runner._core = core.core
+        model_module.Model.close = close  # type: ignore[method-assign]
 
 
 def main() -> None:

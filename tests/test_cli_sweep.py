@@ -234,8 +234,8 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed
     assert undisturbed.returncode == 0, undisturbed.stderr
     rng = random.Random(0)
     store = tmp_path / "s.db"
-    n_killed = 0
-    while n_killed < n_kills or store.exists():
+    n_killed = n_compared = 0
+    while n_killed < n_kills or not n_compared or store.exists():
         again = ["--resume", "s.db"] if store.exists() else [*arguments, "--store", "s.db"]
         program = subprocess.Popen(
             command(*again, "--quiet"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -248,5 +248,6 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed
         assert program.returncode in (0, -signal.SIGKILL), said
         if program.returncode == 0:  # on a fast machine before all the kills: then another one has to bear the rest
             assert scores(store) == scores(tmp_path / "undisturbed.db")
+            n_compared += 1
             for file in tmp_path.glob("s.db*"):
                 file.unlink()

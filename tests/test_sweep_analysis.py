@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,6 +92,17 @@ def as_json(store: Store) -> dict:
 
 
 # --- search
+
+
+def test_a_probe_has_its_score_whatever_its_name(tmp_path):
+    with closing(Store.create(tmp_path / "s.db", {**META, "probes": ["order:1"]})) as store:
+        store.add_items("search", "order", items("order", "search", 8))
+        for role, path, score in (("baseline", "..", 0.0), ("candidate", GOOD, 1.0)):
+            layers = LayerPath(path, N_LAYER).layers
+            written = str(LayerPath(path, N_LAYER))
+            store.save("search", role, written, layers, {"order": result("order", np.full(8, score))}, 0, "done")
+        frame = analysis.search(store).frame
+    assert frame["order"].tolist() == [1.0]
 
 
 def test_search_ranks_by_the_mean_over_probes(searched):
@@ -251,7 +263,7 @@ def test_no_path_confirmed_comes_first_if_nothing_holds(searched):
     assert said["verdict"] == "none"
     assert said["confirmed"] == []
     assert said["sentence"].startswith("No path confirmed: none of the best 2 of 4 candidates held on 600 fresh items")
-    assert f"would show a gain of 0.030 with a probability of {said['power']:.0%}" in said["sentence"]
+    assert f"would show a gain of 0.03 with a probability of {said['power']:.0%}" in said["sentence"]
     frame = analysis.search(searched.store).frame
     text = summary(report(searched.store), frame, colour=False)
     assert text.startswith("No path confirmed")
@@ -275,13 +287,13 @@ def test_a_gain_that_random_paths_have_too_is_not_confirmed(searched):
     bar = 0.14 + 2 * 0.04 / math.sqrt(2)
     assert said["bar"] == pytest.approx(bar)
     assert said["sentence"] == (
-        f"No path confirmed: none of the best 1 of 4 candidates held on 600 fresh items; the best, {GOOD}, "
+        f"No path confirmed: none of the best 1 of 4 candidates held on 600 fresh items; {GOOD} "
         f"gains +0.150 [{row['low']:+.3f}, {row['high']:+.3f}] but is not above random paths ({bar:+.3f})."
     )
     text = summary(said, analysis.search(searched.store).frame, colour=False)
     assert (
         f"\nRandom paths of the same lengths gain +0.120 .. +0.160: a path must exceed {bar:+.3f} (mean + 2 standard "
-        f"deviations).\nThe smallest gain asked for, 0.03, lies below that: more items would not confirm it.\n"
+        f"deviations).\nThe smallest gain asked for, 0.03, lies below that, so these items cannot confirm it.\n"
     ) in text
     assert "%" not in text.split("Confirmation on")[1].split("Blocks (i, j)")[0]
     assert "No others were found" not in text
@@ -305,10 +317,12 @@ def test_controls_that_change_what_the_best_change_are_named(searched):
     searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
     said = as_json(searched.store)
     assert [row["is_apart"] for row in said["controls"]] == [False, True]
-    assert said["controls"][0]["why"] == "changes layers that one of the best changes too"
+    assert said["controls"][0]["why"] == "changes mostly the layers that one of the best changes"
     assert "why" not in said["controls"][1]
     text = summary(report(searched.store), analysis.search(searched.store).frame, colour=False)
-    assert "\nNo others were found: 1 of the 2 random paths change layers that the best change too" in text
+    assert (
+        "\nNo others were found: 1 of the 2 random paths change mostly the layers that one of the best changes" in text
+    )
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.15])

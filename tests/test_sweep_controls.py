@@ -64,5 +64,13 @@ def test_paths_much_longer_than_the_model_have_controls_too(top: str):
     assert path not in controls
 
 
+def test_the_best_may_leave_no_room_for_controls_that_lie_apart():
+    tops = [LayerPath([layer for layer in range(8) if not i <= layer < i + 4], 8) for i in range(5)]
+    for seed in range(20):
+        controls = control_paths(tops, 8, random.Random(seed))
+        assert [control.extra for control in controls] == [-4] * 5
+        assert not any(control in tops for control in controls)
+
+
 def test_models_without_other_paths_have_fewer_controls():
     assert controls_of("0", n=2) == [LayerPath("1", 2)]

@@ -107,7 +107,7 @@ def test_a_new_store_refuses_a_name_that_is_taken(file: Path) -> None:
 
 def test_a_store_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="cannot be written"):
-        Store.create(tmp_path / "no such folder" / "s.db", {})
+        Store.create(tmp_path / "no such folder" / "s.db", {"n_layer": 1})
 
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -115,14 +115,14 @@ def test_a_store_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(Store, "set_meta", killed)
         with pytest.raises(KeyboardInterrupt):
-            Store.create(tmp_path / "s.db", {"a": 1})
+            Store.create(tmp_path / "s.db", {"n_layer": 1})
     assert not (tmp_path / "s.db").exists()
     Store.create(tmp_path / "s.db", {"n_layer": 1}).close()
     assert Store.open(tmp_path / "s.db").meta == {"n_layer": 1}
 
 
 def test_items_measured_in_parts_come_together(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "s.db", {})
+    store = Store.create(tmp_path / "s.db", {"n_layer": 2})
     for probe in ("b", "a"):
         store.add_items("search", probe, [item(f"{probe}{k}") for k in range(4)])
     store.save("search", "candidate", "P", [0, 1], {"a": result([1.0]), "b": result([0.5])}, 0, "partial")
@@ -137,7 +137,7 @@ def test_items_measured_in_parts_come_together(tmp_path: Path) -> None:
     assert store.scores("search")[trial.id].tolist() == [1, 0, 1, 1, 0.5, 0, 0, 1]
     store.set_status("search", {"P": "why"}, "left", {"decided": ["look 4"]})
     assert (store.trials("search")[0].status, store.trials("search")[0].reason) == ("left", "why")
-    assert store.meta == {"decided": ["look 4"]}
+    assert store.meta == {"n_layer": 2, "decided": ["look 4"]}
     store.close()
 
 
@@ -251,7 +251,7 @@ CHANGES = {
 META = [
     ("n_layer", "x"), ("n_layer", True), ("n_layer", 513), ("probes", 3), ("variant", [2]), ("preflight", 5),
     ("preflight", {"p": "x"}), ("arguments", {"model": 5}), ("arguments", {"model": None, "probes": [[1]]}),
-    ("arguments", {"start": "x"}),
+    ("arguments", {"start": "x"}), ("arguments", {"paths": 5}), ("arguments", {"lora_path": 5}),
     ("confirm", {"is_complete": True}), ("decided", "all"), ("min_effect", "0.1"), ("stopped", None), ("seed", 10**30),
 ]  # fmt: skip
 
@@ -272,6 +272,32 @@ def test_settings_that_no_sweep_has_are_damage(file: Path, key: str, value: Any)
     altered(f"INSERT OR REPLACE INTO meta VALUES ('{key}', '{json.dumps(value)}')")(file)
     with pytest.raises(StoreError, match=f"is damaged: its {key} is"):
         Store.open(file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("variant", {"rope_freq_base": 3580165449.0}), ("min_effect", 1), ("seed", -(2**62))]
+)
+def test_settings_that_a_sweep_may_have_can_be_read(file: Path, key: str, value: Any) -> None:
+    altered(f"INSERT OR REPLACE INTO meta VALUES ('{key}', '{json.dumps(value)}')")(file)
+    store = Store.open(file)
+    assert store.meta[key] == value
+    store.close()
+
+
+def test_settings_that_could_not_be_read_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="its force is 1"):
+        Store.create(tmp_path / "s.db", {"n_layer": 2, "force": 1})
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_path_stands_once_however_it_is_written(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "s.db", {"n_layer": 2})
+    store.add_items("search", "p", [item("i")])
+    for path in ("0..1", "0,1"):
+        store.save("search", "baseline", path, [0, 1], {"p": result([1.0])}, 0, "done")
+    store.close()
+    with pytest.raises(StoreError, match="'0,1' stands there twice"):
+        Store.open(tmp_path / "s.db")
 
 
 @pytest.mark.parametrize("left", [0, 7])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -31,7 +32,11 @@ def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
 
 def number(name: str, value: Any, low: float, high: float = float("inf")) -> float:
     """Return an option that is a number. Raises RequestError if it is none or out of range."""
-    if isinstance(value, bool) or not hasattr(value, "__float__") or not low <= float(value) <= high:
+    if (
+        isinstance(value, bool)
+        or not hasattr(value, "__float__")
+        or not (math.isfinite(value) and low <= value <= high)
+    ):
         raise RequestError(f"{name} is {value!r}, but must be {low:g}..{high:g}")
     return float(value)
 

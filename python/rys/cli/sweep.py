@@ -83,7 +83,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, confirm, and print what was found."""
-    options = resumed(options) if options.resume else with_defaults(options)
+    options = resumed(options) if options.resume is not None else with_defaults(options)
     default = "math,eq,reasoning" if options.model else "reference"
     probes = [name.strip() for name in (options.probes or default).split(",")]
     progress = not options.quiet and not options.json and sys.stderr.isatty()
@@ -204,20 +204,20 @@ def chosen_space(options: argparse.Namespace) -> Space | Plan | None:
     --start, --stop and --stride say which blocks and layers; they choose none by themselves.
     """
     window = {"start": options.start, "stop": options.stop}
-    given = [name for name in _CANDIDATES if getattr(options, name) not in (None, False)]
+    chosen = [name for name in _CANDIDATES if getattr(options, name) not in (None, False)]
     if options.coarse_to_fine:
-        others = [name for name in [*given, "start", "stop", "stride"] if _is_given(options, name)]
+        others = [name for name in [*chosen, "start", "stop", "stride"] if _is_given(options, name)]
         if others != ["coarse_to_fine"]:
             names = ", ".join(f"--{name}" for name in others if name != "coarse_to_fine")
             raise RequestError(f"--coarse-to-fine is a plan of its own: leave out {names}")
         return coarse_to_fine()
-    sizes = options.blocks if options.blocks else range(2, 9) if given and options.blocks is None else None
+    sizes = options.blocks if options.blocks else range(2, 9) if chosen and options.blocks is None else None
     blocks = space.blocks(sizes=sizes, stride=options.stride, **window)
     parts: list[Space] = []
     if options.multi:
         parts.append(space.again(blocks, options.multi))
     elif options.blocks is not None or (
-        not given and any(_is_given(options, name) for name in ("start", "stop", "stride"))
+        not chosen and any(_is_given(options, name) for name in ("start", "stop", "stride"))
     ):
         parts.append(blocks)
     if options.interleave:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,9 +75,9 @@ def load_stage(store: Store, stage: str, probe: str | None = None) -> Stage | No
 def columns_of(probes: Iterable[str]) -> list[str]:
     """Return the columns of a sweep's results. Raises StoreError if a probe has the name of another column."""
     columns = [*COLUMNS, *(name for probe in probes for name in (probe, f"{probe}_difference"))]
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        raise StoreError(f"a probe is named so that two columns of the results are {twice!r}; give it another name")
+    twice = [name for name, n in Counter(columns).items() if n > 1]
+    if twice:
+        raise StoreError(f"a probe is named so that two columns of the results are {twice[0]!r}; give it another name")
     return columns
 
 
@@ -217,11 +218,11 @@ def _search(store: Store, probe: str | None) -> Search:
         rows.append(row)
     frame = pd.DataFrame(rows, columns=columns_of(baseline))
     # those with the most items first: half-way, a few items say little
-    order = frame["status"].map({"done": 0, "partial": 1, "left": 2, "failed": 3})
-    frame = frame.assign(order=order).sort_values(
-        ["order", "n_items", "effect"], ascending=[True, False, False], kind="stable"
-    )
-    frame = frame.drop(columns="order").reset_index(drop=True)
+    order = {"done": 0, "partial": 1, "left": 2, "failed": 3}
+    frame = frame.sort_values(
+        ["status", "n_items", "effect"], ascending=[True, False, False], kind="stable", ignore_index=True,
+        key=lambda column: column.map(order) if column.name == "status" else column,
+    )  # fmt: skip
     return Search(frame, baseline)
 
 
@@ -305,7 +306,9 @@ def confirmation(store: Store) -> Confirmation | None:
         else:
             row["is_apart"] = is_apart(LayerPath(trial.layers, n_layer), tops, n_layer)
             if not row["is_apart"]:
-                row["why"] = "; ".join(filter(None, [trial.reason, "changes layers that one of the best changes too"]))
+                row["why"] = "; ".join(
+                    filter(None, [trial.reason, "changes mostly the layers that one of the best changes"])
+                )
         rows[trial.role].append(row)
     deviations = [_deviation(stage, i) for i in range(len(stage.trials)) if not np.isnan(effect[i])]
     n_items = len(stage.baseline)

@@ -5,6 +5,7 @@ It is looked at once, when a file is opened, so that nothing that reads the file
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Iterable, Mapping
 from types import NoneType
@@ -16,7 +17,7 @@ from rys.layer_path import MAX_SLOTS, LayerPath
 if TYPE_CHECKING:
     from rys.sweep.store import Trial
 
-__all__ = ["CONTRADICTIONS", "fits", "problem_of_meta", "problem_of_trials"]
+__all__ = ["CONTRADICTIONS", "problem_of_meta", "problem_of_trials"]
 
 _SCALAR = (str, bool, int, float, NoneType)
 _OPTIONS = {str: (_SCALAR, [_SCALAR])}
@@ -38,9 +39,10 @@ _SHAPES = {  # see `fits`; only n_layer must be there
     "budget": (str, NoneType),
     "model": str,
     "arguments": _OPTIONS
-    | dict.fromkeys(["model", "probes", "beam", "chat_template", "devices", "tensor_split"], (str, NoneType))
+    | dict.fromkeys(["model", "probes", "beam"], (str, NoneType))
+    | dict.fromkeys(["chat_template", "devices", "tensor_split", "lora_path"], (str, NoneType))
     | dict.fromkeys(["blocks", "repeats", "skips", "multi"], ([int], NoneType))
-    | {"start": int, "stop": (int, NoneType), "stride": int, "min_effect": float},
+    | {"paths": ([str], NoneType), "start": int, "stop": (int, NoneType), "stride": int, "min_effect": float},
     "preflight": {str: [str]},
     "is_complete": bool,
     "stopped": str,
@@ -102,7 +104,7 @@ def fits(value: Any, shape: Any) -> bool:
     if isinstance(shape, range):
         return type(value) is int and value in shape
     if shape is float:
-        return type(value) in (int, float) and abs(value) < 1e9
+        return type(value) in (int, float) and math.isfinite(value)
     return shape is object or (type(value) is shape and (shape is not int or abs(value) < 2**63))
 
 
@@ -116,7 +118,7 @@ def problem_of_meta(meta: Mapping[str, Any]) -> str | None:
 
 def problem_of_trials(trials: Iterable[Trial], n_layer: int) -> str | None:
     """Return what cannot be right about the trials of a stage, None if all can."""
-    seen: set[str] = set()
+    seen: set[tuple[int, ...]] = set()
     for trial in trials:
         try:
             layers = LayerPath(trial.path, n_layer).layers
@@ -126,7 +128,7 @@ def problem_of_trials(trials: Iterable[Trial], n_layer: int) -> str | None:
             return f"the layers of {trial.path!r} are {reprlib.repr(list(trial.layers))}"
         if (trial.role == "baseline") != (layers == tuple(range(n_layer))):
             return f"{trial.path!r} has the role {trial.role!r}"
-        if trial.path in seen:
+        if layers in seen:
             return f"{trial.path!r} stands there twice"
-        seen.add(trial.path)
+        seen.add(layers)
     return None

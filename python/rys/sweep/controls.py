@@ -31,11 +31,16 @@ def control_path(
 ) -> LayerPath | None:
     """Return a random path as long as another, apart from the best: one block that runs twice, or that is left out.
 
-    Where no such block is found, several random blocks run twice, one after the other, apart from the best as well; and
-    where there are none of these, as for the best that change most layers, wherever they lie: `is_apart` tells.
-    None if that gives nothing but paths that are taken.
+    Where no such block is found, several random blocks run twice, one after the other, or random layers are left out,
+    apart from the best as well; and where there are none of these, as for the best that change most layers, wherever
+    they lie: `is_apart` tells. None if that gives nothing but paths that are taken.
     """
-    for draw, must_be_apart in ((_one_change, True), (_several_blocks, True), (_several_blocks, False)):
+    for draw, must_be_apart in (
+        (_one_change, True),
+        (_several_changes, True),
+        (_several_changes, False),
+        (_one_change, False),
+    ):
         for _ in range(_N_TRIES):
             drawn = draw(top.n_slot - n_layer, n_layer, rng)
             if drawn is None:
@@ -74,10 +79,12 @@ def _one_change(extra: int, n: int, rng: random.Random) -> list[int] | None:
     return layers
 
 
-def _several_blocks(extra: int, n: int, rng: random.Random) -> list[int] | None:
-    """Return a path in which random blocks run twice, until it has `extra` slots more."""
-    if extra <= 0 or n + extra > MAX_SLOTS:
+def _several_changes(extra: int, n: int, rng: random.Random) -> list[int] | None:
+    """Return a path in which random blocks run twice, or random layers are left out, `extra` slots longer in all."""
+    if extra == 0 or extra <= -n or n + extra > MAX_SLOTS:
         return None
+    if extra < 0:
+        return sorted(rng.sample(range(n), n + extra))
     layers = list(range(n))
     while extra:
         size = rng.randint(1, min(extra, n))

@@ -59,7 +59,7 @@ def report(store: Store) -> dict[str, Any]:
         "confirm_items": confirmed_stage.n_items if confirmed_stage else 0,
         "bar": confirmed_stage.bar if confirmed_stage else None,
         "power": confirmed_stage.power if confirmed_stage else None,
-        "min_effect": meta.get("min_effect"),
+        "min_effect": confirmed_stage.min_effect if confirmed_stage else meta.get("min_effect"),
         "baseline": found.baseline,
         "n_candidates": len(frame),
         "n_left": int((frame["status"] == "left").sum()) if len(frame) else 0,
@@ -103,12 +103,12 @@ def _why_none(stage: analysis.Confirmation) -> str:
         return ", with too few random paths to compare with"
     if better is not None:
         return (
-            f"; the best, {better['path']}, gains {better['effect']:+.3f} "
+            f"; {better['path']} gains {better['effect']:+.3f} "
             f"[{better['low']:+.3f}, {better['high']:+.3f}] but is not above random paths ({stage.bar:+.3f})"
         )
     if stage.bar >= stage.min_effect:
         return f", where a path has to gain more than {stage.bar:+.3f} to be above random ones"
-    return f", which would show a gain of {stage.min_effect:.3f} with a probability of {stage.power:.0%}"
+    return f", which would show a gain of {stage.min_effect:g} with a probability of {stage.power:.0%}"
 
 
 def _sentence(

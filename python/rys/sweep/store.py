@@ -92,6 +92,9 @@ class Store:
         """Make a new file. Raises StoreError if there is one or none can be written."""
         if path.exists():
             raise StoreError(f"{path} exists already; resume it, or give another file name")
+        problem = problem_of_meta(json.loads(json.dumps(meta)))  # as `open` will find it
+        if problem:
+            raise StoreError(f"{path}: no sweep can be kept whose settings are wrong: {problem}")
         lock = _Lock(path)
         # under another name until it is whole: a kill leaves either no sweep or one that can be resumed
         draft = path.with_name(f"{path.name}.{os.getpid()}.new")

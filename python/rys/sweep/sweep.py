@@ -80,10 +80,8 @@ class Sweep:
     ) -> None:
         if strategy not in (None, "scan", "race"):
             raise RequestError(f'strategy is {strategy!r}, but must be "scan", "race" or None')
-        if not 0 < min_effect <= 1:
-            raise RequestError(
-                f"min_effect is {min_effect!r}, but must be above 0 and at most 1, a difference of scores"
-            )
+        seed = options.integer("seed", seed, -(2**63) + 1, 2**63 - 1)
+        min_effect = options.number("min_effect", min_effect, 0.001, 1.0)  # a difference of scores
         self._model: Model | None = model
         self._plan = as_plan(space or blocks(sizes=range(1, min(8, model.n_layer) + 1)))
         self._budget = Budget.parse(budget)
@@ -124,7 +122,11 @@ class Sweep:
             "rys": info["rys_version"],
             "llama_cpp": info["llama_cpp_commit"],
         }
-        free: dict[str, Any] = {"top": options.integer("top", top, 1, 100), "min_effect": min_effect, "force": force}
+        free: dict[str, Any] = {
+            "top": options.integer("top", top, 1, 100),
+            "min_effect": min_effect,
+            "force": bool(force),
+        }
         free |= {"notes": notes, "budget": budget, "model": model.source}  # the file may move; its fingerprint decides
         if arguments is not None:
             free["arguments"] = dict(arguments)

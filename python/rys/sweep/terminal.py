@@ -138,14 +138,14 @@ def controls(report: dict[str, Any]) -> str:
         f"(mean + 2 standard deviations).\n"
     )
     if bar >= smallest:
-        text += f"The smallest gain asked for, {smallest}, lies below that: more items would not confirm it."
+        text += f"The smallest gain asked for, {smallest}, lies below that, so these items cannot confirm it."
     else:
         text += f"A gain of {smallest} would be confirmed with a probability of {report['power']:.0%}."
     near = sum(not row["is_apart"] for row in measured)
     if near:
         text += (
-            f"\nNo others were found: {near} of the {len(measured)} random paths change layers that the best "
-            f"change too, and may share their gain."
+            f"\nNo others were found: {near} of the {len(measured)} random paths change mostly the layers that "
+            f"one of the best changes, and may share its gain."
         )
     return text
 
