@@ -52,6 +52,7 @@ from measuring import (
     argument_parser,
     digits,
     parse,
+    positive,
     quiet,
     random_tokens,
     ratios,
@@ -66,6 +67,7 @@ from rys import Generate, LogLikelihood, Model, NextToken
 from rys.requests import Request
 
 N_PARALLEL = (1, 2, 4, 8, 16, 32, 64)
+N_PREFIX = 512
 N_REQUESTS = 32  # of the targets
 
 
@@ -165,7 +167,7 @@ def measure_shared_prefix(model: Model, n_prefix: int, n_tail: int, n_rounds: in
     }
 
 
-def measure(options: argparse.Namespace) -> Report:
+def measure(options: argparse.Namespace, n_prefix: int = N_PREFIX) -> Report:
     model = Model(options.model, n_threads=options.n_threads, n_seq_max=max(N_PARALLEL))
 
     n_prompt, max_tokens = (2, 4) if options.quick else (4, 8)
@@ -180,7 +182,7 @@ def measure(options: argparse.Namespace) -> Report:
         flush=True,
     )
 
-    n_prefix, n_tail = (64, 8) if options.quick else (512, 32)
+    n_prefix, n_tail = (64, 8) if options.quick else (n_prefix, 32)
     prefix = measure_shared_prefix(model, n_prefix, n_tail, options.rounds)
     print(
         f"{N_REQUESTS} prompts of {n_prefix} shared and {n_tail} own tokens: {prefix['tokens_evaluated']} tokens "
@@ -196,8 +198,12 @@ def measure(options: argparse.Namespace) -> Report:
 
 
 def main() -> None:
-    options = parse(argument_parser(__doc__ or "", n_rounds=3))
-    write_report("batching", options, measure(options))
+    parser = argument_parser(__doc__ or "", n_rounds=3)
+    parser.add_argument(
+        "--prefix", type=positive, default=N_PREFIX, help=f"tokens that are shared (default: {N_PREFIX})"
+    )
+    options = parse(parser)
+    write_report("batching", options, measure(options, options.prefix))
 
 
 if __name__ == "__main__":

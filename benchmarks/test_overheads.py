@@ -90,7 +90,7 @@ def test_reading_and_marking_answers(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.create(tmp_path / "sweep.db", {})
+    store = Store.create(tmp_path / "sweep.db", {"n_layer": 12})
     yield store
     store.close()
 

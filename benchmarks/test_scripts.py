@@ -27,10 +27,10 @@ MACHINE = {"cpu", "n_cpu", "memory_gib", "backends", "devices", "python", "rys",
 # script, and what shortens it for the suite; for figures worth keeping it is run alone, without these
 SCRIPTS = {
     "switching": "--rounds 5",
-    "paths": "--rounds 2 --paths 2",
-    "stock": "--rounds 1 --paths 2",
+    "paths": "--rounds 2 --paths 1",
+    "stock": "--rounds 1 --paths 1",
     "memory": "--paths 2",
-    "batching": "--rounds 1",
+    "batching": "--rounds 1 --prefix 128",
     "floor": "--rounds 1 --items 4",
     "scaling": "--rounds 1 --candidates 320",
     "sweep": "",
