@@ -289,11 +289,36 @@ with measuring.scratch_folder(Path({str(tmp_path)!r})):
     time.sleep(60)
 """
     environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
-    with subprocess.Popen([sys.executable, "-c", code], env=environment) as program:
+    number = getattr(signal, name)
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # ignored if the tests run under nohup
+    ) as program:
         wait_for(lambda: any(tmp_path.iterdir()))
-        program.send_signal(getattr(signal, name))
-        assert program.wait(30) == 128 + getattr(signal, name)
+        program.send_signal(number)
+        assert program.wait(30) == 128 + number
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_script_under_nohup_outlives_its_terminal() -> None:
+    code = """
+import signal, sys
+import measuring
+from rys.reference import reference_model_path
+sys.argv[1:] = ["--model", str(reference_model_path())]
+measuring.parse(measuring.argument_parser("", None))
+signal.raise_signal(signal.SIGHUP)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    ignore = signal.SIG_IGN
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, ignore),
+    )
 
 
 def test_a_server_whose_port_another_one_took_is_not_taken_for_it(tmp_path: Path) -> None:

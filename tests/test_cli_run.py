@@ -135,6 +135,7 @@ def test_ctrl_c_ends_the_program_with_its_status(tiny: str):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored by what runs in the background
     ) as process:
         assert process.stdout is not None
         process.stdout.read(1)

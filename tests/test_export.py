@@ -355,7 +355,12 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, target: Path) -> None:
     write_sparse_model(source, 1000, 1_500_000)  # 2.3 GB of nothing, which take a while to write
     try:
         command = [sys.executable, "-m", "rys", "export", source, target, "--layer-path", ".."]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        with subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored by what runs in the background
+        ) as process:
             deadline = time.monotonic() + 60
             while not left_in(target.parent) and time.monotonic() < deadline:
                 time.sleep(0.01)
