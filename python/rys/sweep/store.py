@@ -306,9 +306,10 @@ class Store:
             " WHERE trial IN (SELECT id FROM trial WHERE stage = ?) ORDER BY trial"
         )
         for trial, probe, position, value in self._rows(query, (stage,)):
-            row = found.setdefault(trial, np.full(len(place), np.nan))
+            if trial not in found:
+                found[trial] = np.full(len(place), np.nan)
             if (probe, position) in place:
-                row[place[probe, position]] = value
+                found[trial][place[probe, position]] = value
         return found
 
     def item_rows(self) -> list[dict[str, Any]]:
