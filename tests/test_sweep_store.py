@@ -253,6 +253,7 @@ META = [
     ("preflight", {"p": "x"}), ("arguments", {"model": 5}), ("arguments", {"model": None, "probes": [[1]]}),
     ("arguments", {"start": "x"}), ("arguments", {"paths": 5}), ("arguments", {"lora_path": 5}),
     ("confirm", {"is_complete": True}), ("decided", "all"), ("min_effect", "0.1"), ("stopped", None), ("seed", 10**30),
+    pytest.param("min_effect", 10**400, id="a number that no float holds"),
 ]  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import sys
 from collections.abc import Mapping
@@ -35,7 +34,7 @@ def number(name: str, value: Any, low: float, high: float = float("inf")) -> flo
     if (
         isinstance(value, bool)
         or not hasattr(value, "__float__")
-        or not (math.isfinite(value) and low <= value <= high)
+        or not (low <= value <= high and abs(value) <= sys.float_info.max)
     ):
         raise RequestError(f"{name} is {value!r}, but must be {low:g}..{high:g}")
     return float(value)

@@ -5,8 +5,8 @@ It is looked at once, when a file is opened, so that nothing that reads the file
 
 from __future__ import annotations
 
-import math
 import reprlib
+import sys
 from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,7 @@ def fits(value: Any, shape: Any) -> bool:
     if isinstance(shape, range):
         return type(value) is int and value in shape
     if shape is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     return shape is object or (type(value) is shape and (shape is not int or abs(value) < 2**63))
 
 
