@@ -19,6 +19,8 @@ import gguf
 import numpy as np
 import pytest
 
+from child_processes import heeding
+
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
@@ -293,7 +295,7 @@ with measuring.scratch_folder(Path({str(tmp_path)!r})):
     with subprocess.Popen(
         [sys.executable, "-c", code],
         env=environment,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # ignored if the tests run under nohup
+        preexec_fn=heeding(number),
     ) as program:
         wait_for(lambda: any(tmp_path.iterdir()))
         program.send_signal(number)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import rys
+from child_processes import heeding
 from rys.cli.run import side_by_side
 from rys.printable import printable
 from tiny_model import write_tiny_model
@@ -135,7 +136,7 @@ def test_ctrl_c_ends_the_program_with_its_status(tiny: str):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored by what runs in the background
+        preexec_fn=heeding(signal.SIGINT),
     ) as process:
         assert process.stdout is not None
         process.stdout.read(1)

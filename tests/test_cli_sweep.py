@@ -13,6 +13,7 @@ import time
 import pytest
 
 import rys
+from child_processes import heeding
 from rys.cli import sweep as cli
 from rys.sweep.store import StoreError
 
@@ -204,7 +205,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(undisturbed, tmp_path)
     program = subprocess.Popen(
         command(*SMALL, "--json", "--store", "s.db"),
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heeding(signal.SIGINT),
     )  # fmt: skip
     lines = [program.stdout.readline() for _ in range(3)]  # started, baseline, one candidate
     assert json.loads(lines[2])["role"] == "candidate"

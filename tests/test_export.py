@@ -19,6 +19,7 @@ import pytest
 
 import models
 import rys
+from child_processes import heeding
 from rys.errors import LayerPathError, ModelFileError, ModelFileNotFoundError, OutputFileError
 from rys.export import CannotExpressError, export
 from rys.export.copy import Piece
@@ -359,7 +360,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, target: Path) -> None:
             command,
             stderr=subprocess.PIPE,
             encoding="utf-8",
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored by what runs in the background
+            preexec_fn=heeding(signal.SIGINT),
         ) as process:
             deadline = time.monotonic() + 60
             while not left_in(target.parent) and time.monotonic() < deadline:

@@ -18,6 +18,7 @@ import pytest
 
 import models
 import rys
+from child_processes import heeding
 from rys.errors import EngineError, ModelClosedError
 
 LETTERS = "root ::= [a-z]{2000}"
@@ -197,10 +198,8 @@ def test_closing_waits_for_the_call_of_another_thread() -> None:
 # Ctrl-C
 
 PROGRAM = """
-import signal, sys, time
+import sys, time
 import rys
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
 
 model = rys.Model(sys.argv[1], n_ctx=8192, n_threads=1)
 long = [[5 + i] * 1500 for i in range(40)]
@@ -234,6 +233,7 @@ def test_ctrl_c_ends_a_long_call_within_a_second_and_leaves_the_model_usable(use
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heeding(signal.SIGINT),
     )
     with program:
         assert program.stdout is not None
