@@ -234,10 +234,11 @@ class Sweep:
     def _race(self, candidates: list[LayerPath], looks: Sequence[int], phase: str, progress: bool) -> bool:
         """Measure candidates up to each look; those leave that cannot be among the best. False: the budget is spent."""
         for number, look in enumerate(looks):
-            trials = {trial.path: trial for trial in self._store.trials("search")}
-            is_out = {path for path, trial in trials.items() if trial.status in ("failed", "left")}
+            trials = self._store.trials("search")
+            is_out = {trial.path for trial in trials if trial.status in ("failed", "left")}
+            n_done = {trial.path: trial.n_items for trial in trials}
             running = [path for path in candidates if str(path) not in is_out]
-            todo = [path for path in running if str(path) not in trials or trials[str(path)].n_items < look]
+            todo = [path for path in running if n_done.get(str(path), 0) < look]
             title = "paths" if len(looks) == 1 else f"round {number + 1}/{len(looks)}"
             with tqdm(
                 total=len(running), initial=len(running) - len(todo), desc=title, unit="path", disable=not progress
@@ -247,7 +248,7 @@ class Sweep:
                 for path in todo:
                     if self._budget.is_spent(self._search_share):
                         return False
-                    start = trials[str(path)].n_items if str(path) in trials else 0
+                    start = n_done.get(str(path), 0)
                     gain = self._measure(
                         "search", "candidate", path, self._exam, start, look, is_last=look == looks[-1]
                     )
