@@ -433,6 +433,12 @@ def test_odd_parts_of_a_results_file_do_no_harm(tmp_path, key, value):
         assert compare(a, b).rows
 
 
+def test_json_lines_are_refused_with_what_to_give_instead(tmp_path):
+    (tmp_path / "samples_quiz.jsonl").write_text("{}\n{}\n")
+    with pytest.raises(CompareError, match=r"is not JSON: .*; give the results\*\.json beside the samples"):
+        compare(tmp_path / "samples_quiz.jsonl", tmp_path)
+
+
 def test_a_missing_file_is_an_error(tmp_path, capsys):
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
     assert "cannot be read: No such file" in capsys.readouterr().err

@@ -158,6 +158,8 @@ def test_sweeps_of_other_programs_are_shown_without_intervals(tmp_path: Path) ->
     found = Page(render(open_results(write_lines(tmp_path, *rows), 10)))
     assert "No path confirmed: the file has no scores of single items" in found.text
     assert "eq was measured in percent" in found.text
+    assert "paired" not in found.text  # nor is what the file has no numbers for explained
+    assert not re.search("Interval|Random paths", found.text)
     assert {column["key"] for column in found.data["columns"]} & {"low", "q", "n_items", "reason"} == set()
     assert found.data["maps"][0]["low"] == [None] * 6
     assert "rys run model.gguf --layer-path ..6,5.. --compare .." in found.text

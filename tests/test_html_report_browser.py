@@ -117,6 +117,13 @@ def test_a_cell_shows_the_numbers_of_its_block(look: Any, sweep: Results, report
             assert (wanted["reason"] in page.inner_text("#readout")) or not wanted["reason"]
 
 
+def test_figures_are_rounded_as_everywhere_else_in_rys(look: Any, report: Path) -> None:
+    page = look(report)
+    values = [k / 16 for k in range(40)] + [0.0025, 0.0035, 0.1245, 0.9995, 1e-7]
+    shown = page.evaluate("values => values.map(value => [fixed(value, 3), fixed(value, 1), fixed(value, 0)])", values)
+    assert shown == [[f"{value:.3f}", f"{value:.1f}", f"{value:.0f}"] for value in values]
+
+
 def test_cells_lie_at_their_start_and_end(look: Any, sweep: Results, report: Path) -> None:
     page, paths = look(report), list(sweep.results()["path"])
     boxes = {

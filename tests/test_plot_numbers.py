@@ -144,7 +144,9 @@ def test_skyline_is_the_mean_of_rows_and_columns(tmp_path: Path) -> None:
 
 def test_a_sweep_without_blocks_says_what_to_sweep(tmp_path: Path) -> None:
     path = write_sweep(tmp_path / "s.db", 4, sizes=[9], repeats=[3], strategy="scan", with_confirmation=False)
-    with pytest.raises(PlotError, match=r"s\.db has no block that runs twice; sweep some with --blocks"):
+    with pytest.raises(
+        PlotError, match=r"s\.db has no block that runs twice with a measured gain; sweep some with --blocks"
+    ):
         block_map(open_results(path))
 
 

@@ -165,7 +165,10 @@ def test_scores_that_are_named_as_other_columns_are_refused(tmp_path: Path, name
 
 
 def test_a_score_that_is_no_number_counts_as_not_measured(tmp_path: Path) -> None:
-    frame = ImportedSweep(written(tmp_path, BASE, block(0, 2, float("nan")), block(1, 3))).results()
+    sweep = ImportedSweep(written(tmp_path, BASE, block(0, 2, float("nan")), block(1, 3)))
+    note = "1 scores are no finite numbers and count as not measured, the first in line 2: math_score"
+    assert note in sweep.report()["notes"]
+    frame = sweep.results()
     assert frame["status"].tolist() == ["done", "partial"]
     assert frame["eq_difference"].tolist() == pytest.approx([0.01, 0.01])
 

@@ -94,7 +94,8 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise CompareError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # the former also for bytes that are no text
-        raise CompareError(f"{path} is not JSON: {error}") from None
+        cure = "; give the results*.json beside the samples, or the folder" if path.suffix == ".jsonl" else ""
+        raise CompareError(f"{path} is not JSON: {error}{cure}") from None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -17,8 +17,15 @@ function shape(name, attributes) {
   return made;
 }
 
+// a tie, such as 0.0625, goes to the even digit as in all else that rys writes; toFixed has it go up
+function fixed(value, digits) {
+  const shown = value.toFixed(digits);
+  const isTie = (value * 2 ** (digits + 1)) % 2 === 1;
+  return isTie && Number(shown.at(-1)) % 2 === 1 ? (value - 10 ** -digits / 4).toFixed(digits) : shown;
+}
+
 function signed(value, digits) {
-  const size = Math.abs(value).toFixed(digits);
+  const size = fixed(Math.abs(value), digits);
   return (Number(size) === 0 ? "" : value < 0 ? "−" : "+") + size;
 }
 
@@ -28,8 +35,8 @@ const writers = {
   signed_integer: (value) => signed(value, 0),
   signed: (value) => signed(value, 3),
   figure: (value) => (value > 0 && value < 0.001 ? "<0.001" : String(Number(value.toPrecision(2)))),
-  percent: (value) => (100 * value).toFixed(0) + "%",
-  decimal: (value) => value.toFixed(1),
+  percent: (value) => fixed(100 * value, 0) + "%",
+  decimal: (value) => fixed(value, 1),
 };
 
 function written(kind, value) {

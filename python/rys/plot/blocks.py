@@ -96,7 +96,10 @@ def _map_of(sweep: Results, frame: pd.DataFrame, column: str, what: str, has_int
     n_layer = int(sweep.meta["n_layer"])
     gain = block_matrix(frame, n_layer, column)
     if np.isnan(gain).all():
-        raise PlotError(f"{sweep.path} has no block that runs twice; sweep some with --blocks (rys.space.blocks)")
+        raise PlotError(
+            f"{sweep.path} has no block that runs twice with a measured gain; "
+            "sweep some with --blocks (rys.space.blocks)"
+        )
     done = frame[frame["status"] == "done"]
     in_order = (repeated_block(LayerPath(list(layers), n_layer)) for layers in done["layers"])
     confirmed = (repeated_block(LayerPath(row["layer_path"], n_layer)) for row in sweep.report()["confirmed"])

@@ -115,7 +115,10 @@ def pareto(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) 
     measured, front, confirmed = pareto_points(sweep, probe)
     ax = axes_or_new(ax, "pareto")
     ended = measured["status"] != "left"
-    for rows, colour, name in ((measured[~ended], "0.8", "left the race"), (measured[ended], GREY, "candidates")):
+    for rows, colour, name in (
+        (measured[~ended], "0.8", "left the race, not compared"),
+        (measured[ended], GREY, "candidates"),
+    ):
         if len(rows):
             ax.plot(rows["extra_slots"], rows["effect"], ".", color=colour, markersize=4, label=name, zorder=1)
     if len(confirmed):

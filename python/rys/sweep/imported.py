@@ -37,7 +37,7 @@ class ImportedSweep:
 
     Scores that are no finite numbers count as not measured. A probe whose scores exceed 1.5 is taken for percent. A
     path that occurs twice counts as it was measured last, and half a line at the end, as a killed program leaves it, is
-    passed over; `report()["notes"]` tells of these.
+    passed over; `report()["notes"]` tells of all these.
     Raises StoreError, with the line, if the file is no such sweep.
     """
 
@@ -47,6 +47,7 @@ class ImportedSweep:
         baseline: dict[str, float] = {}
         self._trials: dict[tuple[str, int, int], dict[str, float]] = {}
         n_repeated, n_layer_said = 0, 0
+        unusable: list[str] = []
         for number, row in self._rows():
             where = f"{self.path}, line {number}"
             scores = _scores(row)
@@ -54,6 +55,11 @@ class ImportedSweep:
                 raise StoreError(
                     f"{where}: no number whose name ends in _score; this is no sweep of llm-circuit-finder"
                 )
+            unusable += [
+                f"line {number}: {name}"
+                for name in row
+                if name.endswith("_score") and row[name] is not None and name.removesuffix("_score") not in scores
+            ]
             said = row.get("n_layers")
             n_layer_said = said if isinstance(said, int) and 0 < said <= MAX_SLOTS else n_layer_said
             change = _change(row, where)
@@ -69,6 +75,10 @@ class ImportedSweep:
             analysis.columns_of(baseline)
         except StoreError as error:
             raise StoreError(f"{self.path}: {error}") from None
+        if unusable:
+            self.notes.append(
+                f"{len(unusable)} scores are no finite numbers and count as not measured, the first in {unusable[0]}"
+            )
         if n_repeated:
             self.notes.append(f"{n_repeated} paths were measured more than once; the last measurement counts")
 
