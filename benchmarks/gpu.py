@@ -104,7 +104,7 @@ def main() -> None:
         return
     options = parse(parser)
     copies = compare_with_copies(options)
-    error = max(one["error"] for one in copies)
+    error = float(np.max([one["error"] for one in copies]))  # NaN if any is
     results: Report = {
         "devices": [device["description"] for device in found],
         "copies": copies,

@@ -172,6 +172,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="write here, whether or not it exists (default: the cache folder)")
     options = parser.parse_args()
+    if options.output and options.output.is_dir():
+        parser.error(f"--output is {str(options.output)!r}, a folder; give the name of a file")
     if options.output:
         print(write_model(options.output, options.type, options.seed))
     else:

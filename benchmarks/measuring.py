@@ -32,6 +32,7 @@ import numpy as np
 import rys
 from make_model import benchmark_folder, cached_model
 from rys.export import export
+from rys.json_values import json_value
 from rys.model_info import read_model_info
 
 Report = dict[str, Any]
@@ -113,6 +114,13 @@ def positive(text: str) -> int:
     return number
 
 
+def non_negative(text: str) -> float:
+    """Read an option that is a time."""
+    if not 0 <= (number := float(text)) < math.inf:  # NaN neither
+        raise argparse.ArgumentTypeError(f"{text} must be a number of seconds, 0 or more")
+    return number
+
+
 def argument_parser(doc: str, n_rounds: int | None) -> argparse.ArgumentParser:
     """Return a parser with the options that all benchmarks have. n_rounds: None = there is one, nothing is repeated."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,7 +133,7 @@ def argument_parser(doc: str, n_rounds: int | None) -> argparse.ArgumentParser:
             "--rounds", type=positive, help=f"rounds in which every side has a turn (default: {n_rounds})"
         )
         parser.add_argument(
-            "--patience", type=float, default=0, metavar="SECONDS",
+            "--patience", type=non_negative, default=0, metavar="SECONDS",
             help="spend so long on repeating what other processes disturb (default: nothing is repeated)",
         )  # fmt: skip
     return parser
@@ -311,7 +319,7 @@ def write_report(benchmark: str, options: argparse.Namespace, results: Report) -
         "machine": machine(),
         "noise": quiet.report(),
     }
-    print(json.dumps(report), flush=True)
+    print(json.dumps(json_value(report), allow_nan=False), flush=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -216,11 +216,16 @@ def draw(curves: Sequence[Report], png: Path) -> None:
 def main() -> None:
     parser = argument_parser(__doc__ or "", n_rounds=3)
     parser.add_argument("--candidates", type=positive, help="of the largest sweep (default: 3240; more than 10)")
-    parser.add_argument("--png", type=Path, help="the picture (default: scaling.png in the cache folder)")
+    parser.add_argument(
+        "--png", type=Path, help="the picture (default: scaling.png in the cache folder, scaling.quick.png for --quick)"
+    )
     parser.add_argument("--sweep-of", type=int, help=argparse.SUPPRESS)  # measure this one in this process
     options = parse(parser)
     if options.candidates and options.candidates <= 10:
         parser.error(f"--candidates is {options.candidates}, but the smallest sweep has 10: give more")
+    png = options.png or benchmark_folder() / ("scaling.quick.png" if options.quick else "scaling.png")
+    if png.suffix != ".png" or png.is_dir():
+        parser.error(f"--png is {str(png)!r}, but must be a file that ends in .png")
     if options.sweep_of:
         print(json.dumps(sweep_of(options.sweep_of)))
         return
@@ -230,7 +235,6 @@ def main() -> None:
     curves = grow_a_candidate(options)
     of_sweeps, bytes_per_candidate = grow_a_sweep(options, sizes)
     curves += of_sweeps
-    png = options.png or benchmark_folder() / "scaling.png"
     draw(curves, png)
     rows = [
         [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
+import json
 import os
 import signal
 import subprocess
@@ -301,6 +303,48 @@ with measuring.scratch_folder(Path({str(tmp_path)!r})):
         program.send_signal(number)
         assert program.wait(30) == 128 + number
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("script", "option", "value"),
+    [
+        ("switching", "--patience", "nan"),
+        ("switching", "--patience", "-1"),
+        ("scaling", "--png", "."),
+        ("scaling", "--png", "x"),
+        ("make_model", "--output", "."),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_measured(
+    script: str, option: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rys.reference import reference_model_path
+
+    model = [] if script == "make_model" else ["--model", str(reference_model_path())]
+    monkeypatch.setattr(sys, "argv", [script, *model, option, value])
+    with pytest.raises(SystemExit) as stopped:
+        importlib.import_module(script).main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert option in said
+    assert "must be" in said or "give" in said
+
+
+def test_a_path_whose_logits_are_nan_fails_the_comparison(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import gpu
+    from rys.reference import reference_model_path
+
+    errors = [{"path": "..", "error": error, "view_bytes": 0, "copy_bytes": 0} for error in (0.0, float("nan"))]
+    monkeypatch.setattr(sys, "argv", ["gpu", "--model", str(reference_model_path())])
+    monkeypatch.setattr(gpu, "gpus", lambda: [{"description": "a GPU"}])
+    monkeypatch.setattr(gpu, "compare_with_copies", lambda _: errors)
+    for script in (gpu.paths, gpu.switching, gpu.batching):
+        monkeypatch.setattr(script, "measure", lambda _: {})
+    gpu.main()
+    logits = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]["logits"]
+    assert (logits["error"], logits["verdict"]) == (None, "missed")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
