@@ -210,7 +210,7 @@ def test_floor_counts_what_prompts_begin_with_together_once(run: Run) -> None:
     assert kinds["generation"]["generated_tokens"] > 0
 
 
-def test_scaling_tells_how_each_curve_grows(run: Run) -> None:
+def test_scaling_tells_how_each_curve_grows(run: Run, quick: bool) -> None:
     results = run("scaling")
     assert [(curve["what"], curve["against"], curve["target"]) for curve in results["curves"]][:5] == [
         ("seconds", "slots", "<= 1.1"),
@@ -222,7 +222,8 @@ def test_scaling_tells_how_each_curve_grows(run: Run) -> None:
     for curve in results["curves"]:
         assert_verdict(curve, curve["target"], "exponent")
         assert len(curve["values"]) == len(curve["sizes"])
-    assert (benchmark_folder() / "scaling.png").read_bytes().startswith(b"\x89PNG")
+    picture = "scaling.quick.png" if quick else "scaling.png"
+    assert (benchmark_folder() / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_gpu_compares_paths_with_copies_or_tells_why_not(run: Run) -> None:
