@@ -17,7 +17,11 @@ OVERHEADS = pytest.StashKey[list[list[object]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="benchmarks: show that they run, in minutes; no figures")
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="benchmarks: show that they run, in minutes; no figures",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,7 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.benchmark_max_time = 0.01
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     if overheads := config.stash[OVERHEADS]:
         terminalreporter.section("of a candidate")
         terminalreporter.write_line(table(["", "ratio"], overheads))
@@ -46,7 +52,9 @@ def outputs(pytestconfig: pytest.Config) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def overheads(pytestconfig: pytest.Config) -> list[list[object]]:
-    """Return rows of the parts of a sweep and their ratios to a candidate's evaluation; shown at the end."""
+    """Return rows of the parts of a sweep and their ratios to a candidate's evaluation; shown at
+    the end.
+    """
     return pytestconfig.stash[OVERHEADS]
 
 
@@ -63,6 +71,8 @@ def model_file(quick: bool) -> Path:
 
 @pytest.fixture(scope="session")
 def reference(quick: bool) -> Iterator[rys.Model]:
-    """Return the reference model: the smallest that a sweep is worth while with, where overheads weigh most."""
+    """Return the reference model: the smallest that a sweep is worth while with, where overheads
+    weigh most.
+    """
     with rys.reference_model(n_threads=1 if quick else None) as model:
         yield model

@@ -1,41 +1,53 @@
 """How much faster is a sweep than with the pipeline that people use today?
 
-Measured: the same sweep twice, candidate by candidate in turns. On one side rys: one model that is loaded once, and for
-each candidate `with_path`, one `run` of all questions, `close`. On the other side the pipeline of the published sweeps,
-written anew here: for each candidate a GGUF with the layers physically copied is written into a temporary folder (in
-memory where there is room, as they do: `in_memory`), a stock `llama-server` of upstream's unpatched sources is started
-on it (with the options of the published sweeps: SERVER_OPTIONS) and waited for, the questions are asked one after the
-other over HTTP, the server is stopped and the file deleted. The model, the questions, the budgets of tokens, the
-context with its types and the threads are the same, on the CPU; both decode greedily. Neither marks the answers. The
-published sweeps look once a second whether the server is there; this pipeline looks every 5 ms.
+Measured: the same sweep twice, candidate by candidate in turns. On one side rys: one model that is
+    loaded once, and for
+each candidate `with_path`, one `run` of all questions, `close`. On the other side the pipeline of
+the published sweeps,
+written anew here: for each candidate a GGUF with the layers physically copied is written into a
+temporary folder (in
+memory where there is room, as they do: `in_memory`), a stock `llama-server` of upstream's unpatched
+sources is started
+on it (with the options of the published sweeps: SERVER_OPTIONS) and waited for, the questions are
+asked one after the other over HTTP, the server is stopped and the file deleted. The model, the
+questions, the budgets of tokens, the context with its types and the threads are the same, on the
+CPU; both decode greedily. Neither marks the answers. The published sweeps look once a second
+whether the server is there; this pipeline looks every 5 ms.
 
-Why: a sweep of hundreds of candidates is what this library is for, and this is how it is done without it.
+Why: a sweep of hundreds of candidates is what this library is for, and this is how it is done
+    without it.
 
-The physical limit: the forward passes of the prompts and of the answers, which both sides have to do. The pipeline does
-them one sequence at a time; rys in batches, and evaluates once what prompts share (batching.py shows how near to the
-limit that comes). Writing and loading a file for each candidate is no work that a sweep needs: `ratio_asking` is what
-is left of the gain if it took no time at all.
+The physical limit: the forward passes of the prompts and of the answers, which both sides have to
+do. The pipeline does
+them one sequence at a time; rys in batches, and evaluates once what prompts share (batching.py
+shows how near to the limit that comes). Writing and loading a file for each candidate is no work
+that a sweep needs: `ratio_asking` is what is left of the gain if it took no time at all.
 
-Do the answers agree? The prompts' token ids are compared, and the answers'. They need not be equal where two tokens are
-all but equally probable, since a batch adds up in another order than a single sequence. So of each answer that differs
-it is told how far apart, by the path's own logits, the two tokens are where the answers part (`largest_margin`, in
-nats), and beside it how far apart the two best tokens are in the median of the first candidate's first tokens
-(`median_margin`). Some of these questions are asked again, one at a time: `alone`.
+Do the answers agree? The prompts' token ids are compared, and the answers'. They need not be equal
+where two tokens are all but equally probable, since a batch adds up in another order than a single
+sequence. So of each answer that differs it is told how far apart, by the path's own logits, the two
+tokens are where the answers part (`largest_margin`, in nats), and beside it how far apart the two
+best tokens are in the median of the first candidate's first tokens (`median_margin`). Some of these
+questions are asked again, one at a time: `alone`.
 
-JSON: `results` has `n_questions`, `n_ctx`, `max_tokens` (of each kind of question), `prompt_tokens` (of all questions);
-`rys`: `seconds` (of a candidate), `load_seconds` (once a sweep), `peak_memory_bytes` (of the whole process, with the
-weights that are mapped from the file; null but on Linux), `disk_bytes`, with --profile also `profile` (what takes 1% of
-a candidate's time or more outside of llama.cpp, as [function, share]); `pipeline`: the same without `load_seconds`,
-its memory that of the server alone, `in_memory`, and `parts`, the share of its time that goes to `copy`, `start`, `ask`
-and `stop`; `ratio` (pipeline/rys, of a candidate), `ratio_asking` (the same, of `ask` alone), `ratio_sweep` (of all
-candidates together, loading included); `candidates`, of each: `path`, `rys` and `pipeline` in seconds, `ratio` and
-`agreement`; and `agreement`: `prompts` (share of the prompts with the same token ids), `answers` (share of the answers
-with the same tokens), `n_answers`, `n_different`, `largest_margin`, `median_margin`, and `alone`: `n_asked` and
-`answers`.
+JSON: `results` has `n_questions`, `n_ctx`, `max_tokens` (of each kind of question), `prompt_tokens`
+    (of all questions);
+`rys`: `seconds` (of a candidate), `load_seconds` (once a sweep), `peak_memory_bytes` (of the whole
+process, with the
+weights that are mapped from the file; null but on Linux), `disk_bytes`, with --profile also
+`profile` (what takes 1% of a candidate's time or more outside of llama.cpp, as [function, share]);
+`pipeline`: the same without `load_seconds`, its memory that of the server alone, `in_memory`, and
+`parts`, the share of its time that goes to `copy`, `start`, `ask`
+and `stop`; `ratio` (pipeline/rys, of a candidate), `ratio_asking` (the same, of `ask` alone),
+`ratio_sweep` (of all candidates together, loading included); `candidates`, of each: `path`, `rys`
+and `pipeline` in seconds, `ratio` and `agreement`; and `agreement`: `prompts` (share of the prompts
+with the same token ids), `answers` (share of the answers with the same tokens), `n_answers`,
+`n_different`, `largest_margin`, `median_margin`, and `alone`: `n_asked` and `answers`.
 
     python benchmarks/field.py
-    python benchmarks/field.py --reference      # the model that comes with rys, and what it was trained to answer
-    python benchmarks/field.py --profile        # and where rys's time goes outside of llama.cpp
+    python benchmarks/field.py --reference      # the model that comes with rys, and what it was
+    trained to answer python benchmarks/field.py --profile        # and where rys's time goes
+    outside of llama.cpp
 """
 
 from __future__ import annotations
@@ -70,12 +82,12 @@ from measuring import (
     write_report,
 )
 from rys import Generate, LayerPath, Model, NextToken
+from rys.engine.options import default_n_threads
 from rys.export import export
-from rys.options import default_n_threads
-from rys.probes.asker import Asker
 from rys.probes.base import Probe
 from rys.probes.eq import EQ
 from rys.probes.math import Math
+from rys.probes.prompter import Prompter
 from rys.probes.reasoning import Reasoning
 from rys.probes.reference import Reference
 from rys.reference import reference_model_path
@@ -85,7 +97,11 @@ from stock_server import StockServer
 
 # a kind of question, and the tokens that its answer may take
 Kinds = list[tuple[Probe, int]]
-PUBLISHED: Kinds = [(Math("original", "partial"), 48), (EQ("list"), 64), (Reasoning(format="written"), 16)]
+PUBLISHED: Kinds = [
+    (Math("original", "partial"), 48),
+    (EQ("list"), 64),
+    (Reasoning(format="written"), 16),
+]
 REFERENCE: Kinds = [(Reference(), 16)]
 N_CTX = 4096
 # one slot; the cache in 8 bits; and no warm-up, which would be a pass more for every candidate
@@ -138,7 +154,12 @@ def ask_rys(base: Model, path: LayerPath, questions: Sequence[Generate]) -> Ours
 
 
 def ask_pipeline(
-    program: Path, n_threads: int, folder: Path, model: Path, path: LayerPath, questions: Sequence[Generate]
+    program: Path,
+    n_threads: int,
+    folder: Path,
+    model: Path,
+    path: LayerPath,
+    questions: Sequence[Generate],
 ) -> Theirs:
     copy = folder / "copy.gguf"
     times = [time.perf_counter()]
@@ -147,19 +168,27 @@ def ask_pipeline(
     command = [program, *SERVER_OPTIONS, "--threads", n_threads]
     with StockServer([str(part) for part in command], copy, folder / "server.log") as server:
         times.append(time.perf_counter())
-        answers = [server.generate(str(question.prompt), question.max_tokens or 0) for question in questions]
+        answers = [
+            server.generate(str(question.prompt), question.max_tokens or 0)
+            for question in questions
+        ]
         times.append(time.perf_counter())
         peak = peak_memory(server.process_id)
         prompts = [server.tokenize(str(question.prompt)) for question in questions]
         stop = time.perf_counter()
     file_bytes = copy.stat().st_size
     copy.unlink()
-    parts = {name: b - a for name, a, b in zip(("copy", "start", "ask"), times[:-1], times[1:], strict=True)}
+    parts = {
+        name: b - a
+        for name, a, b in zip(("copy", "start", "ask"), times[:-1], times[1:], strict=True)
+    }
     return Theirs(parts | {"stop": time.perf_counter() - stop}, answers, peak, file_bytes, prompts)
 
 
 def some_blocks(n_layer: int, n: int) -> list[LayerPath]:
-    """Return n candidates of a sweep: blocks of 3, 4 and 5 layers that run twice, from the first layers to the last."""
+    """Return n candidates of a sweep: blocks of 3, 4 and 5 layers that run twice, from the first
+    layers to the last.
+    """
     paths = []
     for size in (3, 4, 5):
         size = min(size, n_layer)
@@ -170,15 +199,20 @@ def some_blocks(n_layer: int, n: int) -> list[LayerPath]:
 
 def ask_as_text(model: Model, kinds: Kinds, n_items: int) -> list[Generate]:
     """Return the questions, each a text that the chat template is applied to already."""
-    asker = Asker(model)
-    asked = [asker.generate(item.prompt, n) for probe, n in kinds for item in probe.items(n_items)]
+    prompter = Prompter(model)
+    asked = [
+        prompter.generate(item.prompt, n) for probe, n in kinds for item in probe.items(n_items)
+    ]
     rendered = [
         question.prompt
         if isinstance(question.prompt, str)
         else model.apply_chat_template(question.prompt, **question.template_variables)
         for question in asked
     ]
-    return [Generate(text, max_tokens=question.max_tokens) for text, question in zip(rendered, asked, strict=True)]
+    return [
+        Generate(text, max_tokens=question.max_tokens)
+        for text, question in zip(rendered, asked, strict=True)
+    ]
 
 
 class Agreement:
@@ -190,10 +224,14 @@ class Agreement:
         self.margins: list[float] = []  # where answers part
         self.usual: list[float] = []  # between the two best first tokens
 
-    def compare(self, view: Model, questions: Sequence[Generate], ours: Ours, theirs: Theirs) -> float:
+    def compare(
+        self, view: Model, questions: Sequence[Generate], ours: Ours, theirs: Theirs
+    ) -> float:
         """Take in a candidate's answers; return the share of them that are the same."""
         prompts = [view.tokenize(str(question.prompt)) for question in questions]
-        different = [i for i, (a, b) in enumerate(zip(ours.answers, theirs.answers, strict=True)) if a != b]
+        different = [
+            i for i, (a, b) in enumerate(zip(ours.answers, theirs.answers, strict=True)) if a != b
+        ]
         self.n_prompts += len(prompts)
         self.n_same_prompts += sum(a == b for a, b in zip(prompts, theirs.prompts, strict=True))
         self.n_answers += len(questions)
@@ -231,16 +269,29 @@ class Agreement:
 
 def next_logits(model: Model, prompts: Sequence[Sequence[int]]) -> list[np.ndarray]:
     """Return float32 [n_vocab] for each prompt."""
-    return [cast(NextTokenResult, result).logits for result in model.run([NextToken(prompt) for prompt in prompts])]
+    return [
+        cast(NextTokenResult, result).logits
+        for result in model.run([NextToken(prompt) for prompt in prompts])
+    ]
 
 
 def main() -> None:
     parser = argument_parser(__doc__ or "", n_rounds=None)
-    parser.add_argument("--reference", action="store_true", help="the reference model and its own questions")
+    parser.add_argument(
+        "--reference", action="store_true", help="the reference model and its own questions"
+    )
     parser.add_argument("--candidates", type=positive, help="how many (default: 12)")
-    parser.add_argument("--items", type=positive, help="questions of each kind (default: 16, with --reference 48)")
-    parser.add_argument("--tmpdir", type=Path, help="for the copies (default: /dev/shm if it has room, or the cache)")
-    parser.add_argument("--profile", action="store_true", help="profile what rys does for one candidate more")
+    parser.add_argument(
+        "--items", type=positive, help="questions of each kind (default: 16, with --reference 48)"
+    )
+    parser.add_argument(
+        "--tmpdir",
+        type=Path,
+        help="for the copies (default: /dev/shm if it has room, or the cache)",
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="profile what rys does for one candidate more"
+    )
     options = parse_options(parser)
     program = stock_program_or_exit("llama-server")
 
@@ -264,7 +315,11 @@ def main() -> None:
                 if side == "rys":
                     ours.append(ask_rys(base, path, questions))
                 else:
-                    theirs.append(ask_pipeline(program, options.n_threads, folder, options.model, path, questions))
+                    theirs.append(
+                        ask_pipeline(
+                            program, options.n_threads, folder, options.model, path, questions
+                        )
+                    )
             with base.with_path(path) as view:
                 share = agreement.compare(view, questions, ours[-1], theirs[-1])
             candidates.append(
@@ -276,11 +331,15 @@ def main() -> None:
                     "agreement": digits(share),
                 }
             )
-            print(", ".join(f"{name} {value}" for name, value in candidates[-1].items()), flush=True)
+            print(
+                ", ".join(f"{name} {value}" for name, value in candidates[-1].items()), flush=True
+            )
 
     ours_seconds, theirs_seconds = [one.seconds for one in ours], [one.seconds for one in theirs]
     total = sum(theirs_seconds)
-    parts = {part: digits(sum(one.parts[part] for one in theirs) / total) for part in theirs[0].parts}
+    parts = {
+        part: digits(sum(one.parts[part] for one in theirs) / total) for part in theirs[0].parts
+    }
     results: Report = {
         "n_questions": len(questions),
         "n_ctx": N_CTX,
@@ -307,7 +366,9 @@ def main() -> None:
     }
     if options.profile:
         profile = profiled(lambda: answer(base, some_blocks(base.n_layer, 1)[0], questions))
-        print(f"of rys's time, 1% or more: {', '.join(f'{name} {share}' for name, share in profile) or 'nothing'}")
+        print(
+            f"of rys's time, 1% or more: {', '.join(f'{name} {share}' for name, share in profile) or 'nothing'}"
+        )
         results["rys"]["profile"] = profile
     summarise(results)
     write_report("field", options, results)
@@ -336,10 +397,15 @@ def summarise(results: Report) -> None:
     for side in ("rys", "pipeline"):
         report = results[side]
         peak = report["peak_memory_bytes"]
-        memory, disk = (f"{n / 2**20:.0f} MiB" if n is not None else "?" for n in (peak, report["disk_bytes"]))
+        memory, disk = (
+            f"{n / 2**20:.0f} MiB" if n is not None else "?" for n in (peak, report["disk_bytes"])
+        )
         rows.append([side, report["seconds"]["median"], memory, disk])
     print(table(["", "seconds a candidate", "peak memory", "disk"], rows))
-    print("the pipeline's time: " + ", ".join(f"{part} {x:.0%}" for part, x in results["pipeline"]["parts"].items()))
+    print(
+        "the pipeline's time: "
+        + ", ".join(f"{part} {x:.0%}" for part, x in results["pipeline"]["parts"].items())
+    )
     found = results["agreement"]
     print(
         f"pipeline/rys: {results['ratio']['median']}, a sweep {results['ratio_sweep']}, asking alone "

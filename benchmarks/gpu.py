@@ -1,23 +1,30 @@
 """Is a path right, and as fast as its copy, on the GPU?
 
-Measured, with whatever backend the installed rys has, all layers on the GPU: the logits of a prompt along the paths of
-paths.py against their physical copies, and what each of them takes of the device's memory; then what paths.py,
-switching.py and batching.py measure, the whole curve included, which their headers explain.
+Measured, with whatever backend the installed rys has, all layers on the GPU: the logits of a prompt
+along the paths of paths.py against their physical copies, and what each of them takes of the
+device's memory; then what paths.py, switching.py and batching.py measure, the whole curve included,
+which their headers explain.
 
-Why: a slot's KV cache has to lie on the device of its layer, and other kernels run there than on the CPU.
+Why: a slot's KV cache has to lie on the device of its layer, and other kernels run there than on
+    the CPU.
 
-The physical limit: of the error 0, if both sides' kernels add up in the same order; of a view's memory its KV cache and
-buffers, where the copy needs all weights beside them; of switching, to allocate these. Prefill is bound by the GPU's
-arithmetic, decode by reading every weight of the path once a token from the GPU's memory (`gigabytes_per_second`), for
-a view as for its copy. Against that memory a GPU has far more arithmetic than a CPU, and a single generation leaves it
+The physical limit: of the error 0, if both sides' kernels add up in the same order; of a view's
+memory its KV cache and
+buffers, where the copy needs all weights beside them; of switching, to allocate these. Prefill is
+bound by the GPU's arithmetic, decode by reading every weight of the path once a token from the
+GPU's memory (`gigabytes_per_second`), for a view as for its copy. Against that memory a GPU has far
+more arithmetic than a CPU, and a single generation leaves it
 idle: n at once can be nearly n times as fast up to a larger n.
 
-Target: a normalised mean squared error of the logits, mean((path - copy)^2) / mean(copy^2), of at most 1e-4: kernels
+Target: a normalised mean squared error of the logits, mean((path - copy)^2) / mean(copy^2), of at
+    most 1e-4: kernels
 may add up in an order of their own choice. The three scripts have theirs.
 
-JSON: `results` has `skipped`: why there is nothing to measure; or `devices` (names), `copies`: a list of `path`,
-`error` (of the logits), `view_bytes` and `copy_bytes` (of the memory); `logits`: the largest `error` with `target` and
-`verdict`; and `paths`, `switching` and `batching`: the `results` of these scripts.
+JSON: `results` has `skipped`: why there is nothing to measure; or `devices` (names), `copies`: a
+    list of `path`,
+`error` (of the logits), `view_bytes` and `copy_bytes` (of the memory); `logits`: the largest
+`error` with `target` and `verdict`; and `paths`, `switching` and `batching`: the `results` of these
+scripts.
 
     python benchmarks/gpu.py
 """
@@ -88,7 +95,9 @@ def compare_with_copies(options: argparse.Namespace) -> list[Report]:
                 expected = copy.logits(prompt)
                 of_copy = start - free_memory()
             error = digits(normalised_error(found, expected))
-            compared.append({"path": str(path), "error": error, "view_bytes": of_view, "copy_bytes": of_copy})
+            compared.append(
+                {"path": str(path), "error": error, "view_bytes": of_view, "copy_bytes": of_copy}
+            )
     return compared
 
 
@@ -111,7 +120,11 @@ def main() -> None:
         "logits": {"error": error} | verdict([error], at_most=1e-4),
     }
     rows = [
-        [one["path"], one["error"], *(f"{one[side] / 2**20:.1f}" for side in ("view_bytes", "copy_bytes"))]
+        [
+            one["path"],
+            one["error"],
+            *(f"{one[side] / 2**20:.1f}" for side in ("view_bytes", "copy_bytes")),
+        ]
         for one in copies
     ]
     print(table(["path", "error of the logits", "MiB of the view", "MiB of the copy"], rows))

@@ -1,15 +1,17 @@
 """Write the model that the benchmarks run: the shape of Qwen2.5-0.5B, random weights.
 
-How fast a model runs does not depend on what its weights say, so nothing has to be downloaded but the vocabulary,
-which upstream's models/ggml-vocab-qwen2.gguf holds, in the source distribution that the build of rys fetches anyway.
-The shape is that of Qwen/Qwen2.5-0.5B: 24 layers, width 896, 14 heads on 2 KV heads, feed-forward width 4864, biases on
+How fast a model runs does not depend on what its weights say, so nothing has to be downloaded but
+the vocabulary, which upstream's models/ggml-vocab-qwen2.gguf holds, in the source distribution that
+the build of rys fetches anyway.
+The shape is that of Qwen/Qwen2.5-0.5B: 24 layers, width 896, 14 heads on 2 KV heads, feed-forward
+width 4864, biases on
 queries, keys and values, the output tied to the embedding of 151936 tokens: 494 million weights.
 
-The same seed gives the same file, byte for byte. Weights are made and written a few thousand rows at a time, so that
-the script needs little memory whatever the type.
+The same seed gives the same file, byte for byte. Weights are made and written a few thousand rows
+at a time, so that the script needs little memory whatever the type.
 
-    python benchmarks/make_model.py                       into the cache folder, if it is not there yet; prints the path
-    python benchmarks/make_model.py --type f16 --output model.gguf
+    python benchmarks/make_model.py                       into the cache folder, if it is not there
+    yet; prints the path python benchmarks/make_model.py --type f16 --output model.gguf
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cmake"))
-from obtain_llama_cpp import cache_dir, checkout_root, load_pin, obtain_archive, source_archive
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "vendor" / "llama.cpp"))
+from obtain import cache_dir, checkout_root, load_pin, obtain_archive, source_archive
 
 N_LAYER, N_EMBD, N_FF, N_HEAD, N_HEAD_KV = 24, 896, 4864, 14, 2
 N_CTX_TRAIN = 32768
@@ -48,11 +50,18 @@ N_ROWS_AT_ONCE = 4096
 class RandomTensor:
     """Stand in for the array that gguf's writer writes: it asks for `nbytes` and calls `tofile`.
 
-    Values are normal with the standard deviation `scale` around `mean`, from a generator that the tensor's name seeds.
+    Values are normal with the standard deviation `scale` around `mean`, from a generator that the
+    tensor's name seeds.
     """
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], kind: gguf.GGMLQuantizationType, scale: float, mean: float, seed: int
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        kind: gguf.GGMLQuantizationType,
+        scale: float,
+        mean: float,
+        seed: int,
     ) -> None:
         self.name, self.shape, self.kind, self.scale, self.mean = name, shape, kind, scale, mean
         digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
@@ -65,9 +74,9 @@ class RandomTensor:
         n_rows, width = int(np.prod(self.shape[:-1])), self.shape[-1]
         for first in range(0, n_rows, N_ROWS_AT_ONCE):
             n = min(N_ROWS_AT_ONCE, n_rows - first)
-            yield self.rng.standard_normal((n, width), dtype=np.float32) * np.float32(self.scale) + np.float32(
-                self.mean
-            )
+            yield self.rng.standard_normal((n, width), dtype=np.float32) * np.float32(
+                self.scale
+            ) + np.float32(self.mean)
 
     def tofile(self, file: BinaryIO) -> None:
         for rows in self.rows():
@@ -93,7 +102,9 @@ def tensors(kind: gguf.GGMLQuantizationType, seed: int) -> Iterator[RandomTensor
     """Yield all tensors of the model."""
 
     def weight(name: str, n_out: int, n_in: int, scale: float | None = None) -> RandomTensor:
-        return RandomTensor(name, (n_out, n_in), kind, 1 / np.sqrt(n_in) if scale is None else scale, 0.0, seed)
+        return RandomTensor(
+            name, (n_out, n_in), kind, 1 / np.sqrt(n_in) if scale is None else scale, 0.0, seed
+        )
 
     def vector(name: str, n: int, mean: float) -> RandomTensor:
         return RandomTensor(name, (n,), gguf.GGMLQuantizationType.F32, 0.02, mean, seed)
@@ -117,7 +128,9 @@ def copy_vocabulary(writer: gguf.GGUFWriter, vocabulary: Path) -> None:
     """Put the tokenizer and its chat template (ChatML) into the file."""
     for key, field in gguf.GGUFReader(vocabulary).fields.items():
         if key.startswith("tokenizer."):
-            writer.add_key_value(key, field.contents(), field.types[0], field.types[-1] if field.types[1:] else None)
+            writer.add_key_value(
+                key, field.contents(), field.types[0], field.types[-1] if field.types[1:] else None
+            )
     writer.add_add_bos_token(False)
 
 
@@ -140,7 +153,9 @@ def write_model(path: Path, type_name: str = "q8_0", seed: int = 0) -> Path:
         writer.add_layer_norm_rms_eps(1e-6)
         copy_vocabulary(writer, read_vocabulary(Path(folder)))
         for tensor in tensors(kind, seed):
-            writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.nbytes, tensor.kind)
+            writer.add_tensor_info(
+                tensor.name, tensor.shape, np.dtype(np.float32), tensor.nbytes, tensor.kind
+            )
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
@@ -167,10 +182,18 @@ def cached_model(type_name: str = "q8_0", seed: int = 0) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--type", choices=TYPES, default="q8_0", help="of the weights (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--type", choices=TYPES, default="q8_0", help="of the weights (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="write here, whether or not it exists (default: the cache folder)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="write here, whether or not it exists (default: the cache folder)",
+    )
     options = parser.parse_args()
     if options.output and options.output.is_dir():
         parser.error(f"--output is {str(options.output)!r}, a folder; give the name of a file")

@@ -1,10 +1,13 @@
 """What the benchmarks share: sides that take turns, ratios with their spread, and the report.
 
-The machine that a benchmark runs on is rarely idle, and its clock changes with its load. So nothing is timed alone: the
-sides of a comparison run in turns (A B, then B A, then A B ...), every round gives one ratio of two times that were
-taken next to each other, and the result is the median of these ratios. Beside it stand the `quartiles`, between which
-half of the rounds lie, and the `interval` that holds the true median with 95% confidence, from the ranks alone (with
-fewer than six rounds: from the smallest to the largest). If the target lies inside of it, the verdict is "undecided".
+The machine that a benchmark runs on is rarely idle, and its clock changes with its load. So nothing
+is timed alone: the sides of a comparison run in turns (A B, then B A, then A B ...), every round
+gives one ratio of two times that were
+taken next to each other, and the result is the median of these ratios. Beside it stand the
+`quartiles`, between which half of the rounds lie, and the `interval` that holds the true median
+with 95% confidence, from the ranks alone (with
+fewer than six rounds: from the smallest to the largest). If the target lies inside of it, the
+verdict is "undecided".
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ import numpy as np
 
 import rys
 from make_model import benchmark_folder, cached_model
+from rys._util.json_values import json_value
 from rys.export import export
-from rys.json_values import json_value
 from rys.model_info import read_model_info
 
 Report = dict[str, Any]
@@ -40,13 +43,17 @@ Value = TypeVar("Value")
 
 
 def cpu_seconds() -> tuple[float, float] | None:
-    """Return CPU time so far: of all CPUs together, and the part of it that was taken from this process.
+    """Return CPU time so far: of all CPUs together, and the part of it that was taken from this
+    process.
 
     Linux only, elsewhere None. The system counts in ticks, mostly of 10 ms.
     """
     if not Path("/proc/stat").is_file():
         return None
-    ticks = [int(value) for value in Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0].split()[1:9]]
+    ticks = [
+        int(value)
+        for value in Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0].split()[1:9]
+    ]
     idle = ticks[3] + ticks[4]  # the others: user, nice, system, interrupts, stolen by the host
     own = time.process_time() + sum(os.times()[2:4])
     per_second = os.sysconf("SC_CLK_TCK")
@@ -56,9 +63,10 @@ def cpu_seconds() -> tuple[float, float] | None:
 class Quiet:
     """Repeat measurements that other processes disturb, for as long as there is patience.
 
-    llama.cpp's threads wait for each other several hundred times a token, so that one of them that has to share its
-    core slows down all, and by far more than the share that it lost. Whether a measurement counts is decided by the CPU
-    time of the others alone (5% of all, and two ticks), never by its result.
+    llama.cpp's threads wait for each other several hundred times a token, so that one of them that
+    has to share its core slows down all, and by far more than the share that it lost. Whether a
+    measurement counts is decided by the CPU time of the others alone (5% of all, and two ticks),
+    never by its result.
     """
 
     def __init__(self) -> None:
@@ -69,14 +77,20 @@ class Quiet:
         self.n_disturbed = 0  # measurements that count, although they were disturbed
 
     def measure(self, measure: Callable[[], float]) -> float:
-        """Return what `measure` returns. If it calls this method itself, its parts are repeated, and not the whole."""
+        """Return what `measure` returns.
+
+        If it calls this method itself, its parts are repeated, and not the whole.
+        """
         while True:
             began, n_parts = time.perf_counter(), self.n_measured
             value, disturbed = self.watch(measure)
             self.n_measured += 1
             if not disturbed or self.n_measured > n_parts + 1:
                 return value
-            while self.patience > time.perf_counter() - began and self.watch(partial(time.sleep, 1))[1]:
+            while (
+                self.patience > time.perf_counter() - began
+                and self.watch(partial(time.sleep, 1))[1]
+            ):
                 pass
             self.patience -= time.perf_counter() - began
             if self.patience <= 0:
@@ -91,12 +105,18 @@ class Quiet:
         value = call()
         if before is None:
             return value, False
-        everything, elsewhere = (b - a for a, b in zip(before, cpu_seconds() or before, strict=True))
+        everything, elsewhere = (
+            b - a for a, b in zip(before, cpu_seconds() or before, strict=True)
+        )
         return value, elsewhere > 0.05 * everything + 0.02
 
     def report(self) -> Report:
-        """Return the part of the CPUs' time that others took since the start, 0..1, and how often that mattered."""
-        everything, elsewhere = (b - a for a, b in zip(self.start or (0, 0), cpu_seconds() or (0, 0), strict=True))
+        """Return the part of the CPUs' time that others took since the start, 0..1, and how often
+        that mattered.
+        """
+        everything, elsewhere = (
+            b - a for a, b in zip(self.start or (0, 0), cpu_seconds() or (0, 0), strict=True)
+        )
         return {
             "busy_elsewhere": digits(max(0.0, elsewhere / everything)) if everything > 0 else None,
             "n_repeated": self.n_repeated,
@@ -122,15 +142,25 @@ def non_negative(text: str) -> float:
 
 
 def argument_parser(doc: str, n_rounds: int | None) -> argparse.ArgumentParser:
-    """Return a parser with the options that all benchmarks have. n_rounds: None = there is one, nothing is repeated."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Return a parser with the options that all benchmarks have. n_rounds: None = there is one,
+    nothing is repeated.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, help="a GGUF (default: what make_model.py writes)")
-    parser.add_argument("--quick", action="store_true", help="few rounds and short prompts: shows that it runs")
-    parser.add_argument("--n-threads", type=positive, help="threads of llama.cpp (default: the physical cores)")
+    parser.add_argument(
+        "--quick", action="store_true", help="few rounds and short prompts: shows that it runs"
+    )
+    parser.add_argument(
+        "--n-threads", type=positive, help="threads of llama.cpp (default: the physical cores)"
+    )
     parser.set_defaults(n_rounds=n_rounds, rounds=None if n_rounds else 1, patience=0)
     if n_rounds:
         parser.add_argument(
-            "--rounds", type=positive, help=f"rounds in which every side has a turn (default: {n_rounds})"
+            "--rounds",
+            type=positive,
+            help=f"rounds in which every side has a turn (default: {n_rounds})",
         )
         parser.add_argument(
             "--patience", type=non_negative, default=0, metavar="SECONDS",
@@ -140,7 +170,9 @@ def argument_parser(doc: str, n_rounds: int | None) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the options, and end in good order when the program is told to: processes and scratch folders go with it."""
+    """Read the options, and end in good order when the program is told to: processes and scratch
+    folders go with it.
+    """
     options = parser.parse_args()
     options.model = options.model or cached_model()
     try:
@@ -149,7 +181,9 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error(str(error))
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
+        if (
+            number is not None and signal.getsignal(number) is not signal.SIG_IGN
+        ):  # nohup has it ignored
             signal.signal(number, lambda number, _: sys.exit(128 + number))
     quiet.patience = options.patience
     options.rounds = options.rounds or (2 if options.quick else options.n_rounds)
@@ -157,7 +191,9 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def random_tokens(rng: np.random.Generator, n_vocab: int, n: int) -> list[int]:
-    """Return n token ids of the first nine tenths of the vocabulary, behind which special tokens often stand."""
+    """Return n token ids of the first nine tenths of the vocabulary, behind which special tokens
+    often stand.
+    """
     return [int(token) for token in rng.integers(0, max(1, n_vocab * 9 // 10), n)]
 
 
@@ -171,8 +207,11 @@ def seconds(call: Callable[[], object]) -> float:
     return elapsed
 
 
-def take_turns(sides: Mapping[str, Callable[[], float]], n_rounds: int, n_warm_up: int = 1) -> dict[str, list[float]]:
-    """Run every side once a round, in an order that is turned round each time; return what they returned.
+def take_turns(
+    sides: Mapping[str, Callable[[], float]], n_rounds: int, n_warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Run every side once a round, in an order that is turned round each time; return what they
+    returned.
 
     The first `n_warm_up` rounds do not count: they fill caches and fault memory in.
     """
@@ -208,11 +247,16 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
     return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
-def verdict(interval: Sequence[float], *, at_least: float = -math.inf, at_most: float = math.inf) -> Report:
+def verdict(
+    interval: Sequence[float], *, at_least: float = -math.inf, at_most: float = math.inf
+) -> Report:
     """Return the target, and whether all of the interval meets it: "met", "missed" or "undecided"."""
     target = f">= {at_least:g}" if at_least > -math.inf else f"<= {at_most:g}"
     meets = [at_least <= end <= at_most for end in interval]
-    return {"target": target, "verdict": "met" if all(meets) else "undecided" if any(meets) else "missed"}
+    return {
+        "target": target,
+        "verdict": "met" if all(meets) else "undecided" if any(meets) else "missed",
+    }
 
 
 def digits(value: float) -> float:
@@ -232,8 +276,10 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
 def physical_copy(model: Path, layers: Sequence[int] | None, copy: Path) -> Path:
     """Write the GGUF whose layers are those of `model` along a path, on disk and in the page cache.
 
-    layers: None = the file's own order. Decode along a view and on a copy are compared with such a file as the base:
-    it reads weights faster from a file that was just written (up to 15% in one noisy check; why was not looked at).
+    layers: None = the file's own order. Decode along a view and on a copy are compared with such a
+        file as the base:
+    it reads weights faster from a file that was just written (up to 15% in one noisy check; why was
+    not looked at).
     """
     export(model, copy, layers, force=True)
     warm_page_cache(copy)
@@ -252,7 +298,9 @@ def peak_memory(process: int | str = "self") -> int | None:
     status = Path(f"/proc/{process}/status")
     if not status.is_file():
         return None
-    line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+    line = next(
+        line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -263,13 +311,20 @@ def forget_peak_memory() -> None:
 
 
 def profiled(call: Callable[[], object]) -> list[tuple[str, float]]:
-    """Return what takes 1% of a call's time or more, apart from llama.cpp's work: (function, share), largest first."""
+    """Return what takes 1% of a call's time or more, apart from llama.cpp's work: (function,
+    share), largest first.
+    """
     profile = cProfile.Profile()
     profile.enable()
     call()
     profile.disable()
     stats: Any = pstats.Stats(profile)
-    llama_cpp = ("_core.advance", "_core.Context", "model.py:_context", "model.py:close")  # close frees the context
+    llama_cpp = (
+        "_core.advance",
+        "_core.Context",
+        "model.py:_context",
+        "model.py:close",
+    )  # close frees the context
     shares = [
         (own / stats.total_tt, f"{Path(file).name}:{function}")
         for (file, _, function), (_, _, own, *_) in stats.stats.items()
@@ -299,7 +354,9 @@ def machine() -> Report:
     return {
         "cpu": cpu,
         "n_cpu": os.cpu_count(),
-        "memory_gib": digits(info["devices"][-1]["memory_total"] / 2**30) if info["devices"] else None,
+        "memory_gib": digits(info["devices"][-1]["memory_total"] / 2**30)
+        if info["devices"]
+        else None,
         "backends": info["backends"],
         "devices": [device["description"] for device in info["devices"]],
         "python": platform.python_version(),
@@ -326,4 +383,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Lay out rows under a header, in columns."""
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )

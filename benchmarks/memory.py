@@ -1,28 +1,38 @@
 """How much memory does another layer path take?
 
-Measured: the process's proportional set size (PSS, of /proc/self/smaps_rollup: every resident page, a page that
-processes share counted in parts) before and after a path is added and has answered a prompt that fills its compute
-buffers. Each case runs in a process of its own: views of the paths of paths.py, and for comparison physical copies of
+Measured: the process's proportional set size (PSS, of /proc/self/smaps_rollup: every resident page,
+    a page that
+processes share counted in parts) before and after a path is added and has answered a prompt that
+fills its compute
+buffers. Each case runs in a process of its own: views of the paths of paths.py, and for comparison
+physical copies of
 the same paths, GGUFs loaded beside the first one. Linux only.
 
-Why: the point of a view is that repeated visits reference the same weights; a copy of a file would show here.
+Why: the point of a view is that repeated visits reference the same weights; a copy of a file would
+    show here.
 
-The physical limit: a path needs its KV cache (`kv_bytes_expected`, computed from the model's shape: slots x n_ctx x
-KV heads x head size x 2 for keys and values x 2 bytes) and, to compute at all, the buffers of one graph and of the
-logits. llama.cpp's log says how large these are (`buffer_bytes_allocated`); pages of them that were never touched are
-not resident, so that the measured size may be smaller. From one view to a longer one the buffers stay the same, so
-there the measured difference is that of the KV caches and of the graphs.
+The physical limit: a path needs its KV cache (`kv_bytes_expected`, computed from the model's shape:
+slots x n_ctx x
+KV heads x head size x 2 for keys and values x 2 bytes) and, to compute at all, the buffers of one
+graph and of the logits. llama.cpp's log says how large these are (`buffer_bytes_allocated`); pages
+of them that were never touched are not resident, so that the measured size may be smaller. From one
+view to a longer one the buffers stay the same, so there the measured difference is that of the KV
+caches and of the graphs.
 
-Target: no weights. Of any view, the extra size less the KV cache and the buffers is at most 2% of the weights' size;
-and from the shortest to the longest view, what a slot adds (`per_slot`) less its KV cache is at most 2% of
+Target: no weights. Of any view, the extra size less the KV cache and the buffers is at most 2% of
+    the weights' size;
+and from the shortest to the longest view, what a slot adds (`per_slot`) less its KV cache is at
+most 2% of
 `layer_bytes`, the weights of a layer. It is not 0: the graph has nodes for every slot.
 
-JSON: `results` has `weights_bytes`, `n_ctx`, and a list `cases`, of each: `what` ("view" or "copy"), `path`, `n_slot`,
-`weights_bytes`, `pss_before`, `pss_after`, `extra_bytes`, `kv_bytes_expected`, `buffer_bytes_allocated`,
-`unexplained_bytes` (extra less both, 0 if negative), `pss_after_close`, and of a view `of_copy` (its extra bytes, of
-the copy's); then `weights`: `fraction` (the largest unexplained part of any view, of the size of the weights), with
-`target` and `verdict`; and `per_slot`: `bytes`, `kv_bytes_expected`, `layer_bytes` and `fraction` (of a layer's
-weights), with `target` and `verdict`.
+JSON: `results` has `weights_bytes`, `n_ctx`, and a list `cases`, of each: `what` ("view" or
+    "copy"), `path`, `n_slot`,
+`weights_bytes`, `pss_before`, `pss_after`, `extra_bytes`, `kv_bytes_expected`,
+`buffer_bytes_allocated`, `unexplained_bytes` (extra less both, 0 if negative), `pss_after_close`,
+and of a view `of_copy` (its extra bytes, of the copy's); then `weights`: `fraction` (the largest
+unexplained part of any view, of the size of the weights), with `target` and `verdict`; and
+`per_slot`: `bytes`, `kv_bytes_expected`, `layer_bytes` and `fraction` (of a layer's weights), with
+`target` and `verdict`.
 
     python benchmarks/memory.py
 """
@@ -93,7 +103,9 @@ def kv_bytes(model: Model) -> int:
     n_key = int(model.metadata.get(f"{architecture}.attention.key_length", n_embd_head))
     n_value = int(model.metadata.get(f"{architecture}.attention.value_length", n_embd_head))
     n_cells = -(-model.n_ctx // 256) * 256
-    return sum(heads_kv[layer] for layer in model.layer_path.layers) * (n_key + n_value) * n_cells * 2
+    return (
+        sum(heads_kv[layer] for layer in model.layer_path.layers) * (n_key + n_value) * n_cells * 2
+    )
 
 
 def child(options: argparse.Namespace) -> None:
@@ -103,7 +115,9 @@ def child(options: argparse.Namespace) -> None:
 
     def answer(model: Model) -> None:
         rng = np.random.default_rng(0)
-        model.run([NextToken(random_tokens(rng, model.n_vocab, min(512, model.n_ctx)), allowed=[1])])
+        model.run(
+            [NextToken(random_tokens(rng, model.n_vocab, min(512, model.n_ctx)), allowed=[1])]
+        )
 
     base = Model(options.model, n_ctx=options.n_ctx, n_threads=options.n_threads)
     answer(base)
@@ -138,7 +152,14 @@ def child(options: argparse.Namespace) -> None:
 
 
 def measure(options: argparse.Namespace, path: LayerPath, copy: Path | None = None) -> Report:
-    command = [sys.executable, __file__, "--model", str(options.model), "--n-ctx", str(options.n_ctx)]
+    command = [
+        sys.executable,
+        __file__,
+        "--model",
+        str(options.model),
+        "--n-ctx",
+        str(options.n_ctx),
+    ]
     command += ["--path", str(path)] + (["--copy", str(copy)] if copy else [])
     command += ["--n-threads", str(options.n_threads)] if options.n_threads else []
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -174,21 +195,32 @@ def main() -> None:
     n_slots = longest["n_slot"] - shortest["n_slot"]
     per_slot: Report = {
         "bytes": (longest["extra_bytes"] - shortest["extra_bytes"]) / n_slots,
-        "kv_bytes_expected": (longest["kv_bytes_expected"] - shortest["kv_bytes_expected"]) / n_slots,
-        "layer_bytes": (cases[ranked[-1] + 1]["weights_bytes"] - cases[ranked[0] + 1]["weights_bytes"]) / n_slots,
+        "kv_bytes_expected": (longest["kv_bytes_expected"] - shortest["kv_bytes_expected"])
+        / n_slots,
+        "layer_bytes": (
+            cases[ranked[-1] + 1]["weights_bytes"] - cases[ranked[0] + 1]["weights_bytes"]
+        )
+        / n_slots,
     }
     fraction = (per_slot["bytes"] - per_slot["kv_bytes_expected"]) / per_slot["layer_bytes"]
     per_slot |= {"fraction": digits(fraction)} | verdict([fraction], at_most=0.02)
 
     columns = ["extra_bytes", "kv_bytes_expected", "buffer_bytes_allocated", "unexplained_bytes"]
-    rows = [[f"{case['what']} {case['path']}", *(f"{case[column] / MIB:.1f}" for column in columns)] for case in cases]
+    rows = [
+        [f"{case['what']} {case['path']}", *(f"{case[column] / MIB:.1f}" for column in columns)]
+        for case in cases
+    ]
     of_copies = [case["of_copy"] for case in cases if "of_copy" in case]
     print(f"the weights: {weights_bytes / MIB:.1f} MiB")
     print(table(["MiB", "extra", "KV expected", "buffers", "unexplained"], rows))
-    fraction = max(case["unexplained_bytes"] for case in cases if case["what"] == "view") / weights_bytes
+    fraction = (
+        max(case["unexplained_bytes"] for case in cases if case["what"] == "view") / weights_bytes
+    )
     weights = {"fraction": digits(fraction)} | verdict([fraction], at_most=0.02)
     print(f"a view takes {min(of_copies)} to {max(of_copies)} of what the copy takes")
-    print(f"unexplained: {digits(fraction)} of the weights' size (target {weights['target']}: {weights['verdict']})")
+    print(
+        f"unexplained: {digits(fraction)} of the weights' size (target {weights['target']}: {weights['verdict']})"
+    )
     print(
         f"a slot more: {per_slot['bytes'] / MIB:.2f} MiB, of which KV cache {per_slot['kv_bytes_expected'] / MIB:.2f}; "
         f"the rest is {per_slot['fraction']} of a layer's weights, {per_slot['layer_bytes'] / MIB:.2f} MiB "

@@ -1,24 +1,31 @@
 """Does a layer path run as fast as the GGUF that it stands for?
 
-Measured: prefill of 512 tokens (`NextToken`), decode of 32 tokens after a prompt of 8 (`Generate`), and the time to the
-first token after a prompt of 128, along views of five paths and on their physical copies: GGUFs whose layers stand in
-the order of the path, loaded as ordinary models. Both are in memory at the same time, with a context of the same size,
-both from files that were just written (see measuring.physical_copy), and take turns. As a control the file's own order
-runs against a second copy of itself: what its ratio is off 1 by is noise. How much memory the same paths take is
+Measured: prefill of 512 tokens (`NextToken`), decode of 32 tokens after a prompt of 8 (`Generate`),
+    and the time to the
+first token after a prompt of 128, along views of five paths and on their physical copies: GGUFs
+whose layers stand in the order of the path, loaded as ordinary models. Both are in memory at the
+same time, with a context of the same size, both from files that were just written (see
+measuring.physical_copy), and take turns. As a control the file's own order
+runs against a second copy of itself: what its ratio is off 1 by is noise. How much memory the same
+paths take is
 memory.py's question, and what stock llama.cpp makes of the copies is stock.py's.
 
 Why: a view is what every result of this library comes from, so it must cost nothing to be one.
 
-The physical limit: prefill is bound by arithmetic, decode by reading every weight of the path once a token, repeated
-layers once a visit; `gigabytes_per_second` is what that comes to (if the output is tied to the embedding). View and
-copy compute the same graph, so the ratio cannot pass 1 by much: only if the repeated layers stay in the CPU's cache
-between their visits, which needs a model with small layers.
+The physical limit: prefill is bound by arithmetic, decode by reading every weight of the path once
+a token, repeated
+layers once a visit; `gigabytes_per_second` is what that comes to (if the output is tied to the
+embedding). View and copy compute the same graph, so the ratio cannot pass 1 by much: only if the
+repeated layers stay in the CPU's cache between their visits, which needs a model with small layers.
 
-Targets: at least 0.98 of the copy's speed, prefill and decode; at most 1.02 of its time to the first token.
+Targets: at least 0.98 of the copy's speed, prefill and decode; at most 1.02 of its time to the
+    first token.
 
-JSON: `results` has `n_prefill`, `n_decode` and `n_first` (tokens), and a list `paths`, of each: `path`, `what` ("path"
-or "control"), `n_slot`, `gigabytes_per_second`, and `prefill` and `decode` (each with `view` and `copy` in tokens per
-second and their `ratio`, view/copy) and `first_token` (the same in seconds); then `prefill`, `decode` and
+JSON: `results` has `n_prefill`, `n_decode` and `n_first` (tokens), and a list `paths`, of each:
+    `path`, `what` ("path"
+or "control"), `n_slot`, `gigabytes_per_second`, and `prefill` and `decode` (each with `view` and
+`copy` in tokens per second and their `ratio`, view/copy) and `first_token` (the same in seconds);
+then `prefill`, `decode` and
 `first_token`: the `ratio` over all paths but the control, with `target` and `verdict`.
 
     python benchmarks/paths.py
@@ -60,14 +67,18 @@ TARGETS: dict[str, dict[str, float]] = {
 def path_parser(doc: str, n_rounds: int | None) -> argparse.ArgumentParser:
     """Return a parser for benchmarks that measure `some_paths`."""
     parser = argument_parser(doc, n_rounds)
-    parser.add_argument("--paths", type=positive, default=5, help="how many beside the control (default: all 5)")
+    parser.add_argument(
+        "--paths", type=positive, default=5, help="how many beside the control (default: all 5)"
+    )
     return parser
 
 
 def some_paths(n: int, options: argparse.Namespace) -> list[tuple[str, LayerPath]]:
     """Return the control, and paths of the kinds that a sweep tries."""
     third, block = n // 3, max(1, n // 6)
-    each_twice = [layer for layer in range(n) for _ in range(2 if third <= layer < n - third else 1)]
+    each_twice = [
+        layer for layer in range(n) for _ in range(2 if third <= layer < n - third else 1)
+    ]
     paths = [
         ("control", LayerPath(None, n)),
         ("path", LayerPath.block(third, third + block, n)),
@@ -98,7 +109,9 @@ def measure_path(
     works: dict[str, Callable[[Model], float]] = {
         "prefill": lambda model: n_prefill / prefill_seconds(model, prompt),
         "decode": lambda model: decode_speed(model, prompt[:8], n_decode),
-        "first_token": lambda model: seconds(lambda: model.generate(prompt[:n_first], max_tokens=1)),
+        "first_token": lambda model: seconds(
+            lambda: model.generate(prompt[:n_first], max_tokens=1)
+        ),
     }
     models = {"view": view, "copy": copy}
     return {
@@ -127,14 +140,23 @@ def measure(options: argparse.Namespace) -> Report:
             report: Report = {"path": str(path), "what": what, "n_slot": path.n_slot}
             for work, sides in sides_of.items():
                 ratio = ratios(sides["view"], sides["copy"])
-                report[work] = {side: spread(values) for side, values in sides.items()} | {"ratio": spread(ratio)}
+                report[work] = {side: spread(values) for side, values in sides.items()} | {
+                    "ratio": spread(ratio)
+                }
                 if what == "path":
                     pooled[work] += ratio
-            report["gigabytes_per_second"] = digits(report["decode"]["view"]["median"] * n_bytes / 1e9)
+            report["gigabytes_per_second"] = digits(
+                report["decode"]["view"]["median"] * n_bytes / 1e9
+            )
             measured.append(report)
             print(table(["", "view", "copy", "ratio", "quartiles"], rows(report)), flush=True)
 
-    results: Report = {"n_prefill": n_prefill, "n_decode": n_decode, "n_first": n_first, "paths": measured}
+    results: Report = {
+        "n_prefill": n_prefill,
+        "n_decode": n_decode,
+        "n_first": n_first,
+        "paths": measured,
+    }
     for work, all_ratios in pooled.items():
         overall = spread(all_ratios)
         results[work] = {"ratio": overall} | verdict(overall["interval"], **TARGETS[work])

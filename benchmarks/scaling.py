@@ -1,30 +1,38 @@
 """How does the time of a candidate grow, and the memory of a sweep?
 
-Measured: seconds per candidate, from `with_path` to the results, against the depth (slots of the path), the items
-(prompts of 64 tokens) and the length of the prompts; one of them grows, the others stay. And whole sweeps of more and
-more candidates, up to the 3,240 blocks that a model of 80 layers has: seconds per candidate, the part of them that is
-not llama.cpp's (`own_seconds`), the peak memory while it runs (`run_peak_bytes`), and with the statistics of
-`Sweep.results` after it (`peak_bytes`). A sweep's own part does not depend on the model, so these run the
-reference model and few items; each is a process of its own.
+Measured: seconds per candidate, from `with_path` to the results, against the depth (slots of the
+    path), the items
+(prompts of 64 tokens) and the length of the prompts; one of them grows, the others stay. And whole
+sweeps of more and more candidates, up to the 3,240 blocks that a model of 80 layers has: seconds
+per candidate, the part of them that is not llama.cpp's (`own_seconds`), the peak memory while it
+runs (`run_peak_bytes`), and with the statistics of `Sweep.results` after it (`peak_bytes`). A
+sweep's own part does not depend on the model, so these run the reference model and few items; each
+is a process of its own.
 
-Why: a sweep of a large model is planned from a small one's figures, which is right if costs are linear. And nothing may
-grow with the number of candidates while a sweep runs: not the time for the next one, not the memory.
+Why: a sweep of a large model is planned from a small one's figures, which is right if costs are
+    linear. And nothing may
+grow with the number of candidates while a sweep runs: not the time for the next one, not the
+memory.
 
-The physical limit: depth, items and tokens are each so many times the same work: linear. Fixed costs (a context, the
-output matrix) make the exponent smaller, attention over longer prompts makes it larger. Candidates cost each the same:
-flat. The statistics compare all of them at once.
+The physical limit: depth, items and tokens are each so many times the same work: linear. Fixed
+costs (a context, the
+output matrix) make the exponent smaller, attention over longer prompts makes it larger. Candidates
+cost each the same: flat. The statistics compare all of them at once.
 
-Targets: an `exponent` is the slope of a straight line through the logarithms, one a round. Linear is at most 1.1 (time
+Targets: an `exponent` is the slope of a straight line through the logarithms, one a round. Linear
+    is at most 1.1 (time
 against slots, items and tokens; memory with the statistics), flat is at most 0.1 (the others).
 
-JSON: `results` has a list `curves`, of each: `what`, `against`, `sizes`, `values` (one spread for each size) and
-`exponent`, with `target` and `verdict`; and `bytes_per_candidate`: the slopes of the straight lines of `run_peak_bytes`
-and `peak_bytes`, null but on Linux. The curves are `seconds` against `slots`, `items` and `tokens`, and `seconds`,
-`own_seconds`, `run_peak_bytes` and `peak_bytes` against `candidates`. Below 0, what is paid once a sweep is shared by
-more.
+JSON: `results` has a list `curves`, of each: `what`, `against`, `sizes`, `values` (one spread for
+    each size) and
+`exponent`, with `target` and `verdict`; and `bytes_per_candidate`: the slopes of the straight lines
+of `run_peak_bytes` and `peak_bytes`, null but on Linux. The curves are `seconds` against `slots`,
+`items` and `tokens`, and `seconds`, `own_seconds`, `run_peak_bytes` and `peak_bytes` against
+`candidates`. Below 0, what is paid once a sweep is shared by more.
 
     python benchmarks/scaling.py
-    python benchmarks/scaling.py --png benchmarks/scaling.png       # the picture that README.md shows
+    python benchmarks/scaling.py --png benchmarks/scaling.png       # the picture that README.md
+    shows
 """
 
 from __future__ import annotations
@@ -70,7 +78,11 @@ N_SWEEP_ITEMS = 8
 
 
 def curve(
-    what: str, against: str, sizes: Sequence[int], values: Sequence[Sequence[float]], target: dict[str, float]
+    what: str,
+    against: str,
+    sizes: Sequence[int],
+    values: Sequence[Sequence[float]],
+    target: dict[str, float],
 ) -> Report:
     """Return what a curve says. values: for each size, one of each round."""
     rounds = np.array(values).T  # [n_rounds, n_sizes]
@@ -150,7 +162,9 @@ def sweep_of(n: int) -> Report:
     }
 
 
-def grow_a_sweep(options: argparse.Namespace, sizes: Sequence[int]) -> tuple[list[Report], Report | None]:
+def grow_a_sweep(
+    options: argparse.Namespace, sizes: Sequence[int]
+) -> tuple[list[Report], Report | None]:
     reports: dict[int, list[Report]] = {size: [] for size in sizes}
 
     def measure(size: int) -> float:
@@ -160,15 +174,21 @@ def grow_a_sweep(options: argparse.Namespace, sizes: Sequence[int]) -> tuple[lis
         reports[size].append(json.loads(result.stdout))
         return len(reports[size]) - 1
 
-    numbers = take_turns({str(size): partial(measure, size) for size in sizes}, options.rounds, n_warm_up=0)
+    numbers = take_turns(
+        {str(size): partial(measure, size) for size in sizes}, options.rounds, n_warm_up=0
+    )
 
     def values(name: str) -> list[list[float]]:
-        return [[reports[size][int(number)][name] for number in numbers[str(size)]] for size in sizes]
+        return [
+            [reports[size][int(number)][name] for number in numbers[str(size)]] for size in sizes
+        ]
 
     targets = {"seconds": FLAT, "own_seconds": FLAT, "run_peak_bytes": FLAT, "peak_bytes": LINEAR}
     if reports[sizes[0]][0]["peak_bytes"] is None:  # not on Linux
         del targets["run_peak_bytes"], targets["peak_bytes"]
-    curves = [curve(name, "candidates", sizes, values(name), target) for name, target in targets.items()]
+    curves = [
+        curve(name, "candidates", sizes, values(name), target) for name, target in targets.items()
+    ]
     slopes = {
         name: digits(float(np.polyfit(sizes, np.median(values(name), axis=1), 1)[0]))
         for name in targets
@@ -196,8 +216,22 @@ def draw(curves: Sequence[Report], png: Path) -> None:
         medians = np.array([value["median"] for value in one["values"]])
         ends = np.array([value["interval"] for value in one["values"]]).T
         slope = 1 if one["target"] == "<= 1.1" else 0
-        axes.plot(sizes, medians[0] * (sizes / sizes[0]) ** slope, color="0.7", linestyle="--", linewidth=1)
-        axes.errorbar(sizes, medians, abs(ends - medians), color="#1f5fa8", marker="o", markersize=4, capsize=2)
+        axes.plot(
+            sizes,
+            medians[0] * (sizes / sizes[0]) ** slope,
+            color="0.7",
+            linestyle="--",
+            linewidth=1,
+        )
+        axes.errorbar(
+            sizes,
+            medians,
+            abs(ends - medians),
+            color="#1f5fa8",
+            marker="o",
+            markersize=4,
+            capsize=2,
+        )
         axes.loglog()
         axes.set_ylim(medians.min() / 4, medians.max() * 4)  # a power of ten is always among them
         axes.set_xticks(sizes, [f"{size}" for size in sizes])
@@ -205,7 +239,9 @@ def draw(curves: Sequence[Report], png: Path) -> None:
             axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(one["against"])
         axes.set_ylabel(names[one["what"]])
-        axes.set_title(f"exponent {one['exponent']['median']:.2f}, {one['verdict']}", fontsize="medium")
+        axes.set_title(
+            f"exponent {one['exponent']['median']:.2f}, {one['verdict']}", fontsize="medium"
+        )
     for axes in figure.axes[len(curves) :]:
         axes.remove()
     figure.suptitle("dashed: in proportion, or the same for all", fontsize="medium")
@@ -215,15 +251,25 @@ def draw(curves: Sequence[Report], png: Path) -> None:
 
 def main() -> None:
     parser = argument_parser(__doc__ or "", n_rounds=3)
-    parser.add_argument("--candidates", type=positive, help="of the largest sweep (default: 3240; more than 10)")
     parser.add_argument(
-        "--png", type=Path, help="the picture (default: scaling.png in the cache folder, scaling.quick.png for --quick)"
+        "--candidates", type=positive, help="of the largest sweep (default: 3240; more than 10)"
     )
-    parser.add_argument("--sweep-of", type=int, help=argparse.SUPPRESS)  # measure this one in this process
+    parser.add_argument(
+        "--png",
+        type=Path,
+        help="the picture (default: scaling.png in the cache folder, scaling.quick.png for --quick)",
+    )
+    parser.add_argument(
+        "--sweep-of", type=int, help=argparse.SUPPRESS
+    )  # measure this one in this process
     options = parse(parser)
     if options.candidates and options.candidates <= 10:
-        parser.error(f"--candidates is {options.candidates}, but the smallest sweep has 10: give more")
-    png = options.png or benchmark_folder() / ("scaling.quick.png" if options.quick else "scaling.png")
+        parser.error(
+            f"--candidates is {options.candidates}, but the smallest sweep has 10: give more"
+        )
+    png = options.png or benchmark_folder() / (
+        "scaling.quick.png" if options.quick else "scaling.png"
+    )
     if png.suffix != ".png" or png.is_dir():
         parser.error(f"--png is {str(png)!r}, but must be a file that ends in .png")
     if options.sweep_of:

@@ -1,8 +1,10 @@
 """llama-server and llama-bench of upstream's unpatched sources.
 
-They are built once for each pinned version and kept in rys's cache folder. That takes cmake, a C++ compiler, minutes.
+They are built once for each pinned version and kept in rys's cache folder. That takes cmake, a C++
+compiler, minutes.
 
-    python benchmarks/stock_programs.py        build them, if they are not there yet; prints their paths
+    python benchmarks/stock_programs.py        build them, if they are not there yet; prints their
+    paths
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cmake"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 import upstream_programs
 
 PROGRAMS = ("llama-server", "llama-bench")
 
-# a release build as upstream's own, without what needs a network: TLS, and the web page that it would download
+# a release build as upstream's own, without what needs a network: TLS, and the web page that it
+# would download
 DEFINITIONS = {
     "CMAKE_BUILD_TYPE": "Release",
     "BUILD_SHARED_LIBS": "OFF",  # one file to keep
@@ -40,9 +43,16 @@ def are_built() -> bool:
 
 
 def stock_program(name: str) -> Path:
-    """Return one of PROGRAMS, built with the others if it is not there. Raises upstream_programs.NotHereError."""
+    """Return one of PROGRAMS, built with the others if it is not there.
+
+    Raises upstream_programs.NotHereError.
+    """
     if not are_built():
-        print(f"building {' and '.join(PROGRAMS)}, which takes minutes, once", file=sys.stderr, flush=True)
+        print(
+            f"building {' and '.join(PROGRAMS)}, which takes minutes, once",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def make(source: Path, scratch: Path) -> list[Path]:
         return upstream_programs.build(source, scratch, PROGRAMS, DEFINITIONS)

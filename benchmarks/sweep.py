@@ -1,20 +1,25 @@
 """How much of a sweep's time is the model's?
 
-Measured: `Sweep.run` and `Sweep.confirm` on one model, every block of a few sizes, all items (a scan); and in it the
-time inside of llama.cpp: making and freeing contexts, evaluating requests. The rest is ours: views, reading and
-marking answers, the store, statistics, and the time to switch from one candidate to the next. The time of the
-libraries' import and of writing the items is not part of it, since it does not grow with the candidates; it stands
-beside it. A profile of a smaller sweep tells what of ours takes 1% of the time or more.
+Measured: `Sweep.run` and `Sweep.confirm` on one model, every block of a few sizes, all items (a
+    scan); and in it the
+time inside of llama.cpp: making and freeing contexts, evaluating requests. The rest is ours: views,
+reading and
+marking answers, the store, statistics, and the time to switch from one candidate to the next. The
+time of the libraries' import and of writing the items is not part of it, since it does not grow
+with the candidates; it stands beside it. A profile of a smaller sweep tells what of ours takes 1%
+of the time or more.
 
 Why: model time is a sweep's time. Nothing of ours may be visible beside it.
 
 The physical limit: 1, if all that is ours were free.
 
-Targets: at least 0.97 of the time in llama.cpp; less than 20 ms from one candidate to the next (view and context).
+Targets: at least 0.97 of the time in llama.cpp; less than 20 ms from one candidate to the next
+    (view and context).
 
-JSON: `results` has `n_candidates`, `n_items`, `seconds`, `model_seconds`, `share` (with `target` and `verdict`),
-`switch_seconds` (over the candidates, with `target` and `verdict`), `prepare_seconds`, and `profile`: what of ours
-takes 1% or more, as [function, share of the whole].
+JSON: `results` has `n_candidates`, `n_items`, `seconds`, `model_seconds`, `share` (with `target`
+    and `verdict`),
+`switch_seconds` (over the candidates, with `target` and `verdict`), `prepare_seconds`, and
+`profile`: what of ours takes 1% or more, as [function, share of the whole].
 
     python benchmarks/sweep.py --model MODEL        # default: the reference model
 """
@@ -41,8 +46,8 @@ from measuring import (
     verdict,
     write_report,
 )
-from rys import model as model_module
-from rys import runner
+from rys.engine import convert as runner
+from rys.engine import model as model_module
 from rys.reference import reference_model_path
 
 
@@ -68,7 +73,9 @@ class TimedCore:
         self.core = core
         self.contexts = Stopwatch(core.Context)
         self.models = Stopwatch(core.Model)
-        self.closes = Stopwatch(model_module.Model.close)  # frees the context, which nothing else holds
+        self.closes = Stopwatch(
+            model_module.Model.close
+        )  # frees the context, which nothing else holds
         self.advances: list[float] = []
         self.switches: list[float] = []  # of a view and its context
 
@@ -127,9 +134,13 @@ def timed_core() -> Iterator[TimedCore]:
 
 def main() -> None:
     parser = argument_parser(__doc__ or "", n_rounds=None)
-    parser.add_argument("--probes", default="reference", help="names, with commas (default: reference)")
+    parser.add_argument(
+        "--probes", default="reference", help="names, with commas (default: reference)"
+    )
     parser.add_argument("--items", type=positive, default=64)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6], help="of the blocks")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6], help="of the blocks"
+    )
     parser.set_defaults(model=reference_model_path())
     options = parse(parser)
     if options.quick:
@@ -161,10 +172,16 @@ def main() -> None:
         sweep.close()
 
     share = core.seconds / elapsed
-    print(table(["", "seconds"], [["sweep", digits(elapsed)], ["in llama.cpp", digits(core.seconds)]]))
+    print(
+        table(["", "seconds"], [["sweep", digits(elapsed)], ["in llama.cpp", digits(core.seconds)]])
+    )
     print(f"in llama.cpp: {share:.3f} of the time of {n_candidates} candidates (target >= 0.97)")
-    print(f"from one candidate to the next: {1e3 * spread(core.switches)['median']:.1f} ms (target < 20)")
-    print(f"of ours, 1% or more: {', '.join(f'{name} {share}' for name, share in profile) or 'nothing'}")
+    print(
+        f"from one candidate to the next: {1e3 * spread(core.switches)['median']:.1f} ms (target < 20)"
+    )
+    print(
+        f"of ours, 1% or more: {', '.join(f'{name} {share}' for name, share in profile) or 'nothing'}"
+    )
     results = {
         "n_candidates": n_candidates,
         "n_items": options.items,
@@ -172,7 +189,8 @@ def main() -> None:
         "model_seconds": digits(core.seconds),
         "share": digits(share),
         **verdict([share, share], at_least=0.97),
-        "switch_seconds": spread(core.switches) | verdict(spread(core.switches)["interval"], at_most=0.02),
+        "switch_seconds": spread(core.switches)
+        | verdict(spread(core.switches)["interval"], at_most=0.02),
         "prepare_seconds": digits(prepare),
         "profile": profile,
     }

@@ -1,26 +1,37 @@
 """How soon is another layer path ready, compared with loading the GGUF that it stands for?
 
-Measured: the time from the wish to a model that can run. On one side `with_path` and the context (KV cache, compute
-buffers, graphs) on weights that are in memory already; on the other side `rys.Model` of a physical copy, a GGUF whose
-layers stand in the order of the path, and its context. The file is in the page cache and mapped, so this is the
-friendliest case for loading: no disk is waited for. Both sides also answer a prompt of one token, "first answer", since
-a freshly mapped file has its pages faulted in by the first use. Then 500 switches in a row, from block to block, each
-with its context: does the last tenth take longer than the first, and what does the process's memory gain? And 256 views
-alive at once, without contexts: what does one take of the memory, and is another view's answer slower for them?
+Measured: the time from the wish to a model that can run. On one side `with_path` and the context
+    (KV cache, compute
+buffers, graphs) on weights that are in memory already; on the other side `rys.Model` of a physical
+copy, a GGUF whose layers stand in the order of the path, and its context. The file is in the page
+cache and mapped, so this is the
+friendliest case for loading: no disk is waited for. Both sides also answer a prompt of one token,
+"first answer", since
+a freshly mapped file has its pages faulted in by the first use. Then 500 switches in a row, from
+block to block, each
+with its context: does the last tenth take longer than the first, and what does the process's memory
+gain? And 256 views
+alive at once, without contexts: what does one take of the memory, and is another view's answer
+slower for them?
 
 Why: a sweep tries hundreds of paths. What others do is to write a file for each and to load it.
 
-The physical limit: the context is made on both sides, and most of it is memory that the system must zero (the KV cache
-of `n_ctx` tokens, and `n_seq_max` rows of logits), page by page. So a switch cannot be faster than a context, which
-`parts` shows beside the view alone. Loading adds the vocabulary, whatever the size of the model, and mapping the file.
+The physical limit: the context is made on both sides, and most of it is memory that the system must
+zero (the KV cache
+of `n_ctx` tokens, and `n_seq_max` rows of logits), page by page. So a switch cannot be faster than
+a context, which `parts` shows beside the view alone. Loading adds the vocabulary, whatever the size
+of the model, and mapping the file.
 
-Targets: ready in less than 1/10 of the time; at most 1.1 times as long at the end of the row, or with the others alive.
+Targets: ready in less than 1/10 of the time; at most 1.1 times as long at the end of the row, or
+    with the others alive.
 
-JSON: `results` has a list `paths`, of each: `path`, `n_slot`, `ready` and `first_answer` (each with `switch_seconds`,
-`load_seconds` and `ratio`, switch/load), and `parts` (`view_seconds`, `context_seconds`); `ready`: the `ratio` over
-all paths, with `target` and `verdict`; `in_a_row`: `n_switches`, `switch_seconds`, `bytes_per_switch` and `ratio` (last
-tenth/first tenth, with `target` and `verdict`); and `alive`: `n_views`, `bytes_per_view`, `answer_seconds` and `ratio`
-(of the answer with the others alive/alone, with `target` and `verdict`). Bytes are null but on Linux.
+JSON: `results` has a list `paths`, of each: `path`, `n_slot`, `ready` and `first_answer` (each with
+    `switch_seconds`,
+`load_seconds` and `ratio`, switch/load), and `parts` (`view_seconds`, `context_seconds`); `ready`:
+the `ratio` over all paths, with `target` and `verdict`; `in_a_row`: `n_switches`, `switch_seconds`,
+`bytes_per_switch` and `ratio` (last tenth/first tenth, with `target` and `verdict`); and `alive`:
+`n_views`, `bytes_per_view`, `answer_seconds` and `ratio` (of the answer with the others
+alive/alone, with `target` and `verdict`). Bytes are null but on Linux.
 
     python benchmarks/switching.py
 """
@@ -55,7 +66,9 @@ from memory import SMAPS, proportional_set_size
 from rys import LayerPath, Model, NextToken
 
 
-def measure_path(base: Model, path: LayerPath, copy: Path, n_rounds: int, n_threads: int | None) -> Report:
+def measure_path(
+    base: Model, path: LayerPath, copy: Path, n_rounds: int, n_threads: int | None
+) -> Report:
     def switch() -> Model:
         return open_context(base.with_path(path))
 
@@ -81,7 +94,11 @@ def measure_path(base: Model, path: LayerPath, copy: Path, n_rounds: int, n_thre
 
     ready = take_turns({"switch": lambda: seconds(switch), "load": lambda: seconds(load)}, n_rounds)
     first = take_turns(
-        {"switch": lambda: seconds(first_answer(switch)), "load": lambda: seconds(first_answer(load))}, n_rounds
+        {
+            "switch": lambda: seconds(first_answer(switch)),
+            "load": lambda: seconds(first_answer(load)),
+        },
+        n_rounds,
     )
     parts = take_turns({"view": views, "context": contexts}, n_rounds)
     return {
@@ -89,7 +106,10 @@ def measure_path(base: Model, path: LayerPath, copy: Path, n_rounds: int, n_thre
         "n_slot": path.n_slot,
         "ready": compare(ready),
         "first_answer": compare(first),
-        "parts": {"view_seconds": spread(parts["view"]), "context_seconds": spread(parts["context"])},
+        "parts": {
+            "view_seconds": spread(parts["view"]),
+            "context_seconds": spread(parts["context"]),
+        },
     } | {"all_ratios": ratios(ready["switch"], ready["load"])}
 
 
@@ -127,7 +147,9 @@ def views_alive(base: Model, n_views: int, n_rounds: int) -> Report:
     alive = [base.with_path(other) for other in islice(cycle(others), n_views)]
     bytes_per_view = per(n_views, before, resident())
     del alive
-    times = take_turns({"alone": lambda: answer_among(0), "many": lambda: answer_among(n_views)}, n_rounds)
+    times = take_turns(
+        {"alone": lambda: answer_among(0), "many": lambda: answer_among(n_views)}, n_rounds
+    )
     ratio = spread(ratios(times["many"], times["alone"]))
     return {
         "n_views": n_views,
@@ -159,7 +181,10 @@ def measure(options: argparse.Namespace) -> Report:
     warm_page_cache(options.model)
     base = Model(options.model, n_threads=options.n_threads)
     n = base.n_layer
-    paths = [LayerPath.block(n // 3, n // 3 + max(1, n // 6), n), LayerPath([*range(n), *range(n)], n)]
+    paths = [
+        LayerPath.block(n // 3, n // 3 + max(1, n // 6), n),
+        LayerPath([*range(n), *range(n)], n),
+    ]
 
     measured = []
     with scratch_folder() as folder:
@@ -173,7 +198,10 @@ def measure(options: argparse.Namespace) -> Report:
         [
             path["path"],
             what,
-            *(f"{1e3 * path[what][f'{side}_seconds']['median']:.2f} ms" for side in ("switch", "load")),
+            *(
+                f"{1e3 * path[what][f'{side}_seconds']['median']:.2f} ms"
+                for side in ("switch", "load")
+            ),
             path[what]["ratio"]["median"],
         ]
         for path in measured
@@ -181,8 +209,12 @@ def measure(options: argparse.Namespace) -> Report:
     ]
     print(table(["path", "until", "switch", "load", "ratio"], rows))
     for report in measured:
-        view, context = (1e3 * report["parts"][f"{part}_seconds"]["median"] for part in ("view", "context"))
-        print(f"{report['path']}: the view takes {view:.2f} ms of the switch, the context {context:.2f} ms")
+        view, context = (
+            1e3 * report["parts"][f"{part}_seconds"]["median"] for part in ("view", "context")
+        )
+        print(
+            f"{report['path']}: the view takes {view:.2f} ms of the switch, the context {context:.2f} ms"
+        )
     print(f"ready: {overall['median']} of loading (target {ready['target']}: {ready['verdict']})")
 
     in_a_row = switches_in_a_row(base, 20 if options.quick else 500)

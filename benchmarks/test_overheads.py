@@ -1,12 +1,15 @@
 """What does a sweep do besides the model's work, and how much is it?
 
-Measured: every part of a sweep that is ours, each beside the evaluation of one candidate (64 items of the reference
-model, a model of 2 MB), which runs before and after it. pytest-benchmark's table shows seconds, the table "of a
-candidate" the ratio, which `--benchmark-json` has as the extra information `of_a_candidate`.
+Measured: every part of a sweep that is ours, each beside the evaluation of one candidate (64 items
+    of the reference
+model, a model of 2 MB), which runs before and after it. pytest-benchmark's table shows seconds, the
+table "of a candidate" the ratio, which `--benchmark-json` has as the extra information
+`of_a_candidate`.
 
 Why: what takes 1% of the smallest candidate there is takes nothing of a real one.
 
-The physical limit: a context zeroes its memory, a transaction waits for the disk. Nothing else has one that matters.
+The physical limit: a context zeroes its memory, a transaction waits for the disk. Nothing else has
+one that matters.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ import pytest
 
 import rys
 from measuring import digits, open_context, seconds
-from rys.probes.exam import Exam
+from rys import statistics
+from rys.probes.evaluation import Evaluation
 from rys.probes.result import ProbeResult
-from rys.sweep import statistics
 from rys.sweep.store import Store
 
 N_ITEMS = 64
@@ -33,22 +36,26 @@ Overhead = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def exam(reference: rys.Model) -> Exam:
-    return Exam(reference, "reference", n=N_ITEMS)
+def evaluation(reference: rys.Model) -> Evaluation:
+    return Evaluation(reference, "reference", n=N_ITEMS)
 
 
 @pytest.fixture(scope="module")
-def results(reference: rys.Model, exam: Exam) -> dict[str, ProbeResult]:
-    return exam.run(reference)
+def results(reference: rys.Model, evaluation: Evaluation) -> dict[str, ProbeResult]:
+    return evaluation.run(reference)
 
 
 @pytest.fixture
-def overhead(benchmark: Any, reference: rys.Model, exam: Exam, overheads: list[list[object]]) -> Overhead:
-    """Return what times a function, `n` times a candidate, and puts it beside a candidate's evaluation."""
+def overhead(
+    benchmark: Any, reference: rys.Model, evaluation: Evaluation, overheads: list[list[object]]
+) -> Overhead:
+    """Return what times a function, `n` times a candidate, and puts it beside a candidate's
+    evaluation.
+    """
 
     def evaluate() -> None:
         with reference.with_path(PATH) as view:
-            exam.run(view)
+            evaluation.run(view)
 
     def measure(function: Callable[[], Any], *, n: float = 1) -> Any:
         before = seconds(evaluate)
@@ -77,14 +84,14 @@ def test_layer_path(overhead: Overhead) -> None:
 
 def test_reading_and_marking_answers(
     overhead: Overhead,
-    exam: Exam,
+    evaluation: Evaluation,
     reference: rys.Model,
     results: dict[str, ProbeResult],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answers = reference.run(exam._requests)
+    answers = reference.run(evaluation._requests)
     monkeypatch.setattr(reference, "run", lambda *_: answers)  # the model's work is done already
-    marked = overhead(lambda: exam.run(reference))
+    marked = overhead(lambda: evaluation.run(reference))
     assert marked["reference"].scores.tolist() == results["reference"].scores.tolist()
 
 
@@ -95,13 +102,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def test_writing_a_candidate_to_the_store(overhead: Overhead, store: Store, results: dict[str, ProbeResult]) -> None:
+def test_writing_a_candidate_to_the_store(
+    overhead: Overhead, store: Store, results: dict[str, ProbeResult]
+) -> None:
     layers = list(range(12))
     names = iter(range(10**9))  # each a candidate of its own
-    overhead(lambda: store.save("search", "candidate", str(next(names)), layers, results, 0, "done"))
+    overhead(
+        lambda: store.save("search", "candidate", str(next(names)), layers, results, 0, "done")
+    )
 
 
-def test_resuming_a_store(overhead: Overhead, store: Store, results: dict[str, ProbeResult]) -> None:
+def test_resuming_a_store(
+    overhead: Overhead, store: Store, results: dict[str, ProbeResult]
+) -> None:
     for i in range(N_CANDIDATES):
         store.save("search", "candidate", str(i), list(range(12)), results, 0, "done")
     overhead(lambda: (store.trials("search"), store.scores("search")), n=1 / N_CANDIDATES)

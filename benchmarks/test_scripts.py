@@ -1,6 +1,8 @@
-"""Each script runs, and reports what its header says. Whether a target is met is no matter of a test.
+"""Each script runs, and reports what its header says. Whether a target is met is no matter of a
+test.
 
-To add a script: write its report with `write_report`, add a line to SCRIPTS, and a test of what it reports.
+To add a script: write its report with `write_report`, add a line to SCRIPTS, and a test of what it
+reports.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ FOLDER = Path(__file__).resolve().parent
 SPREAD = {"median", "quartiles", "interval", "n"}
 MACHINE = {"cpu", "n_cpu", "memory_gib", "backends", "devices", "python", "rys", "llama_cpp"}
 
-# script, and what shortens it for the suite; for figures worth keeping it is run alone, without these
+# script, and what shortens it for the suite; for figures worth keeping it is run alone, without
+# these
 SCRIPTS = {
     "switching": "--rounds 5",
     "paths": "--rounds 2 --paths 1",
@@ -76,7 +79,9 @@ def run(outputs: dict[str, str], quick: bool, model_file: Path) -> Run:
 
 def need_stock_programs(quick: bool) -> None:
     if quick and not stock_programs.are_built():
-        pytest.skip("building stock programs takes minutes: python benchmarks/stock_programs.py, then again")
+        pytest.skip(
+            "building stock programs takes minutes: python benchmarks/stock_programs.py, then again"
+        )
     try:
         stock_programs.stock_program(stock_programs.PROGRAMS[0])
     except NotHereError as error:
@@ -90,7 +95,11 @@ def assert_verdict(result: Results, target: str, value: str = "ratio") -> None:
 
 
 def test_every_script_is_run() -> None:
-    reporting = {path.stem for path in FOLDER.glob("*.py") if "\n    write_report(" in path.read_text(encoding="utf-8")}
+    reporting = {
+        path.stem
+        for path in FOLDER.glob("*.py")
+        if "\n    write_report(" in path.read_text(encoding="utf-8")
+    }
     assert reporting == {script.split()[0] for script in SCRIPTS}
 
 
@@ -100,9 +109,13 @@ def test_the_results_are_what_the_header_says(script: str, run: Run) -> None:
     names = [script.split()[0]]
     if names == ["gpu"] and "skipped" not in results:  # its results hold theirs
         names += ["paths", "switching", "batching"]
-    headers = [(FOLDER / f"{name}.py").read_text(encoding="utf-8").split('"""')[1] for name in names]
+    headers = [
+        (FOLDER / f"{name}.py").read_text(encoding="utf-8").split('"""')[1] for name in names
+    ]
     documented = set(re.findall(r"`(\w+)`", " ".join(headers))) | SPREAD
-    promised = set(re.findall(r"`(\w+)`", " ".join(header.partition("\nJSON: ")[2] for header in headers)))
+    promised = set(
+        re.findall(r"`(\w+)`", " ".join(header.partition("\nJSON: ")[2] for header in headers))
+    )
     if "skipped" in results:
         promised = {"skipped"}
 
@@ -168,7 +181,9 @@ def test_memory_reports_every_case_beside_its_expected_cache(run: Run, quick: bo
         assert case["pss_after_close"] > 0
         assert ("of_copy" in case) is (case["what"] == "view")
     all_layers = (12 if quick else 24) * results["per_slot"]["layer_bytes"]
-    assert 0.5 * results["weights_bytes"] < all_layers < results["weights_bytes"]  # the others are the embeddings
+    assert (
+        0.5 * results["weights_bytes"] < all_layers < results["weights_bytes"]
+    )  # the others are the embeddings
 
 
 def test_batching_compares_parallel_generations_with_single_ones(run: Run) -> None:
@@ -182,7 +197,9 @@ def test_batching_compares_parallel_generations_with_single_ones(run: Run) -> No
     assert curve[generations["n_parallel"]]["ratio"] == generations["ratio"]
     for n, point in curve.items():
         assert point["speed"]["median"] > 0
-        assert point["of_limit"]["median"] >= 0.999 * point["ratio"]["median"] / n  # rounded; the limit is n or less
+        assert (
+            point["of_limit"]["median"] >= 0.999 * point["ratio"]["median"] / n
+        )  # rounded; the limit is n or less
 
 
 def test_batching_evaluates_a_shared_prefix_once(run: Run) -> None:
@@ -194,7 +211,9 @@ def test_batching_evaluates_a_shared_prefix_once(run: Run) -> None:
     assert prefix["tokens_evaluated"] <= 1.15 * prefix["tokens_minimum"]
     for name in ("shared", "unshared", "prefix", "tails"):
         assert set(prefix[f"{name}_seconds"]) == SPREAD
-    assert prefix["gain_limit"] == pytest.approx(prefix["tokens_without_sharing"] / prefix["tokens_minimum"], rel=0.01)
+    assert prefix["gain_limit"] == pytest.approx(
+        prefix["tokens_without_sharing"] / prefix["tokens_minimum"], rel=0.01
+    )
     assert prefix["gain"]["median"] > 1
 
 
@@ -212,7 +231,9 @@ def test_floor_counts_what_prompts_begin_with_together_once(run: Run) -> None:
 
 def test_scaling_tells_how_each_curve_grows(run: Run, quick: bool) -> None:
     results = run("scaling")
-    assert [(curve["what"], curve["against"], curve["target"]) for curve in results["curves"]][:5] == [
+    assert [(curve["what"], curve["against"], curve["target"]) for curve in results["curves"]][
+        :5
+    ] == [
         ("seconds", "slots", "<= 1.1"),
         ("seconds", "items", "<= 1.1"),
         ("seconds", "tokens", "<= 1.1"),
@@ -240,7 +261,9 @@ def test_a_sweep_is_split_into_llama_cpps_time_and_ours(run: Run) -> None:
     results = run("sweep")
     assert_verdict(results, ">= 0.97", "share")
     assert 0 < results["model_seconds"] < results["seconds"]
-    assert results["share"] == pytest.approx(results["model_seconds"] / results["seconds"], rel=0.01)
+    assert results["share"] == pytest.approx(
+        results["model_seconds"] / results["seconds"], rel=0.01
+    )
     assert_verdict(results["switch_seconds"], "<= 0.02", "median")
     assert all(share >= 0.01 for _, share in results["profile"])
     # the control: nearly all of the time of a sweep is found in the calls that are timed

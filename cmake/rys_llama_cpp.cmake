@@ -1,4 +1,4 @@
-# Obtains llama.cpp, patches it (obtain_llama_cpp.py) and adds the part of it that the library needs.
+# Obtains llama.cpp, patches it (vendor/llama.cpp/obtain.py) and adds the part of it that the library needs.
 # Every GGML_* and LLAMA_* option that upstream knows can be given on the command line.
 # Sets RYS_LLAMA_CPP_DIR (the patched sources), RYS_LLAMA_CPP_ORIGIN and RYS_LLAMA_CPP_COMMIT.
 
@@ -11,7 +11,7 @@ set(RYS_LLAMA_CPP_DIR "${CMAKE_BINARY_DIR}/llama.cpp")
 set(vendor "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp")
 
 execute_process(
-    COMMAND "${Python_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/cmake/obtain_llama_cpp.py"
+    COMMAND "${Python_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp/obtain.py"
             --output "${RYS_LLAMA_CPP_DIR}" "--source=${RYS_LLAMA_CPP_SOURCE}"
     ERROR_VARIABLE error
     RESULT_VARIABLE result)
@@ -31,7 +31,7 @@ if(IS_DIRECTORY "${RYS_LLAMA_CPP_SOURCE}")
     endforeach()
 endif()
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
-    ${inputs} "${vendor}/pin.json" cmake/obtain_llama_cpp.py cmake/apply_patches.py)
+    ${inputs} "${vendor}/pin.json" vendor/llama.cpp/obtain.py vendor/llama.cpp/apply_patches.py)
 
 set(BUILD_SHARED_LIBS ON)
 foreach(part COMMON TESTS TOOLS EXAMPLES SERVER APP UI MTMD)
@@ -59,18 +59,18 @@ endif()
 add_subdirectory("${RYS_LLAMA_CPP_DIR}" "${CMAKE_BINARY_DIR}/llama.cpp-build" EXCLUDE_FROM_ALL)
 
 # rys's own part of libllama
-file(GLOB own_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/csrc/*.cpp")
+file(GLOB own_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/csrc/llama/*.cpp")
 target_sources(llama PRIVATE ${own_sources})
 set_source_files_properties(${own_sources} TARGET_DIRECTORY llama PROPERTIES
     SKIP_UNITY_BUILD_INCLUSION ON
     COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU,Clang,AppleClang>:-Wall;-Wextra>")
-target_include_directories(llama PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/csrc")
+target_include_directories(llama PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/csrc/llama")
 
 # an abort callback that throws unwinds through ggml's C code
 target_compile_options(ggml-base PRIVATE "$<$<COMPILE_LANG_AND_ID:C,GNU,Clang,AppleClang>:-fexceptions>")
 
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
-    target_sources(ggml-base PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/csrc/huge_pages.c")
+    target_sources(ggml-base PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/csrc/ggml/huge_pages.c")
     target_link_options(ggml-base PRIVATE "LINKER:--wrap=posix_memalign")
 endif()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import rys
-import toys
+from support import toys
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,10 @@ def finished_sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rys.Swe
     path = tmp_path_factory.mktemp("sweep") / "finished.db"
     blocks = rys.space.blocks([3, 4], stride=2)
     small: dict[str, Any] = {"items": 16, "top": 2, "min_effect": 0.3}
-    with rys.reference_model(n_ctx=1024) as model, rys.Sweep(model, "reference", blocks, store=path, **small) as sweep:
+    with (
+        rys.reference_model(n_ctx=1024) as model,
+        rys.Sweep(model, "reference", blocks, store=path, **small) as sweep,
+    ):
         sweep.run()
         sweep.confirm()
     with rys.Sweep.open(path) as sweep:

@@ -1,4 +1,6 @@
-"""Layer paths under unusual conditions, on a handful of architectures: llama, experts, windows, a hybrid, MLA."""
+"""Layer paths under unusual conditions, on a handful of architectures: llama, experts, windows, a
+hybrid, MLA.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,16 @@ import numpy as np
 import pytest
 
 import rys
-from architecture_case import OPTIONS, TOKENS, Case, observe, require_same, require_same_steps
 from rys.errors import LayerPathError
 from rys.export import export
+from support.architecture_case import (
+    OPTIONS,
+    TOKENS,
+    Case,
+    observe,
+    require_same,
+    require_same_steps,
+)
 
 HANDFUL = ["llama-dense", "qwen3moe-moe", "gemma3-dense", "nemotron_h-dense", "deepseek2-moe"]
 CACHES: dict[str, dict[str, Any]] = {
@@ -51,7 +60,9 @@ def test_view_equals_copy_with_every_kind_of_cache(toy, path_and_copy, cache):
 
 
 def write_adapter(toy: Path, file: Path, path: list[int]) -> int:
-    """Write a LoRA adapter to the layers of a toy, as the adapter to its copy along a path; return its tensors."""
+    """Write a LoRA adapter to the layers of a toy, as the adapter to its copy along a path; return
+    its tensors.
+    """
     reader = gguf.GGUFReader(toy)
     writer = gguf.GGUFWriter(file, reader.fields["general.architecture"].contents())
     writer.add_type("adapter")
@@ -64,7 +75,10 @@ def write_adapter(toy: Path, file: Path, path: list[int]) -> int:
             continue
         n_in, n_out = map(int, tensor.shape)
         rng = np.random.default_rng([int(layer), *tensor.name.encode()])  # the same for every copy
-        a, b = rng.standard_normal((RANK, n_in), np.float32), rng.standard_normal((n_out, RANK), np.float32)
+        a, b = (
+            rng.standard_normal((RANK, n_in), np.float32),
+            rng.standard_normal((n_out, RANK), np.float32),
+        )
         for slot in [slot for slot, visited in enumerate(path) if visited == int(layer)]:
             writer.add_tensor(f"blk.{slot}.{'.'.join(name)}.lora_a", a / 8)
             writer.add_tensor(f"blk.{slot}.{'.'.join(name)}.lora_b", b / 8)
@@ -96,7 +110,9 @@ def test_500_slots(toy, upstream, scratch):
     case = Case(toy, upstream, scratch)
     path = [slot % case.base.n_layer for slot in range(500)]
     size = 50 - 50 % case.base.n_layer  # so that every piece begins with layer 0
-    case.check_chain(path, [path[start : start + size] for start in range(0, 500, size)], TOKENS[:24])
+    case.check_chain(
+        path, [path[start : start + size] for start in range(0, 500, size)], TOKENS[:24]
+    )
 
 
 def test_as_many_slots_as_llama_cpp_has(toy):
@@ -116,7 +132,8 @@ def test_a_view_with_mtp_layers_has_as_many_slots_less(upstream, scratch):
         path = (list(range(base.n_layer)) * 512)[:511]
         assert np.isfinite(base.with_path(path).logits(TOKENS[:4])).all()
         with pytest.raises(
-            LayerPathError, match=r"qwen35-dense.gguf \(qwen35\): the path has 512 slots, but at most 511"
+            LayerPathError,
+            match=r"qwen35-dense.gguf \(qwen35\): the path has 512 slots, but at most 511",
         ):
             base.with_path([*path, 0])
 

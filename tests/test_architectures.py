@@ -1,6 +1,7 @@
 """Every architecture along every kind of layer path; architecture_case.py names the oracles.
 
-A few families are checked always, along a few paths; all of them, along all paths, under the marker `archs`:
+A few families are checked always, along a few paths; all of them, along all paths, under the marker
+`archs`:
 
     python -m pytest -m archs tests/test_architectures.py
 """
@@ -9,11 +10,11 @@ from __future__ import annotations
 
 import pytest
 
-import architecture_case
-from architecture_case import Case, Outcome, check_in_process
-from architecture_sweep import MTP, NO_DEEPER, ORDER, Sweep, sweep
 from rys.export import export
-from toys import Upstream
+from support import architecture_case
+from support.architecture_case import Case, Outcome, check_in_process
+from support.architecture_sweep import MTP, NO_DEEPER, ORDER, Sweep, sweep
+from support.toys import Upstream
 
 FAMILIES = [
     "llama-dense",
@@ -64,7 +65,9 @@ def test_a_wrong_copy_is_a_difference(upstream, scratch, monkeypatch):
     (toy,) = upstream.write_toys("qwen3", scratch)
     case = Case(toy, upstream, scratch)
     assert case.check("", [0, 1, 1]).kind == "copy"
-    monkeypatch.setattr(architecture_case, "export", lambda file, copy, path: export(file, copy, [0, 0, 1]))
+    monkeypatch.setattr(
+        architecture_case, "export", lambda file, copy, path: export(file, copy, [0, 0, 1])
+    )
     outcome = case.check("", [0, 1, 1])
     assert outcome.kind == "different"
     assert outcome.reason.startswith("upstream's llama.cpp: logits: differ by up to 0.")
@@ -102,12 +105,20 @@ def test_every_architecture_equals_its_copies(upstream):
 
 @pytest.mark.archs
 def test_deeper_toys_equal_their_copies(upstream):
-    result = sweep(upstream, [name for name in upstream.architectures() if name not in NO_DEEPER], deeper=True)
+    result = sweep(
+        upstream, [name for name in upstream.architectures() if name not in NO_DEEPER], deeper=True
+    )
     for toy, outcomes in result.toys.items():
         require_right(toy, outcomes)
     encoders = {toy for toy, path in result.refused() if path == ORDER}
     assert all("is an encoder" in result.toys[toy][ORDER].reason for toy in encoders)
-    refused = {"graniteswitch-dense", "hrm_text-dense", "nanbeige-dense", "t5-dense", "wavtokenizer-dec-dense"}
+    refused = {
+        "graniteswitch-dense",
+        "hrm_text-dense",
+        "nanbeige-dense",
+        "t5-dense",
+        "wavtokenizer-dec-dense",
+    }
     unsupported = result.toys.keys() - set(result.supported())
     assert unsupported == refused | encoders
 

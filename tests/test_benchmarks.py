@@ -1,4 +1,7 @@
-"""What the benchmarks are made of. That each of them runs is what `pytest benchmarks --quick` shows."""
+"""What the benchmarks are made of.
+
+That each of them runs is what `pytest benchmarks --quick` shows.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ import gguf
 import numpy as np
 import pytest
 
-from child_processes import heeding
+from support.child_processes import heeding
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -36,7 +39,8 @@ def _benchmarks_importable() -> Any:
 def test_the_interval_of_a_median_is_that_of_the_sign_test() -> None:
     import measuring
 
-    # the tables of the sign test: of 10 sorted values the 2nd and the 9th, of 20 the 6th and the 15th, of 5 none
+    # the tables of the sign test: of 10 sorted values the 2nd and the 9th, of 20 the 6th and the
+    # 15th, of 5 none
     assert measuring.spread(range(1, 11))["interval"] == [2, 9]
     assert measuring.spread(range(1, 21))["interval"] == [6, 15]
     assert measuring.spread(range(1, 6))["interval"] == [1, 5]
@@ -46,7 +50,10 @@ def test_the_interval_of_a_median_is_that_of_the_sign_test() -> None:
 def test_a_verdict_is_undecided_if_the_target_lies_in_the_interval() -> None:
     import measuring
 
-    assert measuring.verdict([0.97, 0.99], at_least=0.98) == {"target": ">= 0.98", "verdict": "undecided"}
+    assert measuring.verdict([0.97, 0.99], at_least=0.98) == {
+        "target": ">= 0.98",
+        "verdict": "undecided",
+    }
     assert measuring.verdict([0.98, 0.99], at_least=0.98)["verdict"] == "met"
     assert measuring.verdict([0.90, 0.97], at_least=0.98)["verdict"] == "missed"
     assert measuring.verdict([0.05, 0.1], at_most=0.1) == {"target": "<= 0.1", "verdict": "met"}
@@ -67,7 +74,9 @@ def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
     assert "".join(calls) == "abbaab"
 
 
-def test_a_disturbed_measurement_is_repeated_while_there_is_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disturbed_measurement_is_repeated_while_there_is_patience(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import measuring
 
     monkeypatch.setattr("time.sleep", lambda _: None)
@@ -89,11 +98,15 @@ def test_a_disturbed_measurement_is_repeated_while_there_is_patience(monkeypatch
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("Q8_0", "u1"), ("F16", "<f2"), ("F32", "<f4")])
-def test_random_tensors_are_as_large_as_announced_and_the_same_each_time(kind: str, dtype: str) -> None:
+def test_random_tensors_are_as_large_as_announced_and_the_same_each_time(
+    kind: str, dtype: str
+) -> None:
     import make_model
 
     def written(name: str, seed: int) -> bytes:
-        tensor = make_model.RandomTensor(name, (5000, 64), gguf.GGMLQuantizationType[kind], 0.5, 0.0, seed)
+        tensor = make_model.RandomTensor(
+            name, (5000, 64), gguf.GGMLQuantizationType[kind], 0.5, 0.0, seed
+        )
         file = io.BytesIO()
         tensor.tofile(file)
         assert len(file.getvalue()) == tensor.nbytes
@@ -112,13 +125,17 @@ def test_the_benchmarks_model_has_the_shape_of_qwen2_5(tmp_path: Path) -> None:
     import make_model
     import rys
 
-    with rys.Model(make_model.write_model(tmp_path / "model.gguf"), n_ctx=256, n_threads=1) as model:
+    with rys.Model(
+        make_model.write_model(tmp_path / "model.gguf"), n_ctx=256, n_threads=1
+    ) as model:
         assert (model.n_layer, model.n_embd, model.n_vocab) == (24, 896, 151936)
         assert model.metadata["qwen2.attention.head_count"] == 14
         assert model.metadata["qwen2.attention.head_count_kv"] == 2
         assert model.metadata["qwen2.rope.freq_base"] == 1e6
         assert model.size == pytest.approx(494e6 * 34 / 32, rel=0.01)
-        assert "<|im_start|>user\nHello<|im_end|>" in model.apply_chat_template([{"role": "user", "content": "Hello"}])
+        assert "<|im_start|>user\nHello<|im_end|>" in model.apply_chat_template(
+            [{"role": "user", "content": "Hello"}]
+        )
         assert model.detokenize(model.tokenize("Hello, world")) == "Hello, world"
         assert model.generate("Hello", max_tokens=2).tokens
 
@@ -136,10 +153,14 @@ def test_an_exponent_is_the_slope_of_the_logarithms() -> None:
     import scaling
 
     sizes, rounds = [1, 2, 4, 8], (3.0, 5.0)
-    linear = scaling.curve("seconds", "items", sizes, [[c * size for c in rounds] for size in sizes], scaling.LINEAR)
+    linear = scaling.curve(
+        "seconds", "items", sizes, [[c * size for c in rounds] for size in sizes], scaling.LINEAR
+    )
     assert (linear["exponent"]["median"], linear["exponent"]["n"]) == (pytest.approx(1), 2)
     assert (linear["target"], linear["verdict"]) == ("<= 1.1", "met")
-    square = scaling.curve("seconds", "items", sizes, [[c * size**2 for c in rounds] for size in sizes], scaling.LINEAR)
+    square = scaling.curve(
+        "seconds", "items", sizes, [[c * size**2 for c in rounds] for size in sizes], scaling.LINEAR
+    )
     assert square["exponent"]["interval"] == pytest.approx([2, 2])
     assert square["verdict"] == "missed"
     flat = scaling.curve("seconds", "items", sizes, [rounds for _ in sizes], scaling.FLAT)
@@ -152,7 +173,15 @@ def test_the_picture_of_the_curves_is_small(tmp_path: Path) -> None:
     sizes = [10, 100, 1000]
     curves = [
         scaling.curve(what, "candidates", sizes, [[1.0, 1.1]] * 3, scaling.FLAT)
-        for what in ["seconds", "own_seconds", "run_peak_bytes", "peak_bytes", "seconds", "seconds", "seconds"]
+        for what in [
+            "seconds",
+            "own_seconds",
+            "run_peak_bytes",
+            "peak_bytes",
+            "seconds",
+            "seconds",
+            "seconds",
+        ]
     ]
     scaling.draw(curves, tmp_path / "folder" / "curves.png")
     picture = (tmp_path / "folder" / "curves.png").read_bytes()
@@ -178,10 +207,14 @@ def test_the_error_of_logits_is_relative_to_their_mean_square() -> None:
 
     expected = np.array([[3.0, -4.0]], np.float32)
     assert gpu.normalised_error(expected, expected) == 0
-    assert gpu.normalised_error(np.array([[3.0, -3.0]], np.float32), expected) == pytest.approx(1 / 25)
+    assert gpu.normalised_error(np.array([[3.0, -3.0]], np.float32), expected) == pytest.approx(
+        1 / 25
+    )
 
 
-def test_on_the_cpu_a_path_and_its_copy_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_on_the_cpu_a_path_and_its_copy_agree(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import gpu
     from rys.reference import reference_model_path
 
@@ -232,7 +265,9 @@ def test_a_server_that_never_answers_is_stopped(tmp_path: Path) -> None:
 def test_a_server_ends_with_its_block_whatever_happens(tmp_path: Path) -> None:
     import stock_server
 
-    server = stock_server.StockServer([sys.executable, "-c", HEALTHY], Path("model.gguf"), tmp_path / "log")
+    server = stock_server.StockServer(
+        [sys.executable, "-c", HEALTHY], Path("model.gguf"), tmp_path / "log"
+    )
 
     def interrupted() -> None:
         with server:
@@ -255,7 +290,9 @@ with StockServer([sys.executable, "-c", {HEALTHY!r}], Path("model.gguf"), Path({
     print(server.process_id, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     deadline = time.monotonic() + 10
     while is_running(int(result.stdout)) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -271,7 +308,7 @@ import upstream_programs
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 upstream_programs.run(["sh", "-c", "sleep 60 & echo $! > {child}.part; mv {child}.part {child}; wait"])
 """
-    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent / "cmake")}
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent / "tools")}
     with subprocess.Popen([sys.executable, "-c", code], env=environment) as program:
         wait_for(child.exists)
         program.terminate()
@@ -316,7 +353,11 @@ with measuring.scratch_folder(Path({str(tmp_path)!r})):
     ],
 )
 def test_options_that_cannot_be_are_refused_before_anything_is_measured(
-    script: str, option: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    script: str,
+    option: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from rys.reference import reference_model_path
 
@@ -336,7 +377,10 @@ def test_a_path_whose_logits_are_nan_fails_the_comparison(
     import gpu
     from rys.reference import reference_model_path
 
-    errors = [{"path": "..", "error": error, "view_bytes": 0, "copy_bytes": 0} for error in (0.0, float("nan"))]
+    errors = [
+        {"path": "..", "error": error, "view_bytes": 0, "copy_bytes": 0}
+        for error in (0.0, float("nan"))
+    ]
     monkeypatch.setattr(sys, "argv", ["gpu", "--model", str(reference_model_path())])
     monkeypatch.setattr(gpu, "gpus", lambda: [{"description": "a GPU"}])
     monkeypatch.setattr(gpu, "compare_with_copies", lambda _: errors)
@@ -370,7 +414,9 @@ signal.raise_signal(signal.SIGHUP)
 def test_a_server_whose_port_another_one_took_is_not_taken_for_it(tmp_path: Path) -> None:
     import stock_server
 
-    with stock_server.StockServer([sys.executable, "-c", HEALTHY], Path("other.gguf"), tmp_path / "other") as other:
+    with stock_server.StockServer(
+        [sys.executable, "-c", HEALTHY], Path("other.gguf"), tmp_path / "other"
+    ) as other:
         server = stock_server.StockServer(
             [sys.executable, "-c", "raise SystemExit(1)"], Path("model.gguf"), tmp_path / "log"
         )

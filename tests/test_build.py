@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import obtain_llama_cpp as obtain
+import obtain
 from apply_patches import PatchFormatError, apply_patch, parse_patch
 
 OLD = b"one\ntwo\nthree\nfour\nfive\nsix\nseven\n"
@@ -49,7 +49,9 @@ def write_tree(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
 
 
 def write_archive(path: Path, prefix: str, files: dict[str, bytes]) -> Path:
@@ -70,8 +72,12 @@ def pin_of(archive: Path) -> obtain.Pin:
 def sdist(tmp_path: Path) -> Path:
     """A source distribution such as pip brings, in a cache folder under its proper name."""
     (tmp_path / "cache").mkdir()
-    files = {"CMakeLists.txt": b"outer\n"} | {f"vendor/llama.cpp/{k}": v for k, v in (TREE | NOT_NEEDED).items()}
-    return write_archive(tmp_path / "cache" / "llama_cpp_python-9.9.tar.gz", "llama_cpp_python-9.9/", files)
+    files = {"CMakeLists.txt": b"outer\n"} | {
+        f"vendor/llama.cpp/{k}": v for k, v in (TREE | NOT_NEEDED).items()
+    }
+    return write_archive(
+        tmp_path / "cache" / "llama_cpp_python-9.9.tar.gz", "llama_cpp_python-9.9/", files
+    )
 
 
 @pytest.fixture
@@ -90,13 +96,17 @@ def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(obtain, "run_pip", refuse)
 
 
-def fake_pip(monkeypatch: pytest.MonkeyPatch, status: int, said: str, brings: Path | None = None) -> list[list[str]]:
+def fake_pip(
+    monkeypatch: pytest.MonkeyPatch, status: int, said: str, brings: Path | None = None
+) -> list[list[str]]:
     calls: list[list[str]] = []
 
     def run(command: list[str]) -> subprocess.CompletedProcess[str]:
         calls.append(command)
         if brings is not None:
-            shutil.copy(brings, Path(command[command.index("--dest") + 1]) / "llama_cpp_python-9.9.tar.gz")
+            shutil.copy(
+                brings, Path(command[command.index("--dest") + 1]) / "llama_cpp_python-9.9.tar.gz"
+            )
         return subprocess.CompletedProcess(command, status, said)
 
     monkeypatch.setattr(obtain, "run_pip", run)
@@ -125,7 +135,10 @@ class TestPatches:
     def test_a_context_line_that_differs_is_told_with_file_hunk_and_line(self) -> None:
         files = {"f": OLD.replace(b"five", "fünf".encode())}
         [failure] = apply_patch(files, CHANGE_FOUR, "0007-x.patch")
-        assert str(failure) == "0007-x.patch: f, hunk 1 (line 3): line 5 should be 'five' and is 'fünf'"
+        assert (
+            str(failure)
+            == "0007-x.patch: f, hunk 1 (line 3): line 5 should be 'five' and is 'fünf'"
+        )
 
     def test_white_space_counts(self) -> None:
         [failure] = apply_patch({"f": OLD.replace(b"five\n", b"five \n")}, CHANGE_FOUR, "p")
@@ -140,7 +153,10 @@ class TestPatches:
     def test_two_possible_places_are_refused(self) -> None:
         files = {"f": b"0\n" + OLD + OLD}
         [failure] = apply_patch(files, CHANGE_FOUR, "p")
-        assert failure.reason == "its lines occur in 2 places (lines 4, 11) and none is where the patch says"
+        assert (
+            failure.reason
+            == "its lines occur in 2 places (lines 4, 11) and none is where the patch says"
+        )
 
     def test_a_change_that_is_there_already_is_told(self) -> None:
         [failure] = apply_patch({"f": AFTER_FOUR}, CHANGE_FOUR, "p")
@@ -148,7 +164,10 @@ class TestPatches:
 
     def test_a_missing_file_is_told(self) -> None:
         [failure] = apply_patch({}, CHANGE_FOUR, "p")
-        assert str(failure) == "p: f, hunk 1 (no such file): the patch changes this file, but upstream has no such file"
+        assert (
+            str(failure)
+            == "p: f, hunk 1 (no such file): the patch changes this file, but upstream has no such file"
+        )
 
     def test_files_are_created_and_deleted(self) -> None:
         files = {"old": b"x\n"}
@@ -157,7 +176,11 @@ class TestPatches:
         assert files == {"new": b"1\n2\n"}
 
     def test_a_mail_signature_is_no_removed_line(self) -> None:
-        mail = b"From 0123\nSubject: [PATCH] four\n\n---\n f | 3 +-\n\n" + CHANGE_FOUR + b"-- \n2.39.5\n\n"
+        mail = (
+            b"From 0123\nSubject: [PATCH] four\n\n---\n f | 3 +-\n\n"
+            + CHANGE_FOUR
+            + b"-- \n2.39.5\n\n"
+        )
         files = {"f": OLD}
         assert apply_patch(files, mail, "p") == []
         assert files == {"f": AFTER_FOUR}
@@ -167,7 +190,10 @@ class TestPatches:
         [
             (b"hello\n", "p: no '--- a/file' line in it"),
             (b"--- a/f\n+++ b/f\n", "p: no hunk for f"),
-            (CHANGE_FOUR[:-6], "p, line 7: the hunk ends here with 2 of 3 old and 3 of 4 new lines"),
+            (
+                CHANGE_FOUR[:-6],
+                "p, line 7: the hunk ends here with 2 of 3 old and 3 of 4 new lines",
+            ),
             (b"rename from f\nrename to g\n", "p, line 1: only changes of text are supported"),
             (b"@@ -1 +1 @@\n-a\n+b\n", "p, line 1: a hunk before any '--- a/file' line"),
         ],
@@ -182,7 +208,9 @@ class TestPatches:
         st.booleans(),
         st.booleans(),
     )
-    def test_what_diff_writes_applies(self, old: list[bytes], new: list[bytes], old_ends: bool, new_ends: bool) -> None:
+    def test_what_diff_writes_applies(
+        self, old: list[bytes], new: list[bytes], old_ends: bool, new_ends: bool
+    ) -> None:
         # oracle: the two texts that the difference was taken of
         def text(lines: list[bytes], ends: bool) -> bytes:
             return b"\n".join(lines) + (b"\n" if ends and lines else b"")
@@ -222,7 +250,11 @@ class TestObtaining:
         assert calls[0][-1] in ("llama-cpp-python==9.9", "--no-build-isolation")
 
     def test_a_damaged_archive_in_the_cache_is_fetched_again(
-        self, sdist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self,
+        sdist: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         good = shutil.copy(sdist, tmp_path / "good")
         sdist.write_bytes(sdist.read_bytes()[:100])
@@ -243,7 +275,9 @@ class TestObtaining:
         assert "RYS_LLAMA_CPP_SOURCE" in message
         assert list((tmp_path / "new").iterdir()) == []
 
-    def test_no_network_tells_how_to_go_on(self, sdist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_network_tells_how_to_go_on(
+        self, sdist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         said = "Looking in indexes: there\nWARNING: Retrying (...)\nERROR: No matching distribution found\n"
         fake_pip(monkeypatch, 1, said)
         with pytest.raises(obtain.ObtainError) as caught:
@@ -251,7 +285,10 @@ class TestObtaining:
         message = str(caught.value)
         assert "    ERROR: No matching distribution found\n" in message
         assert "Looking in" not in message
-        assert "python -m pip download --no-deps --no-binary llama-cpp-python llama-cpp-python==9.9" in message
+        assert (
+            "python -m pip download --no-deps --no-binary llama-cpp-python llama-cpp-python==9.9"
+            in message
+        )
         assert str(tmp_path / "new" / "llama_cpp_python-9.9.tar.gz") in message
         assert "RYS_LLAMA_CPP_SOURCE" in message
 
@@ -264,8 +301,12 @@ class TestObtaining:
             obtain.obtain_archive(pin_of(sdist), tmp_path / "new")
         assert ["--no-build-isolation" in call for call in calls] == [True, False]
 
-    @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="these have their own cache folders")
-    def test_the_cache_folder_is_the_users(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.skipif(
+        sys.platform in ("win32", "darwin"), reason="these have their own cache folders"
+    )
+    def test_the_cache_folder_is_the_users(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.delenv("RYS_CACHE_DIR", raising=False)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert obtain.cache_dir() == tmp_path / "rys"
@@ -280,15 +321,21 @@ class TestObtaining:
         assert obtain.usable_cache(obtain.load_pin(), tmp_path) == tmp_path / "cache"
 
 
-Prepare = Callable[..., str]  # prepares the build tree from a source, by default the archive in the cache
+Prepare = Callable[
+    ..., str
+]  # prepares the build tree from a source, by default the archive in the cache
 
 
 class TestPreparing:
     @pytest.fixture
-    def prepare(self, sdist: Path, patch_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
+    def prepare(
+        self, sdist: Path, patch_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Prepare:
         monkeypatch.setenv("RYS_CACHE_DIR", str(sdist.parent))
         pin = pin_of(sdist)
-        return lambda source="": obtain.prepare(tmp_path / "build" / "llama.cpp", str(source), pin, patch_dir)
+        return lambda source="": obtain.prepare(
+            tmp_path / "build" / "llama.cpp", str(source), pin, patch_dir
+        )
 
     def test_the_needed_files_are_there_and_patched(self, prepare: Prepare, tmp_path: Path) -> None:
         prepare()
@@ -297,7 +344,9 @@ class TestPreparing:
         assert "set(RYS_LLAMA_CPP_ORIGIN [==[llama-cpp-python 9.9]==])" in described
         assert 'set(RYS_LLAMA_CPP_COMMIT "abcdef123")' in described
 
-    def test_a_second_build_writes_nothing(self, prepare: Prepare, sdist: Path, no_pip: None, tmp_path: Path) -> None:
+    def test_a_second_build_writes_nothing(
+        self, prepare: Prepare, sdist: Path, no_pip: None, tmp_path: Path
+    ) -> None:
         prepare()
         stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "build").rglob("*")}
         sdist.unlink()  # not even needed
@@ -314,7 +363,9 @@ class TestPreparing:
         patch = patch_dir / "0001-four.patch"
         patch.write_bytes(patch.read_bytes().replace(b"FOUR", b"4"))
         assert "1 of 6 files written" in prepare()
-        assert [p.name for p in output.rglob("*") if p.is_file() and p.stat().st_mtime_ns != 1] == ["llama.cpp"]
+        assert [p.name for p in output.rglob("*") if p.is_file() and p.stat().st_mtime_ns != 1] == [
+            "llama.cpp"
+        ]
 
     def test_an_interrupted_copy_is_done_again(
         self, prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -332,7 +383,9 @@ class TestPreparing:
         prepare()
         assert read_tree(tmp_path / "build" / "llama.cpp") == TREE | {"src/llama.cpp": AFTER_FOUR}
 
-    def test_files_that_left_upstream_leave_the_build_tree(self, prepare: Prepare, tmp_path: Path) -> None:
+    def test_files_that_left_upstream_leave_the_build_tree(
+        self, prepare: Prepare, tmp_path: Path
+    ) -> None:
         write_tree(tmp_path / "build" / "llama.cpp", {"src/models/gone.cpp": b"x"})
         prepare()
         assert not (tmp_path / "build" / "llama.cpp" / "src" / "models" / "gone.cpp").exists()
@@ -353,17 +406,25 @@ class TestPreparing:
         (checkout / "ggml/src/ggml.c").write_bytes(b"int edited;\n")
         assert "1 of 6 files written" in prepare(checkout)
 
-    @pytest.mark.parametrize("prefix", ["llama.cpp-master/", "llama_cpp_python-9.9/vendor/llama.cpp/"])
-    def test_an_archive_is_a_source_too(self, prepare: Prepare, tmp_path: Path, no_pip: None, prefix: str) -> None:
+    @pytest.mark.parametrize(
+        "prefix", ["llama.cpp-master/", "llama_cpp_python-9.9/vendor/llama.cpp/"]
+    )
+    def test_an_archive_is_a_source_too(
+        self, prepare: Prepare, tmp_path: Path, no_pip: None, prefix: str
+    ) -> None:
         prepare(write_archive(tmp_path / "a.tar.gz", prefix, TREE | NOT_NEEDED))
         assert read_tree(tmp_path / "build" / "llama.cpp") == TREE | {"src/llama.cpp": AFTER_FOUR}
         assert "[==[a.tar.gz]==]" in (tmp_path / "build" / "llama.cpp.cmake").read_text()
 
     def test_a_source_that_is_not_there_is_told(self, prepare: Prepare) -> None:
-        with pytest.raises(obtain.ObtainError, match=r"^RYS_LLAMA_CPP_SOURCE is /no/where, but there is no such"):
+        with pytest.raises(
+            obtain.ObtainError, match=r"^RYS_LLAMA_CPP_SOURCE is /no/where, but there is no such"
+        ):
             prepare("/no/where")
 
-    def test_a_source_that_is_something_else_is_told(self, prepare: Prepare, tmp_path: Path) -> None:
+    def test_a_source_that_is_something_else_is_told(
+        self, prepare: Prepare, tmp_path: Path
+    ) -> None:
         with pytest.raises(obtain.ObtainError, match="that is no checkout"):
             prepare(tmp_path)
         (tmp_path / "text").write_text("not an archive")
@@ -372,19 +433,26 @@ class TestPreparing:
         with pytest.raises(obtain.ObtainError, match="is no archive of"):
             prepare(write_archive(tmp_path / "b.tar.gz", "b/", {"setup.py": b""}))
 
-    def test_a_truncated_archive_is_told(self, prepare: Prepare, sdist: Path, tmp_path: Path) -> None:
+    def test_a_truncated_archive_is_told(
+        self, prepare: Prepare, sdist: Path, tmp_path: Path
+    ) -> None:
         whole = sdist.read_bytes()
         (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) * 3 // 4])
         with pytest.raises(obtain.ObtainError, match="cannot be read"):
             prepare(tmp_path / "cut.tar.gz")
 
     def test_a_patch_that_no_longer_applies_is_told(self, prepare: Prepare, tmp_path: Path) -> None:
-        checkout = write_tree(tmp_path / "checkout", TREE | {"src/llama.cpp": OLD.replace(b"five", b"5")})
+        checkout = write_tree(
+            tmp_path / "checkout", TREE | {"src/llama.cpp": OLD.replace(b"five", b"5")}
+        )
         with pytest.raises(obtain.ObtainError) as caught:
             prepare(checkout)
         message = str(caught.value)
         assert message.startswith(f"rys's patches do not apply to llama.cpp from {checkout}:\n")
-        assert "0001-four.patch: src/llama.cpp, hunk 1 (line 3): line 5 should be 'five' and is '5'" in message
+        assert (
+            "0001-four.patch: src/llama.cpp, hunk 1 (line 3): line 5 should be 'five' and is '5'"
+            in message
+        )
         assert "unset RYS_LLAMA_CPP_SOURCE" in message
         assert "tools/update_llama_cpp.py" in message
         assert not (tmp_path / "build" / "llama.cpp").exists()
@@ -398,7 +466,9 @@ class TestPreparing:
         folder = obtain.unpack_all(tmp_path / "all", source="")
         assert read_tree(folder).items() >= (TREE | NOT_NEEDED).items()
         sdist.unlink()
-        assert obtain.unpack_all(tmp_path / "all", source="") == folder  # found complete, so not unpacked again
+        assert (
+            obtain.unpack_all(tmp_path / "all", source="") == folder
+        )  # found complete, so not unpacked again
 
 
 class TestProgram:
@@ -406,7 +476,9 @@ class TestProgram:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         program = Path(obtain.__file__)
-        return subprocess.run([sys.executable, str(program), *arguments], capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [sys.executable, str(program), *arguments], capture_output=True, text=True, check=False
+        )
 
     def test_an_error_is_a_message_and_no_traceback(self, tmp_path: Path) -> None:
         result = self.run("--output", str(tmp_path / "llama.cpp"), "--source=/no/where")
@@ -415,9 +487,17 @@ class TestProgram:
         assert "Traceback" not in result.stderr
 
     def test_it_needs_nothing_but_the_standard_library(self) -> None:
-        command = [sys.executable, "-S", str(Path(obtain.__file__)), "--help"]  # -S: no site-packages
+        command = [
+            sys.executable,
+            "-S",
+            str(Path(obtain.__file__)),
+            "--help",
+        ]  # -S: no site-packages
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        assert subprocess.run(command, capture_output=True, env=environment, check=False).returncode == 0
+        assert (
+            subprocess.run(command, capture_output=True, env=environment, check=False).returncode
+            == 0
+        )
 
 
 class TestRepository:
@@ -426,7 +506,9 @@ class TestRepository:
         assert re.fullmatch(r"[0-9a-f]{64}", pin.sha256)
         assert re.fullmatch(r"[0-9a-f]{9,40}|unknown", pin.llama_cpp_commit)
         readme = obtain.PIN_FILE.with_name("README.md").read_text(encoding="utf-8")
-        assert [fact for fact in (str(pin), pin.sha256, pin.llama_cpp_commit) if fact not in readme] == []
+        assert [
+            fact for fact in (str(pin), pin.sha256, pin.llama_cpp_commit) if fact not in readme
+        ] == []
 
     @pytest.mark.parametrize("path", obtain.patch_files(), ids=lambda path: path.name)
     def test_patches_touch_only_what_is_unpacked(self, path: Path) -> None:

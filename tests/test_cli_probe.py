@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from rys.tables import table
-from tiny_model import write_tiny_model
+from rys._util.tables import table
+from support.tiny_model import write_tiny_model
 
 BOTH = ("--layer-path", "..", "--layer-path", "0..7,4..11")
 
 
 def probe(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "rys", "probe", *arguments], capture_output=True, encoding="utf-8", check=False
+        [sys.executable, "-m", "rys", "probe", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
@@ -31,12 +34,19 @@ def test_table_of_the_reference_model():
     assert " ".join(lines[0].split()) == header
     assert lines[1].split()[:3] == ["0..11", "reference:1", "16"]
     assert "by family: days" in done.stdout
-    assert done.stdout.count("  asked:  ") == done.stdout.count("  said:   ") == done.stdout.count("  right:  ") == 2
+    assert (
+        done.stdout.count("  asked:  ")
+        == done.stdout.count("  said:   ")
+        == done.stdout.count("  right:  ")
+        == 2
+    )
     assert done.stderr == ""
 
 
 def test_json_is_one_object():
-    document = json.loads(probe("--items", "6", "--probes", "reference:easy,math", "--json", "--show", "1").stdout)
+    document = json.loads(
+        probe("--items", "6", "--probes", "reference:easy,math", "--json", "--show", "1").stdout
+    )
     assert [result["probe"] for result in document["results"]] == ["reference:1", "math:1"]
     assert all(result["n"] == 6 for result in document["results"])
     assert set(document["preflight"]) == {"reference", "math"}
@@ -56,7 +66,8 @@ def test_split_and_seed_choose_the_items():
 
 
 def test_the_planted_path_beats_the_plain_one():
-    # with 64 items the plain model is not above the best constant answer of these items: more of them tell
+    # with 64 items the plain model is not above the best constant answer of these items: more of
+    # them tell
     done = probe("--probes", "reference:hard", "--items", "240", *BOTH, "--json")
     document = json.loads(done.stdout)
     assert document["preflight"] == {"reference": []}
@@ -73,7 +84,9 @@ def test_a_probe_that_measures_nothing_is_refused_with_the_reason():
     done = probe("--probes", "reference:hard", "--items", "32", *BOTH, status=1)
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("rys probe: no probe can measure this model along the first path (reference: the score 0.")
+    assert line.startswith(
+        "rys probe: no probe can measure this model along the first path (reference: the score 0."
+    )
     assert "is not above what the constant answer" in line
     assert line.endswith("take an easier tier or more items); --force compares anyway")
 
@@ -100,7 +113,16 @@ def test_a_file_of_the_user_and_a_model_of_the_user(tmp_path: Path):
     lines = [{"prompt": f"1 + {i}?", "answer": i + 1, "scorer": "number"} for i in range(8)]
     questions.write_text("\n".join(map(json.dumps, lines)))
     document = json.loads(
-        probe(str(model), "--probes", str(questions), "--json", "--n-ctx", "256", "--layer-path", "0..3,2..").stdout
+        probe(
+            str(model),
+            "--probes",
+            str(questions),
+            "--json",
+            "--n-ctx",
+            "256",
+            "--layer-path",
+            "0..3,2..",
+        ).stdout
     )
     (result,) = document["results"]
     assert (result["probe"], result["n"], result["layer_path"]) == ("mine:1", 4, "0..3,2..5")
@@ -109,14 +131,20 @@ def test_a_file_of_the_user_and_a_model_of_the_user(tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--probes", "nope"], "there is no probe 'nope'; give one of math, eq, reasoning, reference"),
+        (
+            ["--probes", "nope"],
+            "there is no probe 'nope'; give one of math, eq, reasoning, reference",
+        ),
         (["--probes", "math:huge"], "tier is 'huge', but must be one of"),
         (["--probes", ""], "there is no probe ''"),
         (["--probes", "math,math"], "the probes are ['math', 'math']"),
         (["--items", "0"], "--items is 0, but must be at least 1"),
         (["--show", "-1"], "--show is -1, but must be at least 0"),
         (["--thinking-budget", "-1"], "thinking_budget is -1, but must be"),
-        (["--layer-path", "..", "--layer-path", "..", "--layer-path", ".."], "--layer-path was given 3 times"),
+        (
+            ["--layer-path", "..", "--layer-path", "..", "--layer-path", ".."],
+            "--layer-path was given 3 times",
+        ),
         (["--layer-path", "[0,"], "layer_path"),
         (["nowhere.gguf"], "nowhere.gguf"),
         (["--chat-template", "nowhere.jinja"], "--chat-template nowhere.jinja"),
@@ -149,7 +177,16 @@ def test_items_that_fail_are_shown():
 def test_bad_usage_and_help():
     assert "invalid choice: 'train'" in probe("--split", "train", status=2).stderr
     assert "invalid int value" in probe("--items", "many", status=2).stderr
-    for option in ("--layer-path", "--probes", "--items", "--seed", "--json", "--show", "--force", "--thinking"):
+    for option in (
+        "--layer-path",
+        "--probes",
+        "--items",
+        "--seed",
+        "--json",
+        "--show",
+        "--force",
+        "--thinking",
+    ):
         assert option in probe("--help").stdout
 
 

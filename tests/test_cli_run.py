@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 
 import rys
-from child_processes import heeding
+from rys._util.printable import printable
 from rys.cli.run import side_by_side
-from rys.printable import printable
-from tiny_model import write_tiny_model
+from support.child_processes import heeding
+from support.tiny_model import write_tiny_model
 
 QUESTION = "3+4-5="
 
 
-def run(*arguments: str, said: str | None = None, status: int = 0) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, said: str | None = None, status: int = 0
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "rys", "run", *arguments],
         input=said,
@@ -76,7 +78,12 @@ def test_a_conversation_remembers_what_was_said(tiny: str):
         first = {"role": "user", "content": "Hello"}
         answer = model.chat([first], max_tokens=4).text
         again = model.chat(
-            [first, {"role": "assistant", "content": answer}, {"role": "user", "content": "And then"}], max_tokens=4
+            [
+                first,
+                {"role": "assistant", "content": answer},
+                {"role": "user", "content": "And then"},
+            ],
+            max_tokens=4,
         ).text
     shown = [printable(text, limit=None, keep="\n\t") for text in (answer, again)]
     assert done.stdout == f"> {shown[0]}\n> > {shown[1]}\n> \n"
@@ -132,7 +139,20 @@ def test_a_conversation_needs_a_chat_template(tmp_path: Path):
 
 def test_ctrl_c_ends_the_program_with_its_status(tiny: str):
     with subprocess.Popen(
-        [sys.executable, "-m", "rys", "run", tiny, "-p", "Hello", "-n", "100000", "--n-ctx", "200000", "--raw"],
+        [
+            sys.executable,
+            "-m",
+            "rys",
+            "run",
+            tiny,
+            "-p",
+            "Hello",
+            "-n",
+            "100000",
+            "--n-ctx",
+            "200000",
+            "--raw",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",

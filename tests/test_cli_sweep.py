@@ -1,4 +1,6 @@
-"""`rys sweep` as a program: what it prints, how it ends, and that nothing is lost when it is stopped."""
+"""`rys sweep` as a program: what it prints, how it ends, and that nothing is lost when it is
+stopped.
+"""
 
 import argparse
 import json
@@ -13,12 +15,24 @@ import time
 import pytest
 
 import rys
-from child_processes import heeding
 from rys.cli import sweep as cli
 from rys.sweep.store import StoreError
+from support.child_processes import heeding
 
 # few candidates and items: the planted block and some around it
-SMALL = ["--blocks", "4", "--start", "3", "--stop", "9", "--items", "16", "--min-effect", "0.2", "--force"]
+SMALL = [
+    "--blocks",
+    "4",
+    "--start",
+    "3",
+    "--stop",
+    "9",
+    "--items",
+    "16",
+    "--min-effect",
+    "0.2",
+    "--force",
+]
 
 
 def command(*arguments):
@@ -52,10 +66,21 @@ def test_json_ends_with_one_object_that_holds_the_verdict(undisturbed):
     lines = [json.loads(line) for line in output.splitlines()]
     assert lines[0]["event"] == "start"
     measured = [line for line in lines if line.get("event") == "measured"]
-    assert {line["layer_path"] for line in measured} >= {"0..11", "0..6,3..11", "0..7,4..11", "0..8,5..11"}
+    assert {line["layer_path"] for line in measured} >= {
+        "0..11",
+        "0..6,3..11",
+        "0..7,4..11",
+        "0..8,5..11",
+    }
     last = lines[-1]
-    assert {"verdict", "best", "confirmed", "controls", "n_candidates", "seconds", "store"} <= set(last)
-    assert (last["verdict"], last["best"]["layer_path"], last["n_candidates"]) == ("confirmed", "0..7,4..11", 3)
+    assert {"verdict", "best", "confirmed", "controls", "n_candidates", "seconds", "store"} <= set(
+        last
+    )
+    assert (last["verdict"], last["best"]["layer_path"], last["n_candidates"]) == (
+        "confirmed",
+        "0..7,4..11",
+        3,
+    )
     assert last["store"] == store.name
 
 
@@ -63,7 +88,9 @@ def test_the_store_is_named_after_model_and_probes_and_output_is_plain(tmp_path)
     result = sweep(*SMALL, "--no-confirm", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "reference.reference.sweep.db").is_file()
-    assert result.stdout.startswith("No path confirmed: the best of the search so far is 0..7,4..11 with +")
+    assert result.stdout.startswith(
+        "No path confirmed: the best of the search so far is 0..7,4..11 with +"
+    )
     assert "\x1b" not in result.stdout
     assert 'not confirmed: layer_path="0..7,4..11"' in result.stdout
     assert "fresh items:\n    rys sweep --resume reference.reference.sweep.db" in result.stdout
@@ -75,7 +102,10 @@ def test_resuming_a_finished_sweep_prints_its_verdict(undisturbed, tmp_path):
     before = scores(store)
     result = sweep("--resume", store, "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout.splitlines()[-1])["confirmed"] == json.loads(output.splitlines()[-1])["confirmed"]
+    assert (
+        json.loads(result.stdout.splitlines()[-1])["confirmed"]
+        == json.loads(output.splitlines()[-1])["confirmed"]
+    )
     assert scores(store) == before
 
 
@@ -95,7 +125,9 @@ def test_resuming_with_other_settings_is_refused(undisturbed, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_given_with_its_default_value_is_not_ignored_by_resume(undisturbed, arguments, said, tmp_path):
+def test_what_is_given_with_its_default_value_is_not_ignored_by_resume(
+    undisturbed, arguments, said, tmp_path
+):
     result = sweep("--resume", undisturbed[0], *arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert said in result.stderr
@@ -112,11 +144,22 @@ def test_resume_takes_what_does_not_differ(undisturbed, tmp_path):
 def test_a_probe_with_fewer_items_than_wanted_is_told_once(tmp_path):
     lines = [{"question": f"{k} + 1 =", "answer": str(k + 1)} for k in range(40)]
     (tmp_path / "few.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    few = ["--paths", "0..7,4..", "--probes", "reference,few.jsonl", "--items", "64", "--force", "--no-confirm"]
+    few = [
+        "--paths",
+        "0..7,4..",
+        "--probes",
+        "reference,few.jsonl",
+        "--items",
+        "64",
+        "--force",
+        "--no-confirm",
+    ]
     result = sweep(*few, "--store", "s.db", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines() == ["note: few has only 20 of 64 items for the search"]
-    start, *_, last = map(json.loads, sweep(*few, "--store", "s.db", "--json", cwd=tmp_path).stdout.splitlines())
+    start, *_, last = map(
+        json.loads, sweep(*few, "--store", "s.db", "--json", cwd=tmp_path).stdout.splitlines()
+    )
     assert start["notes"] == last["notes"] == ["few has only 20 of 64 items for the search"]
 
 
@@ -125,7 +168,9 @@ def test_a_confirmation_that_was_planned_cannot_be_changed(undisturbed, tmp_path
     with rys.reference_model(n_ctx=1024) as model:
         blocks = rys.space.blocks([4], start=3, stop=9)
         with pytest.raises(StoreError, match="its confirmation was planned with top="):
-            rys.Sweep(model, "reference", blocks, store=tmp_path / "copy.db", items=16, min_effect=0.77)
+            rys.Sweep(
+                model, "reference", blocks, store=tmp_path / "copy.db", items=16, min_effect=0.77
+            )
         with rys.Sweep.open(tmp_path / "copy.db") as untouched:
             assert untouched.meta["min_effect"] != 0.77
 
@@ -139,8 +184,17 @@ def chosen(*arguments):
 
 
 def test_start_and_stop_restrict_and_choose_nothing_themselves():
-    assert chosen("--repeats", "2", "--start", "4", "--stop", "7") == ["0..4,4..11", "0..5,5..11", "0..6,6..11"]
-    assert chosen("--skips", "1", "--start", "8") == ["0..7,9..11", "0..8,10..11", "0..9,11", "0..10"]
+    assert chosen("--repeats", "2", "--start", "4", "--stop", "7") == [
+        "0..4,4..11",
+        "0..5,5..11",
+        "0..6,6..11",
+    ]
+    assert chosen("--skips", "1", "--start", "8") == [
+        "0..7,9..11",
+        "0..8,10..11",
+        "0..9,11",
+        "0..10",
+    ]
     assert chosen("--blocks", "2", "--repeats", "3", "--start", "9") == [
         "0..10,9..11", "0..11,10..11", "0..9,9,9..11", "0..9,10x3,11", "0..10,11x3"
     ]  # fmt: skip
@@ -196,7 +250,9 @@ def test_a_spent_budget_ends_in_good_order_and_can_be_taken_up(undisturbed, tmp_
     result = sweep(*SMALL, "--budget", "2k-tokens", "--store", "s.db", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "To go on without one: rys sweep --resume s.db\n" in result.stdout
-    assert sweep("--resume", "s.db", "--quiet", cwd=tmp_path).stdout.startswith("Confirmed: 0..7,4..11")
+    assert sweep("--resume", "s.db", "--quiet", cwd=tmp_path).stdout.startswith(
+        "Confirmed: 0..7,4..11"
+    )
     assert scores(tmp_path / "s.db") == scores(undisturbed[0])
 
 
@@ -228,7 +284,9 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(undisturbed, tmp_path)
         ),
     ],
 )  # fmt: skip
-def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed_one(arguments, n_kills, tmp_path):
+def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed_one(
+    arguments, n_kills, tmp_path
+):
     start = time.monotonic()
     undisturbed = sweep(*arguments, "--quiet", "--store", "undisturbed.db", cwd=tmp_path)
     longest = min(2.5, time.monotonic() - start)
@@ -239,7 +297,11 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed
     while n_killed < n_kills or not n_compared or store.exists():
         again = ["--resume", "s.db"] if store.exists() else [*arguments, "--store", "s.db"]
         program = subprocess.Popen(
-            command(*again, "--quiet"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command(*again, "--quiet"),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         if n_killed < n_kills:
             time.sleep(rng.uniform(0.1, 1) * longest)
@@ -247,7 +309,9 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed
             program.kill()
         _, said = program.communicate()
         assert program.returncode in (0, -signal.SIGKILL), said
-        if program.returncode == 0:  # on a fast machine before all the kills: then another one has to bear the rest
+        if (
+            program.returncode == 0
+        ):  # on a fast machine before all the kills: then another one has to bear the rest
             assert scores(store) == scores(tmp_path / "undisturbed.db")
             n_compared += 1
             for file in tmp_path.glob("s.db*"):

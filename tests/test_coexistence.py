@@ -1,8 +1,8 @@
 """rys beside another package that carries llama.cpp, in one process.
 
-The other copy is a pair of libraries under llama.cpp's own file names and SONAMEs that defines every function that
-rys's libraries define. Whoever calls one of these by mistake ends the process. `RYS_UPSTREAM_BIN` names a folder with
-real libraries of an unpatched llama.cpp to try as well.
+The other copy is a pair of libraries under llama.cpp's own file names and SONAMEs that defines
+every function that rys's libraries define. Whoever calls one of these by mistake ends the process.
+`RYS_UPSTREAM_BIN` names a folder with real libraries of an unpatched llama.cpp to try as well.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ import rys
 
 LIBRARIES = Path(rys._core.__file__).parent / "lib"
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about the loader of Linux")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="about the loader of Linux"
+)
 
-# loads the other copy before or after rys, calls both, and prints the versions that each answers with
+# loads the other copy before or after rys, calls both, and prints the versions that each answers
+# with
 PROGRAM = """
 import ctypes, sys
 from pathlib import Path
@@ -51,7 +54,9 @@ for _ in range(2):
 def symbols_of(library: Path, kind: str) -> set[str]:
     """Return the dynamic symbols that a library defines, of one of nm's kinds."""
     nm = shutil.which("nm") or pytest.skip("needs nm")
-    listed = subprocess.run([nm, "-D", "--defined-only", library], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [nm, "-D", "--defined-only", library], capture_output=True, text=True, check=True
+    ).stdout
     return set(re.findall(rf"^\w+ {kind} ([A-Za-z_]\w*)$", listed, re.MULTILINE))
 
 
@@ -72,25 +77,43 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "llama": "const char * ggml_version(void);\nvoid llama_backend_init(void) {}\n"
         "const char * llama_version(void) { return ggml_version(); }\n",
     }
-    for kind, file_name, libraries in (("ggml", "libggml-base.so", []), ("llama", "libllama.so", ["-lggml-base"])):
-        functions = "".join(f"void {name}(void) {{ abort(); }}\n" for name in sorted(symbols[kind] - answered))
+    for kind, file_name, libraries in (
+        ("ggml", "libggml-base.so", []),
+        ("llama", "libllama.so", ["-lggml-base"]),
+    ):
+        functions = "".join(
+            f"void {name}(void) {{ abort(); }}\n" for name in sorted(symbols[kind] - answered)
+        )
         source = folder / f"{kind}.c"
         source.write_text(f"extern void abort(void);\n{bodies[kind]}{functions}")
-        command = [compiler, "-w", "-fno-builtin", "-shared", "-fPIC", source, "-o", folder / f"{file_name}.0"]
+        command = [
+            compiler,
+            "-w",
+            "-fno-builtin",
+            "-shared",
+            "-fPIC",
+            source,
+            "-o",
+            folder / f"{file_name}.0",
+        ]
         command += [f"-Wl,-soname,{file_name}.0", f"-L{folder}", "-Wl,-rpath,$ORIGIN", *libraries]
         subprocess.run(command, check=True)
         (folder / file_name).symlink_to(f"{file_name}.0")
     return folder
 
 
-def run(order: str, mode: str, folder: Path, preamble: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    order: str, mode: str, folder: Path, preamble: str = ""
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", preamble + PROGRAM, order, mode, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("mode", ["local", "global"])
 @pytest.mark.parametrize("order", ["first", "second"])
-def test_another_llama_cpp_in_the_process_is_never_mixed_up_with_ours(fake: Path, order: str, mode: str) -> None:
+def test_another_llama_cpp_in_the_process_is_never_mixed_up_with_ours(
+    fake: Path, order: str, mode: str
+) -> None:
     result = run(order, mode, fake)
     info = rys.build_info()
     line = " ".join(["fake", info["llama_cpp_version"], *info["backends"]])
@@ -98,12 +121,15 @@ def test_another_llama_cpp_in_the_process_is_never_mixed_up_with_ours(fake: Path
 
 
 def test_the_fake_is_called_where_nothing_keeps_it_away(fake: Path) -> None:
-    # that is, the test above can fail: without its precaution rys ends in the other copy's functions
+    # that is, the test above can fail: without its precaution rys ends in the other copy's
+    # functions
     result = run("first", "global", fake, "import os; del os.RTLD_DEEPBIND\n")
     assert result.returncode != 0
 
 
-@pytest.mark.skipif("RYS_UPSTREAM_BIN" not in os.environ, reason="RYS_UPSTREAM_BIN names no libraries of upstream")
+@pytest.mark.skipif(
+    "RYS_UPSTREAM_BIN" not in os.environ, reason="RYS_UPSTREAM_BIN names no libraries of upstream"
+)
 @pytest.mark.parametrize("mode", ["local", "global"])
 @pytest.mark.parametrize("order", ["first", "second"])
 def test_real_libraries_of_upstream_work_beside_ours(order: str, mode: str) -> None:

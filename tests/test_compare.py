@@ -16,16 +16,29 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from compare_runs import sample, write_run
 from rys.cli import main
 from rys.compare import CompareError, compare
+from support.compare_runs import sample, write_run
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "llm-circuit-finder"
-# the table in the README of alainnothere/llm-circuit-finder (commit b94f373): base, three layers twice, difference
+# the table in the README of alainnothere/llm-circuit-finder (commit b94f373): base, three layers
+# twice, difference
 PUBLISHED = {
-    ("bbh_cot_fewshot_causal_judgement", "exact_match", "get-answer"): ("0.5775", "0.6364", "+0.0588"),
-    ("bbh_cot_fewshot_date_understanding", "exact_match", "get-answer"): ("0.9440", "0.9000", "-0.0440"),
-    ("bbh_cot_fewshot_logical_deduction_five_objects", "exact_match", "get-answer"): ("0.7440", "0.7320", "-0.0120"),
+    ("bbh_cot_fewshot_causal_judgement", "exact_match", "get-answer"): (
+        "0.5775",
+        "0.6364",
+        "+0.0588",
+    ),
+    ("bbh_cot_fewshot_date_understanding", "exact_match", "get-answer"): (
+        "0.9440",
+        "0.9000",
+        "-0.0440",
+    ),
+    ("bbh_cot_fewshot_logical_deduction_five_objects", "exact_match", "get-answer"): (
+        "0.7440",
+        "0.7320",
+        "-0.0120",
+    ),
     ("bbh_cot_fewshot_navigate", "exact_match", "get-answer"): ("0.9600", "0.9440", "-0.0160"),
     ("gsm8k_cot", "exact_match", "flexible-extract"): ("0.8650", "0.8787", "+0.0136"),
     ("gsm8k_cot", "exact_match", "strict-match"): ("0.8408", "0.8704", "+0.0296"),
@@ -35,7 +48,20 @@ PUBLISHED = {
     ("ifeval", "prompt_level_strict_acc", "none"): ("0.6229", "0.5767", "-0.0462"),
     ("mbpp", "pass_at_1", "none"): ("0.7000", "0.6700", "-0.0300"),
 }
-ROW = {"task", "metric", "n", "base", "other", "difference", "gained", "lost", "p", "q", "interval", "paired"}
+ROW = {
+    "task",
+    "metric",
+    "n",
+    "base",
+    "other",
+    "difference",
+    "gained",
+    "lost",
+    "p",
+    "q",
+    "interval",
+    "paired",
+}
 
 
 # the published aggregates
@@ -54,7 +80,19 @@ def test_the_published_table_is_reproduced():
     }
     assert rows == PUBLISHED
     assert not any(row["paired"] for row in found.rows)
-    assert [row["n"] for row in found.rows] == [187, 250, 250, 250, 1319, 1319, 541, 541, 541, 541, 500]
+    assert [row["n"] for row in found.rows] == [
+        187,
+        250,
+        250,
+        250,
+        1319,
+        1319,
+        541,
+        541,
+        541,
+        541,
+        500,
+    ]
     # what the published table does not say: nothing in it differs by more than chance
     tested = [row for row in found.rows if not row["metric"].startswith("inst_level")]
     assert all(row["q"] > 0.2 for row in tested)
@@ -92,16 +130,26 @@ def test_paired_rows(tmp_path):
     found = compare(a, b)
     first, second = found.rows
     assert set(first) >= ROW
-    assert (first["n"], first["gained"], first["lost"], first["paired"]) == (60, int((1 - base[:12]).sum()), 0, True)
+    assert (first["n"], first["gained"], first["lost"], first["paired"]) == (
+        60,
+        int((1 - base[:12]).sum()),
+        0,
+        True,
+    )
     assert first["p"] == pytest.approx(stats.binomtest(0, first["gained"]).pvalue)
     assert first["difference"] == pytest.approx((other - base).mean())
     assert (second["test"], second["paired"]) == ("sign flips", True)
-    assert (second["gained"], second["lost"]) == (int((moved > graded).sum()), int((moved < graded).sum()))
+    assert (second["gained"], second["lost"]) == (
+        int((moved > graded).sum()),
+        int((moved < graded).sum()),
+    )
     # of the whole distribution of sign flips the normal one is a good picture here
     differences = moved - graded
     z = differences.sum() / math.sqrt((differences**2).sum())
     assert second["p"] == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.03)
-    bootstrap = stats.bootstrap((differences,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    bootstrap = stats.bootstrap(
+        (differences,), np.mean, rng=np.random.default_rng(0)
+    ).confidence_interval
     assert second["interval"] == pytest.approx(tuple(bootstrap), abs=0.004)
     q = stats.false_discovery_control([first["p"], second["p"]])
     assert [row["q"] for row in found.rows] == pytest.approx(list(q))
@@ -112,7 +160,10 @@ def test_pairing_finds_what_aggregates_cannot(tmp_path):
     base = np.array([1.0, 0.0] * 50)
     other = base.copy()
     other[1:20:2] = 1.0
-    a, b = (write_run(tmp_path / name, {"quiz": {"acc": scores}}) for name, scores in (("a", base), ("b", other)))
+    a, b = (
+        write_run(tmp_path / name, {"quiz": {"acc": scores}})
+        for name, scores in (("a", base), ("b", other))
+    )
     assert compare(a, b).rows[0]["p"] == pytest.approx(2 / 1024)
     for file in tmp_path.rglob("samples_*"):
         file.unlink()
@@ -137,7 +188,10 @@ def test_every_filter_has_its_own_row(tmp_path, version):
     a = write_run(tmp_path / "a", tasks, version=version)
     b = write_run(tmp_path / "b", better, version=version)
     rows = {row["filter"]: row for row in compare(a, b).rows}
-    assert [(rows[name]["gained"], rows[name]["paired"]) for name in ("strict", "loose")] == [(10, True), (0, True)]
+    assert [(rows[name]["gained"], rows[name]["paired"]) for name in ("strict", "loose")] == [
+        (10, True),
+        (0, True),
+    ]
 
 
 def test_old_and_new_samples_of_the_same_items_are_paired(tmp_path):
@@ -153,7 +207,11 @@ def test_old_and_new_samples_of_the_same_items_are_paired(tmp_path):
 
 def test_results_before_filters_were_named(tmp_path):
     # 0.3: no filters, and hardly more than the values; 0.4.2 on the other side
-    old = {"results": {"quiz": {"acc": 0.25, "acc_stderr": 0.25}}, "versions": {"quiz": 1}, "config": {"limit": 4}}
+    old = {
+        "results": {"quiz": {"acc": 0.25, "acc_stderr": 0.25}},
+        "versions": {"quiz": 1},
+        "config": {"limit": 4},
+    }
     (tmp_path / "old.json").write_text(json.dumps(old))
     b = write_run(tmp_path / "b", {"quiz": {"acc": np.array([1.0, 0.0, 0.0, 1.0])}}, version="list")
     (row,) = compare(tmp_path / "old.json", b).rows
@@ -167,8 +225,12 @@ def test_perplexity_is_paired_by_its_own_formula(tmp_path):
     words = rng.integers(5, 200, 50).astype(float)
     base = -words * rng.uniform(2, 3, 50)
     other = base + 0.1 * words + rng.normal(0, 0.5, 50)
-    a = write_run(tmp_path / "a", {"wiki": {"word_perplexity": np.column_stack([base, words])}}, higher=False)
-    b = write_run(tmp_path / "b", {"wiki": {"word_perplexity": np.column_stack([other, words])}}, higher=False)
+    a = write_run(
+        tmp_path / "a", {"wiki": {"word_perplexity": np.column_stack([base, words])}}, higher=False
+    )
+    b = write_run(
+        tmp_path / "b", {"wiki": {"word_perplexity": np.column_stack([other, words])}}, higher=False
+    )
     found = compare(a, b)
     (row,) = found.rows
     assert row["base"] == pytest.approx(math.exp(-base.sum() / words.sum()))
@@ -185,7 +247,10 @@ def test_lists_of_answers_are_counted_by_answer(tmp_path):
     # as ifeval's instructions: an item has several, and the metric is the share of all of them
     base = [[True], [False, False], [True, False, True]]
     other = [[True], [True, False], [True, True, True]]
-    a, b = (write_run(tmp_path / name, {"ifeval": {"inst_acc": s}}) for name, s in (("a", base), ("b", other)))
+    a, b = (
+        write_run(tmp_path / name, {"ifeval": {"inst_acc": s}})
+        for name, s in (("a", base), ("b", other))
+    )
     (row,) = compare(a, b).rows
     assert (row["base"], row["other"]) == (pytest.approx(3 / 6), pytest.approx(5 / 6))
     assert (row["paired"], row["gained"], row["lost"]) == (True, 2, 0)
@@ -193,7 +258,9 @@ def test_lists_of_answers_are_counted_by_answer(tmp_path):
 
 def test_scores_that_were_written_as_text_are_read(tmp_path):
     a = write_run(tmp_path / "a", {"quiz": {"acc": np.array([0.0, 1.0, 1.0])}})
-    b = write_run(tmp_path / "b", {"quiz": {"acc": ["True", "1.0", "False"]}}, values={"acc": 2 / 3})
+    b = write_run(
+        tmp_path / "b", {"quiz": {"acc": ["True", "1.0", "False"]}}, values={"acc": 2 / 3}
+    )
     (row,) = compare(a, b).rows
     assert (row["paired"], row["gained"], row["lost"]) == (True, 1, 1)
 
@@ -203,7 +270,10 @@ def test_items_without_a_finite_score_are_not_paired(tmp_path, bad):
     a = write_run(tmp_path / "a", {"quiz": {"acc": np.array([0.0, 1.0, 1.0])}})
     b = write_run(tmp_path / "b", {"quiz": {"acc": [0.0, bad, 1.0]}}, values={"acc": math.nan})
     (row,) = compare(a, b).rows
-    assert (row["paired"], row["notes"]) == (False, ["not paired: the items' scores do not make the reported values"])
+    assert (row["paired"], row["notes"]) == (
+        False,
+        ["not paired: the items' scores do not make the reported values"],
+    )
     assert math.isnan(row["p"])
     assert math.isnan(row["q"])
     assert row["interval"] is None
@@ -219,7 +289,10 @@ def test_a_metric_that_items_do_not_make_is_not_paired(tmp_path):
 
 
 def test_when_nothing_could_be_tested_that_is_said(tmp_path, capsys):
-    runs = [str(write_run(tmp_path / name, {"quiz": {"acc": ["x", "y"]}}, values={"acc": math.nan})) for name in "ab"]
+    runs = [
+        str(write_run(tmp_path / name, {"quiz": {"acc": ["x", "y"]}}, values={"acc": math.nan}))
+        for name in "ab"
+    ]
     assert main(["compare", *runs]) == 0
     out = capsys.readouterr().out
     assert "No row could be tested." in out
@@ -238,7 +311,9 @@ def test_markdown_shows_names_as_they_are(tmp_path, capsys):
 
 
 def refused(tmp_path: Path, **changes: object) -> str:
-    """Return why two runs that differ by these changes are refused; check that --unpaired goes on without pairs."""
+    """Return why two runs that differ by these changes are refused; check that --unpaired goes on
+    without pairs.
+    """
     scores = {"quiz": {"acc": np.array([0.0, 1.0, 1.0, 0.0, 1.0])}}
     a = write_run(tmp_path / "a", scores)
     b = write_run(tmp_path / "b", **{"tasks": scores, **changes})  # type: ignore[arg-type]
@@ -252,7 +327,9 @@ def refused(tmp_path: Path, **changes: object) -> str:
 
 
 def test_other_prompts_are_refused(tmp_path):
-    assert "quiz: prompts of 5 items differ: 0, 1, 2, 3, 4, in" in refused(tmp_path, prompt="Question: ")
+    assert "quiz: prompts of 5 items differ: 0, 1, 2, 3, 4, in" in refused(
+        tmp_path, prompt="Question: "
+    )
 
 
 def test_other_questions_are_refused(tmp_path):
@@ -274,7 +351,10 @@ def test_fewer_items_are_refused(tmp_path):
         ({"n-shot": {"quiz": 5}}, "n-shot 0 against 5"),
         ({"chat_template_sha": "abc"}, 'chat template none against "abc"'),
         ({"system_instruction_sha": "abc"}, 'system instruction none against "abc"'),
-        ({"configs": {"quiz": {"generation_kwargs": {"until": ["Q"]}}}}, "configuration generation_kwargs .* against"),
+        (
+            {"configs": {"quiz": {"generation_kwargs": {"until": ["Q"]}}}},
+            "configuration generation_kwargs .* against",
+        ),
     ],
 )
 def test_other_settings_are_refused(tmp_path, changes, message):
@@ -284,7 +364,9 @@ def test_other_settings_are_refused(tmp_path, changes, message):
 def test_settings_are_compared_without_samples_too(tmp_path):
     scores = {"quiz": {"acc": np.array([0.0, 1.0])}}
     a = write_run(tmp_path / "a", scores)
-    b = write_run(tmp_path / "b", scores, content={"versions": {"quiz": 2.0}, "task_hashes": {"quiz": "f"}})
+    b = write_run(
+        tmp_path / "b", scores, content={"versions": {"quiz": 2.0}, "task_hashes": {"quiz": "f"}}
+    )
     for file in tmp_path.rglob("samples_*"):
         file.unlink()
     with pytest.raises(CompareError, match="task version 1 against 2"):
@@ -300,7 +382,12 @@ def test_addresses_and_the_model_are_no_settings(tmp_path):
             tmp_path / name,
             scores,
             content={
-                "configs": {"quiz": {"process_docs": f"<function docs at 0x7f{name}>", "metadata": {"model": name}}}
+                "configs": {
+                    "quiz": {
+                        "process_docs": f"<function docs at 0x7f{name}>",
+                        "metadata": {"model": name},
+                    }
+                }
             },
         )
         for name in ("a", "b")
@@ -311,14 +398,17 @@ def test_addresses_and_the_model_are_no_settings(tmp_path):
 def test_tasks_of_one_side_are_named(tmp_path):
     scores = np.array([0.0, 1.0])
     a = write_run(tmp_path / "a", {"quiz": {"acc": scores}, "old": {"acc": scores}})
-    b = write_run(tmp_path / "b", {"quiz": {"acc": scores, "acc_norm": scores}, "new": {"acc": scores}})
+    b = write_run(
+        tmp_path / "b", {"quiz": {"acc": scores, "acc_norm": scores}, "new": {"acc": scores}}
+    )
     found = compare(a, b)
     assert [row["task"] for row in found.rows] == ["quiz"]
     assert f"only {a} has old" in found.notes
     assert f"only {b} has quiz acc_norm,none, new" in found.notes
     with pytest.raises(CompareError, match="nothing in common: old against new"):
         compare(
-            write_run(tmp_path / "c", {"old": {"acc": scores}}), write_run(tmp_path / "d", {"new": {"acc": scores}})
+            write_run(tmp_path / "c", {"old": {"acc": scores}}),
+            write_run(tmp_path / "d", {"new": {"acc": scores}}),
         )
 
 
@@ -340,7 +430,12 @@ def test_of_several_runs_the_newest_is_taken_and_that_is_said(tmp_path):
     old, new = np.array([0.0, 0.0]), np.array([1.0, 1.0])
     a = write_run(tmp_path / "a", {"quiz": {"acc": old}})
     b = tmp_path / "b"
-    write_run(b / "m", {"quiz": {"acc": old}, "other": {"acc": old}}, date="2026-01-01T10-00-00.000001", name="m")
+    write_run(
+        b / "m",
+        {"quiz": {"acc": old}, "other": {"acc": old}},
+        date="2026-01-01T10-00-00.000001",
+        name="m",
+    )
     write_run(b / "m", {"quiz": {"acc": new}}, date="2026-02-01T10-00-00", name="m")
     found = compare(a, b)
     assert found.rows[0]["other"] == 1.0
@@ -392,7 +487,10 @@ def test_a_cut_line_is_named(tmp_path):
         (lambda lines: [*lines[:2], "[1]"], "line 3: no sample"),
         (lambda lines: [*lines[:2], "\x00"], "line 3: cut off or damaged"),
         (lambda lines: [*lines[:2], "[" * 100_000], "line 3: cut off or damaged"),
-        (lambda lines: [*lines[:2], sample(2, {"acc": 1}, read_by="odd")], "item 2 has filter 'odd'"),
+        (
+            lambda lines: [*lines[:2], sample(2, {"acc": 1}, read_by="odd")],
+            "item 2 has filter 'odd'",
+        ),
         (lambda lines: [*lines[:2], sample(2, {"acc": 1}, read_by=["odd"])], "item 2 has filter"),
         (lambda lines: [*lines[:2], sample([2], {"acc": 1})], "line 3: no sample"),
     ],
@@ -402,7 +500,10 @@ def test_damaged_samples_are_refused(tmp_path, damage, message):
     a, b = (write_run(tmp_path / name, scores) for name in "ab")
     (samples,) = b.glob("samples_*")
     lines = samples.read_text().splitlines()
-    samples.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in damage(lines)) + "\n")
+    samples.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line) for line in damage(lines))
+        + "\n"
+    )
     with pytest.raises(CompareError, match=message):
         compare(a, b)
 
@@ -424,7 +525,9 @@ def test_files_that_are_no_results_are_refused(tmp_path, content, capsys):
 
 @pytest.mark.parametrize("key", ["versions", "n-shot", "n-samples", "configs", "config", "higher_is_better", "groups",
                                  "group_subtasks", "task_hashes", "date", "model_name"])  # fmt: skip
-@pytest.mark.parametrize("value", [None, 1, "x", [1], {"quiz": [{}]}, {"quiz": {"metric_list": 3, "effective": "5"}}])
+@pytest.mark.parametrize(
+    "value", [None, 1, "x", [1], {"quiz": [{}]}, {"quiz": {"metric_list": 3, "effective": "5"}}]
+)
 def test_odd_parts_of_a_results_file_do_no_harm(tmp_path, key, value):
     scores = {"quiz": {"acc": np.array([0.0, 1.0])}}
     a = write_run(tmp_path / "a", scores)
@@ -435,7 +538,9 @@ def test_odd_parts_of_a_results_file_do_no_harm(tmp_path, key, value):
 
 def test_json_lines_are_refused_with_what_to_give_instead(tmp_path):
     (tmp_path / "samples_quiz.jsonl").write_text("{}\n{}\n")
-    with pytest.raises(CompareError, match=r"is not JSON: .*; give the results\*\.json beside the samples"):
+    with pytest.raises(
+        CompareError, match=r"is not JSON: .*; give the results\*\.json beside the samples"
+    ):
         compare(tmp_path / "samples_quiz.jsonl", tmp_path)
 
 
@@ -456,7 +561,10 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path, capsys
 
 def test_json_is_strict(tmp_path, capsys):
     scores = [math.nan, 1.0]
-    runs = [str(write_run(tmp_path / name, {"quiz": {"acc": scores}}, values={"acc": math.nan})) for name in "ab"]
+    runs = [
+        str(write_run(tmp_path / name, {"quiz": {"acc": scores}}, values={"acc": math.nan}))
+        for name in "ab"
+    ]
     assert main(["compare", *runs, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
     assert set(row) >= ROW
@@ -478,6 +586,9 @@ assert compare(*sys.argv[1:]).rows[0]["paired"]
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script, *runs], capture_output=True, encoding="utf-8", check=True
+        [sys.executable, "-P", "-c", script, *runs],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     assert int(done.stdout) < 20_000  # kilobytes

@@ -42,21 +42,40 @@ def measured(asked: list[Item], scores: np.ndarray) -> dict[str, ProbeResult]:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """A sweep's file: 20 items of the search, of which one path left after 8, and 40 of the confirmation."""
+    """A sweep's file: 20 items of the search, of which one path left after 8, and 40 of the
+    confirmation.
+    """
     return write_sweep(tmp_path / "sweep.db")
 
 
 def write_sweep(file: Path, first_item: int = 0, version: int = 1) -> Path:
-    store = Store.create(file, {"n_layer": 4, "probes": [f"quiz:{version}"], "asking": {"thinking": False}})
+    store = Store.create(
+        file, {"n_layer": 4, "probes": [f"quiz:{version}"], "asking": {"thinking": False}}
+    )
     search, confirm = items(20, first_item), items(40, 1000 + first_item)
     store.add_items("search", "quiz", search)
     store.add_items("confirm", "quiz", confirm)
     right = np.arange(20) % 2
     store.save("search", "baseline", BASE, range(4), measured(search, right), 0, "done")
-    store.save("search", "candidate", BEST, [0, 1, 2, 3, 2, 3], measured(search, np.ones(20)), 0, "done")
-    store.save("search", "candidate", LEFT, [0, 1, 2, 3, 1, 2, 3], measured(search, np.zeros(8)), 0, "left", "far")
-    store.save("confirm", "baseline", BASE, range(4), measured(confirm, np.arange(40) < 20), 0, "done")
-    store.save("confirm", "top", BEST, [0, 1, 2, 3, 2, 3], measured(confirm, np.arange(40) < 26), 0, "done")
+    store.save(
+        "search", "candidate", BEST, [0, 1, 2, 3, 2, 3], measured(search, np.ones(20)), 0, "done"
+    )
+    store.save(
+        "search",
+        "candidate",
+        LEFT,
+        [0, 1, 2, 3, 1, 2, 3],
+        measured(search, np.zeros(8)),
+        0,
+        "left",
+        "far",
+    )
+    store.save(
+        "confirm", "baseline", BASE, range(4), measured(confirm, np.arange(40) < 20), 0, "done"
+    )
+    store.save(
+        "confirm", "top", BEST, [0, 1, 2, 3, 2, 3], measured(confirm, np.arange(40) < 26), 0, "done"
+    )
     store.close()
     return file
 
@@ -66,8 +85,19 @@ def test_the_best_path_of_a_sweep_against_its_baseline(sweep):
     assert found.base_name == f"{sweep} ({BASE})"
     search, confirm = found.rows
     assert (search["task"], search["filter"], confirm["filter"]) == ("quiz", "search", "confirm")
-    assert (search["n"], search["base"], search["other"], search["gained"], search["lost"]) == (20, 0.5, 1.0, 10, 0)
-    assert (confirm["n"], confirm["gained"], confirm["paired"], confirm["p"]) == (40, 6, True, pytest.approx(2 / 2**6))
+    assert (search["n"], search["base"], search["other"], search["gained"], search["lost"]) == (
+        20,
+        0.5,
+        1.0,
+        10,
+        0,
+    )
+    assert (confirm["n"], confirm["gained"], confirm["paired"], confirm["p"]) == (
+        40,
+        6,
+        True,
+        pytest.approx(2 / 2**6),
+    )
     assert search["other_name"] == f"{sweep} ({BEST})"
     assert any("rows of 'search'" in note for note in found.notes)
 
@@ -83,7 +113,13 @@ def test_a_path_of_a_sweep_in_any_notation(sweep, capsys):
 
 def test_a_path_that_left_the_race_is_compared_on_its_own_items(sweep):
     (row,) = compare(sweep, f"{sweep}::{LEFT}").rows
-    assert (row["n"], row["base"], row["other"], row["lost"], row["paired"]) == (8, 0.5, 0.0, 4, True)
+    assert (row["n"], row["base"], row["other"], row["lost"], row["paired"]) == (
+        8,
+        0.5,
+        0.0,
+        4,
+        True,
+    )
 
 
 def test_sweeps_with_other_items_or_versions_are_refused(sweep, tmp_path):
@@ -113,8 +149,12 @@ def test_a_damaged_sweep_is_an_error(sweep, capsys):
 
 @pytest.fixture(scope="module")
 def probed() -> dict[str, Any]:
-    command = "probe --items 16 --show 16 --force --json --quiet --layer-path .. --layer-path 0..7,4..11"
-    done = subprocess.run([sys.executable, "-m", "rys", *command.split()], capture_output=True, check=True)
+    command = (
+        "probe --items 16 --show 16 --force --json --quiet --layer-path .. --layer-path 0..7,4..11"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "rys", *command.split()], capture_output=True, check=True
+    )
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 
@@ -134,11 +174,15 @@ def test_two_paths_of_one_probe_output(probed, tmp_path):
 
 
 def test_a_probe_output_without_items_is_not_paired(probed, tmp_path):
-    file = write(tmp_path / "p.json", {name: part for name, part in probed.items() if name != "item_scores"})
+    file = write(
+        tmp_path / "p.json", {name: part for name, part in probed.items() if name != "item_scores"}
+    )
     (row,) = compare(file, f"{file}::0..7,4..11").rows
     assert (row["paired"], row["test"], row["gained"]) == (False, "Welch", None)
     assert 0 < row["p"] <= 1
-    with pytest.raises(CompareError, match=r"has no layer path '0\.\.1'; it has 0\.\.11, 0\.\.7,4\.\.11"):
+    with pytest.raises(
+        CompareError, match=r"has no layer path '0\.\.1'; it has 0\.\.11, 0\.\.7,4\.\.11"
+    ):
         compare(file, f"{file}::0..1")
 
 

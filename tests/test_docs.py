@@ -1,4 +1,6 @@
-"""The pages of docs/ stay true: their Python runs, their commands parse, their links lead somewhere."""
+"""The pages of docs/ stay true: their Python runs, their commands parse, their links lead
+somewhere.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ import pytest
 import rys
 from rys import html_report, model_info, plot  # noqa: F401  (they define errors)
 from rys.cli import COMMANDS, main
-from tiny_model import write_tiny_model
+from support.tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT.parent / "shared" / "data" / "llm-circuit-finder"
@@ -39,13 +41,17 @@ def test_commands_are_understood(page: Path) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for command in COMMANDS:
         command.add_parser(commands)
-    for line in re.findall(r"^    rys (\w+ .*|sweep)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+    for line in re.findall(
+        r"^    rys (\w+ .*|sweep)$", page.read_text(encoding="utf-8"), re.MULTILINE
+    ):
         parser.parse_args(shlex.split(line, comments=True))
 
 
 @pytest.mark.parametrize("page", ["quickstart.md", "layer_paths.md"])
 def test_python_of_the_page_runs(page: str, tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL
+    )
     assert blocks
     write_tiny_model(tmp_path / "model.gguf", n_layer=16)
     result = subprocess.run(
@@ -80,9 +86,17 @@ def errors_below(error: type[Exception]) -> Iterator[type[Exception]]:
 
 def test_every_error_is_on_the_page_of_errors() -> None:
     rows = dict(
-        re.findall(r"^\| `(\w+)` \| `(\w+)` \|", (ROOT / "docs/errors.md").read_text(encoding="utf-8"), re.MULTILINE)
+        re.findall(
+            r"^\| `(\w+)` \| `(\w+)` \|",
+            (ROOT / "docs/errors.md").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
     )
-    errors = {error.__name__: error for error in errors_below(rys.RysError) if error.__module__.startswith("rys.")}
+    errors = {
+        error.__name__: error
+        for error in errors_below(rys.RysError)
+        if error.__module__.startswith("rys.")
+    }
     assert rows.keys() == errors.keys()
     for name, parent in rows.items():
         assert parent in [error.__name__ for error in errors[name].__mro__], name

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models
 import rys
 from rys import _core
 from rys.errors import EngineError, ModelFileError
+from support import models
 
 
 def params(**changes: Any) -> _core.ContextParams:
@@ -27,7 +27,9 @@ def params(**changes: Any) -> _core.ContextParams:
 
 
 def test_an_assertion_that_fails_while_loading_is_an_error_with_its_text() -> None:
-    with pytest.raises(ModelFileError, match=r"jamba\.cpp:\d+: GGML_ASSERT\(2 \* n_embd == d_inner\) failed"):
+    with pytest.raises(
+        ModelFileError, match=r"jamba\.cpp:\d+: GGML_ASSERT\(2 \* n_embd == d_inner\) failed"
+    ):
         rys.Model(models.recurrent("jamba", inner_factor=3))
     with rys.Model(models.recurrent("jamba"), n_threads=1) as model:
         assert len(model.generate([1], max_tokens=3).tokens) == 3
@@ -41,12 +43,16 @@ def test_an_assertion_that_fails_while_a_context_is_made_is_an_error_with_its_te
         np.testing.assert_array_equal(model.logits("Hello"), expected)
 
 
-def test_an_assertion_that_fails_while_computing_is_an_error_and_the_model_makes_a_new_context() -> None:
+def test_an_assertion_that_fails_while_computing_is_an_error_and_the_model_makes_a_new_context() -> (
+    None
+):
     # rows that the table of positions does not have; Model itself refuses so many tokens
     with rys.Model(models.positions(12), n_ctx=64, n_threads=1) as model:
         expected = model.logits([1, 2, 3])
         context = model._context()
-        scheduler = _core.Scheduler(context, [_core.Request(_core.RequestKind.next_token, [1] * 20)], 64)
+        scheduler = _core.Scheduler(
+            context, [_core.Request(_core.RequestKind.next_token, [1] * 20)], 64
+        )
         with pytest.raises(EngineError, match=r"ops\.cpp:\d+: GGML_ASSERT\(.*\) failed"):
             scheduler.advance(1.0)
         assert context.is_broken
@@ -74,7 +80,9 @@ def test_views_and_bases_do_not_share_a_failure() -> None:
     with rys.Model(models.positions(12), n_ctx=64, n_threads=1) as base:
         view = base.with_path([0, 1, 1])
         expected = base.logits([1, 2]), view.logits([1, 2])
-        scheduler = _core.Scheduler(view._context(), [_core.Request(_core.RequestKind.next_token, [1] * 20)], 64)
+        scheduler = _core.Scheduler(
+            view._context(), [_core.Request(_core.RequestKind.next_token, [1] * 20)], 64
+        )
         with pytest.raises(EngineError):
             scheduler.advance(1.0)
         np.testing.assert_array_equal(base.logits([1, 2]), expected[0])
@@ -91,9 +99,15 @@ def test_more_sequences_than_the_context_has_are_never_asked_for() -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        lambda core, context: _core.Scheduler(context, [_core.Request(_core.RequestKind.generate, [])], 64),
-        lambda core, context: _core.Scheduler(context, [_core.Request(_core.RequestKind.generate, [10**6])], 64),
-        lambda core, context: _core.Scheduler(context, [_core.Request(_core.RequestKind.loglikelihood, [1, 2])], 64),
+        lambda core, context: _core.Scheduler(
+            context, [_core.Request(_core.RequestKind.generate, [])], 64
+        ),
+        lambda core, context: _core.Scheduler(
+            context, [_core.Request(_core.RequestKind.generate, [10**6])], 64
+        ),
+        lambda core, context: _core.Scheduler(
+            context, [_core.Request(_core.RequestKind.loglikelihood, [1, 2])], 64
+        ),
         lambda core, context: core.evaluate(params(), [10**6], None, True, False),
         lambda core, context: core.evaluate(params(), [-5], None, True, False),
         lambda core, context: core.evaluate(params(), [], np.zeros((3, 5)), True, False),
@@ -102,7 +116,9 @@ def test_more_sequences_than_the_context_has_are_never_asked_for() -> None:
         lambda core, context: core.evaluate(params(), [], np.zeros((0, 64)), True, False),
         lambda core, context: _core.Context(core, params(n_seq_max=257)),
         lambda core, context: _core.Model(core_weights(core), [99]),
-        lambda core, context: core.tokenize("é".encode()[:1], True, True) and core.token_piece(10**6),
+        lambda core, context: (
+            core.tokenize("é".encode()[:1], True, True) and core.token_piece(10**6)
+        ),
     ],
 )
 def test_the_binding_checks_what_would_end_the_process(use: Any) -> None:
@@ -163,7 +179,15 @@ print("loaded", loaded)
 
 def test_hostile_files_are_refused_or_run_but_never_end_the_process(tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", FUZZ, models.tiny(n_layer=1, n_embd=32), tmp_path / "hostile.gguf", "0", "400"],
+        [
+            sys.executable,
+            "-c",
+            FUZZ,
+            models.tiny(n_layer=1, n_embd=32),
+            tmp_path / "hostile.gguf",
+            "0",
+            "400",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -177,12 +201,18 @@ def test_hostile_files_are_refused_or_run_but_never_end_the_process(tmp_path: Pa
 
 
 @pytest.mark.parametrize("epsilon", [float("nan"), -1.0])
-def test_an_epsilon_that_fails_an_assertion_of_a_kernel_is_seen_before(tmp_path: Path, epsilon: float) -> None:
+def test_an_epsilon_that_fails_an_assertion_of_a_kernel_is_seen_before(
+    tmp_path: Path, epsilon: float
+) -> None:
     source, key = models.tiny(n_layer=1, n_embd=32), b"llama.attention.layer_norm_rms_epsilon"
     offset = source.read_bytes().index(key) + len(key) + 4  # behind the type of the value
     path = models.patched(source, tmp_path / "hostile.gguf", offset, struct.pack("<f", epsilon))
-    code = "import sys, rys; rys.Model(sys.argv[1], n_ctx=32, n_threads=2).generate([1], max_tokens=1)"
-    ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False, timeout=60)
+    code = (
+        "import sys, rys; rys.Model(sys.argv[1], n_ctx=32, n_threads=2).generate([1], max_tokens=1)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=False, timeout=60
+    )
     assert ran.returncode == 1
     assert "ModelFileError" in ran.stderr
 
@@ -195,7 +225,9 @@ def test_errors_that_quote_bytes_of_the_file_are_readable(tmp_path: Path) -> Non
         rys.Model(path)
 
 
-def test_a_log_that_quotes_bytes_of_the_file_is_readable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_that_quotes_bytes_of_the_file_is_readable(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = models.tiny(n_layer=1, n_embd=32).read_bytes()
     path = tmp_path / "odd.gguf"
     path.write_bytes(data.replace(b"tiny", b"t\xffny", 1))
@@ -210,6 +242,8 @@ def test_keys_of_a_wrong_type_are_no_reason_to_stumble(tmp_path: Path, value: An
         if isinstance(value, int) and value < 0:
             value = 2**32 - 1
         keys = {key: value, ".context_length": 8}
-        path = models.write_gguf(tmp_path / "odd.gguf", "llama", keys, {"token_embd.weight": np.ones((4, 32))})
+        path = models.write_gguf(
+            tmp_path / "odd.gguf", "llama", keys, {"token_embd.weight": np.ones((4, 32))}
+        )
         with pytest.raises(ModelFileError):
             rys.Model(path)

@@ -38,7 +38,10 @@ def test_an_error_is_caught_as_rys_error_and_as_its_builtin(name):
 def test_an_error_survives_copy_and_pickle(name):
     error = getattr(errors, name)("what was given")
     protocols = range(pickle.HIGHEST_PROTOCOL + 1)
-    for twin in (copy.copy(error), *(pickle.loads(pickle.dumps(error, protocol)) for protocol in protocols)):
+    for twin in (
+        copy.copy(error),
+        *(pickle.loads(pickle.dumps(error, protocol)) for protocol in protocols),
+    ):
         assert type(twin) is type(error)
         assert str(twin) == "what was given"
         assert twin.args == error.args

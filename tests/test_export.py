@@ -17,14 +17,14 @@ import gguf
 import numpy as np
 import pytest
 
-import models
 import rys
-from child_processes import heeding
 from rys.errors import LayerPathError, ModelFileError, ModelFileNotFoundError, OutputFileError
 from rys.export import CannotExpressError, export
 from rys.export.copy import Piece
 from rys.export.gguf_file import Tensor
 from rys.reference import reference_model_path
+from support import models
+from support.child_processes import heeding
 from test_export_memory import write_sparse_model
 
 PATH = "0..3,2..5"
@@ -49,8 +49,12 @@ def left_in(folder: Path) -> list[str]:
 # what is written
 
 
-@pytest.mark.parametrize(("source", "path"), [(models.tiny, PATH), (reference_model_path, "0..7,4..11")])
-def test_the_copy_is_a_plain_model_that_computes_what_the_path_computes(source: Any, path: str, target: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "path"), [(models.tiny, PATH), (reference_model_path, "0..7,4..11")]
+)
+def test_the_copy_is_a_plain_model_that_computes_what_the_path_computes(
+    source: Any, path: str, target: Path
+) -> None:
     done = rys.export.export(source(), target, path)
     with (
         rys.Model(source(), path, n_ctx=256, **models.EXACT) as view,
@@ -58,22 +62,38 @@ def test_the_copy_is_a_plain_model_that_computes_what_the_path_computes(source: 
     ):
         tokens = [int(token) for token in np.random.default_rng(0).integers(5, view.n_vocab, 60)]
         np.testing.assert_array_equal(copy.logits(tokens), view.logits(tokens))
-        assert copy.generate("A small", max_tokens=9).tokens == view.generate("A small", max_tokens=9).tokens
+        assert (
+            copy.generate("A small", max_tokens=9).tokens
+            == view.generate("A small", max_tokens=9).tokens
+        )
         assert copy.n_layer == len(copy.layer_path) == len(view.layer_path) == done.n_slot
-        assert (done.n_layer, done.fingerprint, done.layer_path) == (view.n_layer, view.fingerprint, path)
+        assert (done.n_layer, done.fingerprint, done.layer_path) == (
+            view.n_layer,
+            view.fingerprint,
+            path,
+        )
         assert copy.fingerprint != view.fingerprint
-    assert (done.source, done.destination, done.bytes) == (str(source()), str(target), target.stat().st_size)
+    assert (done.source, done.destination, done.bytes) == (
+        str(source()),
+        str(target),
+        target.stat().st_size,
+    )
 
 
 def test_the_copy_says_what_it_is(target: Path) -> None:
     done = export(models.tiny(), target, PATH)
-    assert text_of(target, "general.name") == f"{text_of(models.tiny(), 'general.name')} (layers {PATH})"
+    assert (
+        text_of(target, "general.name")
+        == f"{text_of(models.tiny(), 'general.name')} (layers {PATH})"
+    )
     assert text_of(target, "rys.layer_path") == PATH
     assert text_of(target, "rys.source_fingerprint") == done.fingerprint
 
 
 def test_a_model_without_a_name_is_called_as_its_file(tmp_path: Path, target: Path) -> None:
-    models.write_gguf(tmp_path / "nameless.gguf", "llama", {".block_count": 1}, {"blk.0.x.weight": np.ones(32)})
+    models.write_gguf(
+        tmp_path / "nameless.gguf", "llama", {".block_count": 1}, {"blk.0.x.weight": np.ones(32)}
+    )
     export(tmp_path / "nameless.gguf", target, "0x2")
     assert text_of(target, "general.name") == "nameless (layers 0x2)"
 
@@ -91,19 +111,25 @@ def test_a_copy_can_be_exported_again(target: Path) -> None:
 def test_the_files_own_order_is_a_copy_with_the_same_weights(target: Path) -> None:
     export(models.tiny(), target, None)
     before, after = gguf.GGUFReader(models.tiny()), gguf.GGUFReader(target)
-    assert {t.name: t.data.tobytes() for t in before.tensors} == {t.name: t.data.tobytes() for t in after.tensors}
+    assert {t.name: t.data.tobytes() for t in before.tensors} == {
+        t.name: t.data.tobytes() for t in after.tensors
+    }
     assert text_of(target, "rys.layer_path") == "0..5"
 
 
 def test_others_may_read_the_copy_as_any_new_file(target: Path) -> None:
     export(models.tiny(), target, None)
     (target.parent / "new").touch()
-    assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE((target.parent / "new").stat().st_mode)
+    assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(
+        (target.parent / "new").stat().st_mode
+    )
 
 
 def test_a_large_alignment_is_kept_and_leaves_holes(tmp_path: Path, target: Path) -> None:
     keys = {".block_count": 2, "general.alignment": 32}
-    file = models.write_gguf(tmp_path / "a.gguf", "llama", keys, {f"blk.{i}.x.weight": np.full(8, i) for i in range(2)})
+    file = models.write_gguf(
+        tmp_path / "a.gguf", "llama", keys, {f"blk.{i}.x.weight": np.full(8, i) for i in range(2)}
+    )
     data = file.read_bytes()
     at = data.index(b"general.alignment") + len(b"general.alignment") + 4
     # with 64 MiB instead of 32 the first tensor begins there, and the second as far behind it
@@ -162,12 +188,18 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path, target: P
     shutil.copy(first, second)
     refused(first, ModelFileError, r"00002-of-00002\.gguf: is not part 2 of 2, as its name says")
     second.write_bytes(data[:-1000])
-    refused(first, ModelFileError, r"00002-of-00002\.gguf: is cut off: it has \d+ bytes, but its data end at byte")
+    refused(
+        first,
+        ModelFileError,
+        r"00002-of-00002\.gguf: is cut off: it has \d+ bytes, but its data end at byte",
+    )
     second.write_bytes(data[:100])
     refused(first, ModelFileError, r"00002-of-00002\.gguf: is not a readable GGUF file")
     name = b"blk.0.attn_norm.weight"  # a tensor of the first part
     assert name in first.read_bytes()
-    other = next(t.name for t in gguf.GGUFReader(models.split()[1]).tensors if len(t.name) == len(name)).encode()
+    other = next(
+        t.name for t in gguf.GGUFReader(models.split()[1]).tensors if len(t.name) == len(name)
+    ).encode()
     second.write_bytes(data.replace(other, name))
     refused(first, ModelFileError, "cannot be copied: a tensor is in several of its parts")
     count = data.index(b"split.tensors.count") + len(b"split.tensors.count") + 4
@@ -175,14 +207,24 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path, target: P
     models.patched(
         first,
         first,
-        first.read_bytes().index(b"split.tensors.count") + count - data.index(b"split.tensors.count"),
+        first.read_bytes().index(b"split.tensors.count")
+        + count
+        - data.index(b"split.tensors.count"),
         b"\x01",
     )
     refused(first, ModelFileError, "cannot be copied: its parts lack tensors, or have too many")
     second.unlink()
-    refused(first, ModelFileNotFoundError, r"00002-of-00002\.gguf: no such file, but .* is the first of 2 parts")
+    refused(
+        first,
+        ModelFileNotFoundError,
+        r"00002-of-00002\.gguf: no such file, but .* is the first of 2 parts",
+    )
     renamed = first.rename(tmp_path / "model.gguf")
-    refused(renamed, ModelFileError, "the first of 2 parts, which are found by their names.*-00001-of-00002")
+    refused(
+        renamed,
+        ModelFileError,
+        "the first of 2 parts, which are found by their names.*-00001-of-00002",
+    )
     assert left_in(target.parent) == []
 
 
@@ -207,8 +249,12 @@ def test_the_first_part_may_hold_no_tensors(tmp_path: Path, target: Path) -> Non
 # refusals
 
 
-def test_a_layer_that_is_not_there_and_a_path_that_no_file_expresses_are_refused(tmp_path: Path, target: Path) -> None:
-    with pytest.raises(LayerPathError, match=r"layer_path names layer 9, but .*\.gguf has layers 0\.\.5"):
+def test_a_layer_that_is_not_there_and_a_path_that_no_file_expresses_are_refused(
+    tmp_path: Path, target: Path
+) -> None:
+    with pytest.raises(
+        LayerPathError, match=r"layer_path names layer 9, but .*\.gguf has layers 0\.\.5"
+    ):
         export(models.tiny(), target, "0..9")
     with pytest.raises(LayerPathError, match="has more than 512 slots"):
         export(models.tiny(), target, "0x513")
@@ -271,12 +317,17 @@ def test_where_nothing_can_be_written_is_told(tmp_path: Path, target: Path) -> N
     assert left_in(tmp_path) == ["out"]
 
 
-def test_a_full_disk_is_told_before_a_byte_is_written(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_before_a_byte_is_written(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     export(models.tiny(), target, PATH)
     size = target.stat().st_size
     target.unlink()
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=size - 1))
-    with pytest.raises(OutputFileError, match=f"the copy needs {size:,} bytes, but .*out has {size - 1:,} bytes free"):
+    with pytest.raises(
+        OutputFileError,
+        match=f"the copy needs {size:,} bytes, but .*out has {size - 1:,} bytes free",
+    ):
         export(models.tiny(), target, PATH)
     assert left_in(target.parent) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=size))
@@ -388,17 +439,28 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, target: Path) -> Non
 
 
 @pytest.mark.parametrize("architecture", ["gemma2", "deepseek4", "nemotron_h", "gemma4", "llama"])
-def test_hostile_files_are_refused_or_copied(tmp_path: Path, target: Path, architecture: str) -> None:
+def test_hostile_files_are_refused_or_copied(
+    tmp_path: Path, target: Path, architecture: str
+) -> None:
     keys = {
         ".block_count": 3,
         ".embedding_length": 64,
         ".attention.head_count": [4, 4, 2],
         ".leading_dense_block_count": 1,
     }
-    keys |= {".attention.sliding_window": 8, ".attention.head_count_kv": [2, 0, 2], ".nextn_predict_layers": 1}
-    keys |= {".feed_forward_length": [0, 8, 8], ".attention.sliding_window_pattern": [True, False, True]}
+    keys |= {
+        ".attention.sliding_window": 8,
+        ".attention.head_count_kv": [2, 0, 2],
+        ".nextn_predict_layers": 1,
+    }
+    keys |= {
+        ".feed_forward_length": [0, 8, 8],
+        ".attention.sliding_window_pattern": [True, False, True],
+    }
     keys |= {".attention.compress_ratios": [0, 4, 4]} if architecture == "deepseek4" else {}
-    tensors = {f"blk.{i}.x.weight": np.ones(32) for i in range(3)} | {"per_layer_token_embd.weight": np.ones((4, 6))}
+    tensors = {f"blk.{i}.x.weight": np.ones(32) for i in range(3)} | {
+        "per_layer_token_embd.weight": np.ones((4, 6))
+    }
     source = models.write_gguf(tmp_path / "source.gguf", architecture, keys, tensors)
     end = source.read_bytes().index(b"per_layer_token_embd.weight") + 60
     rng, hostile, refused = np.random.default_rng(0), tmp_path / "hostile.gguf", 0
@@ -429,8 +491,12 @@ def test_hostile_files_are_refused_or_copied(tmp_path: Path, target: Path, archi
         {".block_count": 1, "\x1b[31m": 1, ".\x1b[31m": [1]},
     ],
 )
-def test_metadata_that_make_no_sense_are_refused(tmp_path: Path, target: Path, keys: dict[str, Any]) -> None:
-    source = models.write_gguf(tmp_path / "odd.gguf", "llama", keys, {"blk.0.x.weight": np.ones(32)})
+def test_metadata_that_make_no_sense_are_refused(
+    tmp_path: Path, target: Path, keys: dict[str, Any]
+) -> None:
+    source = models.write_gguf(
+        tmp_path / "odd.gguf", "llama", keys, {"blk.0.x.weight": np.ones(32)}
+    )
     with pytest.raises((ModelFileError, LayerPathError), match=r"odd\.gguf") as caught:
         export(source, target, "0,0")
     assert str(caught.value).isprintable()

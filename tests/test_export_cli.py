@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import rys
-from rys import weights
+from rys.engine import weights
 from rys.reference import reference_model_path
 
 PATH = "0..7,4..11"
@@ -17,7 +17,10 @@ PATH = "0..7,4..11"
 
 def run(*arguments: Any, status: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "rys", "export", *arguments], capture_output=True, encoding="utf-8", check=False
+        [sys.executable, "-m", "rys", "export", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
@@ -54,7 +57,9 @@ def test_errors_are_one_line_and_status_1(tmp_path: Path) -> None:
     assert done.stderr == f"rys export: {tmp_path / 'absent.gguf'}: no such file\n"
     copy.write_text("precious")
     done = run(reference_model_path(), copy, "--layer-path", PATH, status=1)
-    assert done.stderr == f"rys export: {copy}: exists; --force (in Python force=True) overwrites it\n"
+    assert (
+        done.stderr == f"rys export: {copy}: exists; --force (in Python force=True) overwrites it\n"
+    )
     assert copy.read_text() == "precious"
     run(reference_model_path(), copy, "--layer-path", PATH, "--force")
     assert done.stdout == ""
@@ -64,4 +69,7 @@ def test_errors_are_one_line_and_status_1(tmp_path: Path) -> None:
 
 
 def test_without_a_path_the_usage_is_shown(tmp_path: Path) -> None:
-    assert "the following arguments are required: --layer-path" in run("a.gguf", "b.gguf", status=2).stderr
+    assert (
+        "the following arguments are required: --layer-path"
+        in run("a.gguf", "b.gguf", status=2).stderr
+    )

@@ -49,13 +49,24 @@ def strings(key: str, values: list[str]) -> bytes:
 def write_sparse_model(path: Path, n_vocab: int, n_ff: int) -> int:
     """Write a llama whose weights are a hole in the file; return its size in bytes."""
     fields = [string("general.architecture") + struct.pack("<I", 8) + string("llama")]
-    for key, value in {"block_count": N_LAYER, "embedding_length": N_EMBD, "attention.head_count": 4}.items():
+    for key, value in {
+        "block_count": N_LAYER,
+        "embedding_length": N_EMBD,
+        "attention.head_count": 4,
+    }.items():
         fields.append(string(f"llama.{key}") + struct.pack("<II", 4, value))
     fields.append(strings("tokenizer.ggml.tokens", [f"token {i:07}" for i in range(n_vocab)]))
     fields.append(strings("tokenizer.ggml.merges", [f"tok {i:07}" for i in range(2 * n_vocab)]))
-    fields.append(string("tokenizer.ggml.scores") + struct.pack(f"<IIQ{n_vocab}f", 9, 6, n_vocab, *range(n_vocab)))
+    fields.append(
+        string("tokenizer.ggml.scores")
+        + struct.pack(f"<IIQ{n_vocab}f", 9, 6, n_vocab, *range(n_vocab))
+    )
     shapes = {"token_embd.weight": n_vocab}
-    shapes |= {f"blk.{i}.ffn_{part}.weight": n_ff for i in range(N_LAYER) for part in ("up", "gate", "down")}
+    shapes |= {
+        f"blk.{i}.ffn_{part}.weight": n_ff
+        for i in range(N_LAYER)
+        for part in ("up", "gate", "down")
+    }
     infos, size = b"", 0
     for name, rows in shapes.items():
         infos += string(name) + struct.pack("<IQQIQ", 2, N_EMBD, rows, 1, size)  # F16
@@ -73,12 +84,17 @@ def write_sparse_model(path: Path, n_vocab: int, n_ff: int) -> int:
     ("n_vocab", "n_ff", "least_bytes"),
     [(256_000, 1024, 5e7), pytest.param(256_000, 1_000_000, 1.5e9, marks=pytest.mark.slow)],
 )
-def test_an_export_takes_less_than_200_mb_of_memory(tmp_path: Path, n_vocab: int, n_ff: int, least_bytes: float):
+def test_an_export_takes_less_than_200_mb_of_memory(
+    tmp_path: Path, n_vocab: int, n_ff: int, least_bytes: float
+):
     source, copy = tmp_path / "source.gguf", tmp_path / "copy.gguf"
     try:
         assert write_sparse_model(source, n_vocab, n_ff) > least_bytes
         done = subprocess.run(
-            [sys.executable, "-c", EXPORT, source, copy, "0,1,1,2,3"], capture_output=True, encoding="utf-8", check=True
+            [sys.executable, "-c", EXPORT, source, copy, "0,1,1,2,3"],
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
         )
         used = json.loads(done.stdout)
         assert copy.stat().st_size > source.stat().st_size

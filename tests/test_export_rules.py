@@ -16,7 +16,9 @@ ALIGNMENT = 64
 
 @pytest.fixture
 def write(tmp_path):
-    """Return a function that writes a small GGUF of an architecture with given keys and per-layer tensors."""
+    """Return a function that writes a small GGUF of an architecture with given keys and per-layer
+    tensors.
+    """
 
     def write_gguf(arch: str, n_layer: int, *, n_nextn: int = 0, extra=None, **keys: Any):
         path = tmp_path / "source.gguf"
@@ -39,8 +41,12 @@ def write(tmp_path):
         rng = np.random.default_rng(0)
         writer.add_tensor("token_embd.weight", rng.standard_normal((3, 64)).astype(np.float16))
         for i in range(n_layer + n_nextn):
-            writer.add_tensor(f"blk.{i}.attn_norm.weight", rng.standard_normal(64).astype(np.float32))
-            stored = rng.integers(0, 256, (5 + i, 2 * 34), dtype=np.uint8)  # rows of two blocks of Q8_0
+            writer.add_tensor(
+                f"blk.{i}.attn_norm.weight", rng.standard_normal(64).astype(np.float32)
+            )
+            stored = rng.integers(
+                0, 256, (5 + i, 2 * 34), dtype=np.uint8
+            )  # rows of two blocks of Q8_0
             writer.add_tensor(f"blk.{i}.ffn_up.weight", stored, raw_dtype=Type.Q8_0)
         for name, data in (extra or {}).items():
             writer.add_tensor(name, data)
@@ -104,7 +110,13 @@ def test_metadata_keeps_order_types_and_bytes(write, copied):
     source = write("llama", 2, rope__freq_base=10000.0, swiglu_clamp_exp=[0.1, 7.0])
     copy, before = copied(source, [1, 1, 0]), gguf.GGUFReader(source)
     assert list(copy.fields) == [*before.fields, "rys.layer_path", "rys.source_fingerprint"]
-    changed = {"GGUF.tensor_count", "GGUF.kv_count", "general.name", "llama.block_count", "llama.swiglu_clamp_exp"}
+    changed = {
+        "GGUF.tensor_count",
+        "GGUF.kv_count",
+        "general.name",
+        "llama.block_count",
+        "llama.swiglu_clamp_exp",
+    }
     for name, field in before.fields.items():
         assert copy.fields[name].types == field.types
         assert (raw(before, name) == raw(copy, name)) == (name not in changed), name
@@ -115,13 +127,17 @@ def test_metadata_keeps_order_types_and_bytes(write, copied):
 
 
 def test_blocks_of_multi_token_prediction_stay_behind_the_path(write, copied):
-    source = write("qwen3next", 3, n_nextn=1, attention__head_count_kv=[0, 0, 2, 4], full_attention_interval=3)
+    source = write(
+        "qwen3next", 3, n_nextn=1, attention__head_count_kv=[0, 0, 2, 4], full_attention_interval=3
+    )
     copy, before = copied(source, [0, 1, 2, 1, 2]), gguf.GGUFReader(source)
     assert value(copy, "block_count") == 6
     assert value(copy, "attention.head_count_kv") == [0, 0, 2, 0, 2, 4]
     assert value(copy, "attention.recurrent_layers") == [True, True, False, True, False, False]
     assert stored(copy, "blk.5.ffn_up.weight") == stored(before, "blk.3.ffn_up.weight")
-    with pytest.raises(LayerPathError, match=r"layer_path\[0\] is 3, but source\.gguf has layers 0\.\.2"):
+    with pytest.raises(
+        LayerPathError, match=r"layer_path\[0\] is 3, but source\.gguf has layers 0\.\.2"
+    ):
         copied(source, [3])
 
 
@@ -139,9 +155,17 @@ def test_leading_dense_layers_are_counted_anew_or_refused(write, copied):
     source = write("deepseek", 4, leading_dense_block_count=2)
     assert value(copied(source, [0, 1, 1, 2, 3]), "leading_dense_block_count") == 3
     assert value(copied(source, [2, 3]), "leading_dense_block_count") == 0
-    with pytest.raises(CannotExpressError, match="leading_dense_block_count counts layers at the front"):
+    with pytest.raises(
+        CannotExpressError, match="leading_dense_block_count counts layers at the front"
+    ):
         copied(source, [0, 2, 1])
-    assert value(copied(write("llama", 3, leading_dense_block_count=1), [1, 0]), "leading_dense_block_count") == 1
+    assert (
+        value(
+            copied(write("llama", 3, leading_dense_block_count=1), [1, 0]),
+            "leading_dense_block_count",
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,10 +186,14 @@ def test_leading_dense_layers_are_counted_anew_or_refused(write, copied):
         ("llama", 2, {"attention__head_count": [2, 4]}, [0, 1, 1], [1, 0]),
     ],
 )
-def test_a_path_is_refused_where_a_layer_would_change_its_meaning(write, copied, arch, n, keys, fine, refused):
+def test_a_path_is_refused_where_a_layer_would_change_its_meaning(
+    write, copied, arch, n, keys, fine, refused
+):
     source = write(arch, n, **keys)
     assert value(copied(source, fine), "block_count") == len(fine)
-    with pytest.raises(CannotExpressError, match=rf"^source\.gguf \({arch}\) cannot be copied along ") as caught:
+    with pytest.raises(
+        CannotExpressError, match=rf"^source\.gguf \({arch}\) cannot be copied along "
+    ) as caught:
         copied(source, refused)
     assert f": {caught.value.reason}; " in str(caught.value)
 
@@ -182,7 +210,9 @@ def test_a_default_that_depends_on_the_number_of_layers_is_written_out(write, co
     assert value(copied(source, [0, 1]), "residual_scale") == pytest.approx(0.7)
     source = write("deci", 2, attention__head_count=[2, 4])
     copy = copied(source, [1, 0])
-    assert [value(copy, f"attention.{key}") for key in ("head_count", "key_length", "value_length")] == [[4, 2], 32, 32]
+    assert [
+        value(copy, f"attention.{key}") for key in ("head_count", "key_length", "value_length")
+    ] == [[4, 2], 32, 32]
     assert value(copy, "rope.dimension_count") == 32
 
 
@@ -190,14 +220,21 @@ def test_tables_with_a_part_for_each_layer_are_gathered(write, copied):
     n, k, path = 6, 4, [1, 0, 1, 2, 3, 4, 5]
     embd = np.arange(3 * n * k, dtype=np.float32).reshape(3, n, k)
     proj = np.arange(n * k * 64, dtype=np.float32).reshape(n, k, 64)
-    extra = {"per_layer_token_embd.weight": embd.reshape(3, -1), "per_layer_model_proj.weight": proj.reshape(-1, 64)}
+    extra = {
+        "per_layer_token_embd.weight": embd.reshape(3, -1),
+        "per_layer_model_proj.weight": proj.reshape(-1, 64),
+    }
     pattern = [1, 1, 1, 0, 1, 0]  # layers 4 and 5 read the KV of layers 2 and 3
     keys = {"attention__sliding_window_pattern": pattern, "attention__shared_kv_layers": 2}
     source = write("gemma4", n, extra=extra, **keys)
     copy = copied(source, path)
     tensors = {t.name: t.data for t in copy.tensors}
-    np.testing.assert_array_equal(tensors["per_layer_token_embd.weight"], embd[:, path].reshape(3, -1))
-    np.testing.assert_array_equal(tensors["per_layer_model_proj.weight"], proj[path].reshape(-1, 64))
+    np.testing.assert_array_equal(
+        tensors["per_layer_token_embd.weight"], embd[:, path].reshape(3, -1)
+    )
+    np.testing.assert_array_equal(
+        tensors["per_layer_model_proj.weight"], proj[path].reshape(-1, 64)
+    )
     assert value(copy, "attention.sliding_window_pattern") == [pattern[i] for i in path]
     assert value(copy, "attention.shared_kv_layers") == 2
     with pytest.raises(CannotExpressError, match="later layers read the KV of layer 2"):
@@ -210,7 +247,9 @@ def test_what_nobody_has_examined_is_refused_and_nothing_is_written(write, tmp_p
     target = tmp_path / "copy.gguf"
     with pytest.raises(CannotExpressError, match="nobody has examined this architecture"):
         export(write("llama5", 2), target, [0, 1])
-    with pytest.raises(CannotExpressError, match=r"llama.novelty does not list a value for each layer"):
+    with pytest.raises(
+        CannotExpressError, match=r"llama.novelty does not list a value for each layer"
+    ):
         export(write("llama", 2, novelty=[1, 2]), target, [0, 1])
     with pytest.raises(LayerPathError, match="layer_path is empty"):
         export(write("llama", 2), target, [])
@@ -220,13 +259,43 @@ def test_what_nobody_has_examined_is_refused_and_nothing_is_written(write, tmp_p
 @pytest.mark.parametrize(
     ("arch", "n", "keys", "path", "cure"),
     [
-        ("deepseek", 4, {"leading_dense_block_count": 2}, [0, 2, 1], "let all visits of layers 0..1 come first, or"),
-        ("jamba", 2, {"attention__head_count_kv": [0, 2]}, [0, 0], "visit at least one layer of each kind"),
+        (
+            "deepseek",
+            4,
+            {"leading_dense_block_count": 2},
+            [0, 2, 1],
+            "let all visits of layers 0..1 come first, or",
+        ),
+        (
+            "jamba",
+            2,
+            {"attention__head_count_kv": [0, 2]},
+            [0, 0],
+            "visit at least one layer of each kind",
+        ),
         ("llama", 2, {"attention__head_count": [2, 4]}, [1, 0], "begin the path with layer 0"),
-        ("smollm3", 8, {}, [0, 1, 2, 2, 3], "repeat or skip blocks as long as the pattern of its layers, or run the"),
-        ("command-r", 63, {}, [0] * 64, "take another number of slots, or run the path in rys itself"),
+        (
+            "smollm3",
+            8,
+            {},
+            [0, 1, 2, 2, 3],
+            "repeat or skip blocks as long as the pattern of its layers, or run the",
+        ),
+        (
+            "command-r",
+            63,
+            {},
+            [0] * 64,
+            "take another number of slots, or run the path in rys itself",
+        ),
         ("t5", 2, {}, [1, 0], "only the file's own order can be copied"),
-        ("llama5", 2, {}, [0, 0], "run the path in rys itself, which needs no copy: rys.Model(file, layer_path=...)"),
+        (
+            "llama5",
+            2,
+            {},
+            [0, 0],
+            "run the path in rys itself, which needs no copy: rys.Model(file, layer_path=...)",
+        ),
     ],
 )
 def test_a_refusal_says_what_can_be_done(write, copied, arch, n, keys, path, cure):

@@ -1,4 +1,6 @@
-"""How the extension module is found, what the build put in the package, and what rys says of itself."""
+"""How the extension module is found, what the build put in the package, and what rys says of
+itself.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ import rys
 from rys import _extension
 
 LIBRARIES = Path(rys._core.__file__).parent / "lib"
-PIN = json.loads((Path(__file__).parent.parent / "vendor" / "llama.cpp" / "pin.json").read_text(encoding="utf-8"))
+PIN = json.loads(
+    (Path(__file__).parent.parent / "vendor" / "llama.cpp" / "pin.json").read_text(encoding="utf-8")
+)
 
 
 def test_build_info_names_versions_backends_and_devices() -> None:
@@ -32,7 +36,9 @@ def test_build_info_names_versions_backends_and_devices() -> None:
 
 def test_the_libraries_lie_in_the_package_once_and_under_names_of_their_own() -> None:
     names = {path.name for path in LIBRARIES.iterdir() if path.name != "LICENSE-llama.cpp"}
-    assert {"librys-llama.so", "librys-ggml.so", "librys-ggml-base.so"} <= {n.replace(".dylib", ".so") for n in names}
+    assert {"librys-llama.so", "librys-ggml.so", "librys-ggml-base.so"} <= {
+        n.replace(".dylib", ".so") for n in names
+    }
     assert not any(re.search(r"\.so\.\d|\.\d+\.dylib", name) for name in names)
     assert not any(path.is_symlink() for path in LIBRARIES.iterdir())
 
@@ -57,7 +63,9 @@ def test_import_leaves_the_loaders_flags_alone() -> None:
 
 def test_a_missing_extension_module_says_how_to_build_it(tmp_path: Path) -> None:
     message = _extension._explain(ImportError("cannot import name '_core' from 'rys'"), tmp_path)
-    assert message.startswith(f"rys's extension module is not built: there is no rys._core in {tmp_path}.\n")
+    assert message.startswith(
+        f"rys's extension module is not built: there is no rys._core in {tmp_path}.\n"
+    )
     assert "pip install ." in message
 
 
@@ -69,8 +77,12 @@ def test_an_extension_module_of_another_python_is_told(tmp_path: Path) -> None:
 
 
 def test_a_library_that_does_not_load_is_told(tmp_path: Path) -> None:
-    error = ImportError("libcudart.so.13: cannot open shared object file: No such file or directory")
-    assert _extension._explain(error, tmp_path).startswith(f"rys's extension module does not load: {error}.\n")
+    error = ImportError(
+        "libcudart.so.13: cannot open shared object file: No such file or directory"
+    )
+    assert _extension._explain(error, tmp_path).startswith(
+        f"rys's extension module does not load: {error}.\n"
+    )
 
 
 def test_the_source_tree_without_a_build_says_how_to_build_it(tmp_path: Path) -> None:
@@ -80,6 +92,8 @@ def test_the_source_tree_without_a_build_says_how_to_build_it(tmp_path: Path) ->
         (package / name).write_bytes((Path(rys.__file__).parent / name).read_bytes())
     # -S: no site-packages, so that neither an installed rys nor an editable one helps
     command = [sys.executable, "-S", "-c", "import rys"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)})
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)}
+    )
     assert result.returncode == 1
     assert "ImportError: rys's extension module is not built" in result.stderr

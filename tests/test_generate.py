@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models
 import rys
-from checks import EOG, LETTERS, content, greedy
-from models import log_softmax
 from rys import Generate
 from rys.errors import (
     EngineError,
     RequestError,
 )
 from rys.requests import FailedRequest, GenerateResult
+from support import models
+from support.checks import EOG, LETTERS, content, greedy
+from support.models import log_softmax
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,12 @@ def test_a_prompt_may_be_text_tokens_or_messages(model: rys.Model) -> None:
     messages = [{"role": "user", "content": "Hi"}]
     text = model.apply_chat_template(messages)
     expected = model.generate(model.tokenize(text), max_tokens=8)
-    prompts: list[Any] = [text, messages, tuple(model.tokenize(text)), np.array(model.tokenize(text))]
+    prompts: list[Any] = [
+        text,
+        messages,
+        tuple(model.tokenize(text)),
+        np.array(model.tokenize(text)),
+    ]
     for prompt in prompts:
         assert content(model.generate(prompt, max_tokens=8)) == content(expected)
     assert content(model.chat(messages, max_tokens=8)) == content(expected)
@@ -54,20 +59,33 @@ def test_a_prompt_may_be_text_tokens_or_messages(model: rys.Model) -> None:
 def test_log_probabilities_of_generated_tokens(model: rys.Model) -> None:
     # oracle: log-softmax of logits() in numpy, in float64
     prompt = model.tokenize("Hello")
-    for options in ({}, {"temperature": 1.5, "seed": 3}, {"repeat_penalty": 1.5}, {"grammar": LETTERS}):
+    for options in (
+        {},
+        {"temperature": 1.5, "seed": 3},
+        {"repeat_penalty": 1.5},
+        {"grammar": LETTERS},
+    ):
         result = model.generate(prompt, max_tokens=12, logprobs=True, **options)
         expected = log_softmax(model.logits(prompt + result.tokens))
         steps = np.arange(len(result.tokens))
         assert result.logprobs is not None
         assert result.logprobs.dtype == np.float32
-        np.testing.assert_allclose(result.logprobs, expected[len(prompt) - 1 + steps, result.tokens], atol=1e-5)
+        np.testing.assert_allclose(
+            result.logprobs, expected[len(prompt) - 1 + steps, result.tokens], atol=1e-5
+        )
     assert model.generate(prompt, max_tokens=2).logprobs is None
 
 
-def test_generation_ends_at_an_end_of_generation_token_which_is_not_part_of_it(model: rys.Model) -> None:
+def test_generation_ends_at_an_end_of_generation_token_which_is_not_part_of_it(
+    model: rys.Model,
+) -> None:
     prompts = [[token] for token in range(5, 155)]
     results = model.run([Generate(prompt, max_tokens=60) for prompt in prompts])
-    ended = [(p, r) for p, r in zip(prompts, results, strict=True) if getattr(r, "finish_reason", "") == "eos"]
+    ended = [
+        (p, r)
+        for p, r in zip(prompts, results, strict=True)
+        if getattr(r, "finish_reason", "") == "eos"
+    ]
     assert ended, "the model never ends; choose another seed"
     for prompt, result in ended[:5]:
         assert isinstance(result, GenerateResult)
@@ -110,7 +128,9 @@ def test_the_first_of_several_stop_strings_counts(model: rys.Model) -> None:
     middle = text[9:13]
     assert text.index(middle[2:]) == 11, "the letters repeat; choose another seed"
     # all of them are complete with the same letter
-    assert model.generate("Hello", **options, stop=[middle[2:], middle, middle[1:]]).text == text[:9]
+    assert (
+        model.generate("Hello", **options, stop=[middle[2:], middle, middle[1:]]).text == text[:9]
+    )
     assert model.generate("Hello", **options, stop=[text[20:], middle[2:]]).text == text[:11]
 
 
@@ -122,7 +142,10 @@ def test_a_stop_string_that_does_not_come_changes_nothing(model: rys.Model) -> N
 
 
 def test_a_stop_string_in_the_prompt_does_not_count(model: rys.Model) -> None:
-    assert model.generate("Hello", max_tokens=5, grammar=LETTERS, stop=["Hello", "lo"]).finish_reason == "length"
+    assert (
+        model.generate("Hello", max_tokens=5, grammar=LETTERS, stop=["Hello", "lo"]).finish_reason
+        == "length"
+    )
 
 
 def test_stop_strings_that_are_not_ascii() -> None:
@@ -143,7 +166,8 @@ def test_real_weights_tell_a_story() -> None:
 
 
 def test_real_weights_add() -> None:
-    # oracle: the sums; the model is trained on "three digits, three digits, the four digits of their sum"
+    # oracle: the sums; the model is trained on "three digits, three digits, the four digits of
+    # their sum"
     with rys.Model(models.adder(), n_threads=1) as model:
         rng = random.Random(1)
         pairs = [(rng.randrange(1000), rng.randrange(1000)) for _ in range(20)]
@@ -151,7 +175,9 @@ def test_real_weights_add() -> None:
         results = model.run([Generate(prompt, max_tokens=4) for prompt in digits])
         answers = [result.tokens for result in results if isinstance(result, GenerateResult)]
         sums = [[int(digit) for digit in f"{a + b:04}"] for a, b in pairs]
-        n_right = sum(answer in (total, total[::-1]) for answer, total in zip(answers, sums, strict=True))
+        n_right = sum(
+            answer in (total, total[::-1]) for answer, total in zip(answers, sums, strict=True)
+        )
         assert n_right >= 18
 
 
@@ -168,19 +194,26 @@ def test_the_same_seed_gives_the_same_text(model: rys.Model) -> None:
 
 
 def test_a_seed_gives_the_same_text_beside_other_requests(model: rys.Model) -> None:
-    requests = [Generate(f"Hello{i % 3}", max_tokens=12, temperature=0.8, seed=i) for i in range(12)]
+    requests = [
+        Generate(f"Hello{i % 3}", max_tokens=12, temperature=0.8, seed=i) for i in range(12)
+    ]
     single = [content(model.run([request])[0]) for request in requests]
     assert [content(result) for result in model.run(requests)] == single
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 3.0])
-def test_tokens_are_drawn_from_the_softmax_at_the_temperature(model: rys.Model, temperature: float) -> None:
-    # oracle: numpy. The mean log-probability of the drawn tokens is minus the entropy, within 5 standard errors.
+def test_tokens_are_drawn_from_the_softmax_at_the_temperature(
+    model: rys.Model, temperature: float
+) -> None:
+    # oracle: numpy. The mean log-probability of the drawn tokens is minus the entropy, within 5
+    # standard errors.
     n = 1500
     options = {"max_tokens": 1, "temperature": temperature, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
     results = model.run([Generate("Hello", **options, seed=seed) for seed in range(n)])
     logprobs = log_softmax(model.logits("Hello")[-1] / temperature)
-    drawn = np.array([logprobs[result.tokens[0]] for result in results if getattr(result, "tokens", [])])
+    drawn = np.array(
+        [logprobs[result.tokens[0]] for result in results if getattr(result, "tokens", [])]
+    )
     assert len(drawn) > 0.95 * n  # the others drew the end of the text
     p = np.exp(logprobs)
     p[list(EOG)] = 0
@@ -207,10 +240,14 @@ def test_top_k_top_p_and_min_p_leave_out_improbable_tokens(model: rys.Model) -> 
         assert len(drawn) > 0.6 * len(set(kept[name].tolist()) - EOG), name
 
 
-@pytest.mark.parametrize("options", [{"top_k": 1}, {"min_p": 1.0}, {"top_p": 0.0}, {"temperature": 1e-6}])
+@pytest.mark.parametrize(
+    "options", [{"top_k": 1}, {"min_p": 1.0}, {"top_p": 0.0}, {"temperature": 1e-6}]
+)
 def test_options_that_leave_one_token_are_greedy(model: rys.Model, options: dict[str, Any]) -> None:
     options = {"temperature": 1.0, "seed": 5, **options}
-    assert model.generate("Hello", max_tokens=12, **options).tokens == greedy(model, model.tokenize("Hello"), 12)
+    assert model.generate("Hello", max_tokens=12, **options).tokens == greedy(
+        model, model.tokenize("Hello"), 12
+    )
 
 
 @pytest.mark.parametrize("temperature", [1e-30, 1e-40, 1e-300])
@@ -237,7 +274,12 @@ def test_the_repeat_penalty_lowers_tokens_that_were_there(model: rys.Model) -> N
 
 def test_a_grammar_is_followed(model: rys.Model) -> None:
     grammar = 'root ::= ("yes" | "no, " [0-9]{2}) "!"'
-    for options in ({}, {"temperature": 1.0, "seed": 1}, {"temperature": 1.0, "seed": 2}, {"repeat_penalty": 1.2}):
+    for options in (
+        {},
+        {"temperature": 1.0, "seed": 1},
+        {"temperature": 1.0, "seed": 2},
+        {"repeat_penalty": 1.2},
+    ):
         result = model.generate("Hello", max_tokens=40, grammar=grammar, **options)
         assert re.fullmatch(r"(yes|no, [0-9]{2})!", result.text), result.text
         assert result.finish_reason == "eos"  # nothing may follow
@@ -273,7 +315,11 @@ def test_a_grammar_that_cannot_be_read_writes_nothing_to_the_terminal(
 
 def test_a_grammar_at_a_dead_end_fails_alone(model: rys.Model) -> None:
     nothing = r'root ::= "ab" [\U7FFFFFFF]'
-    requests = [Generate("a", max_tokens=8), Generate("a", max_tokens=8, grammar=nothing), Generate("b", max_tokens=8)]
+    requests = [
+        Generate("a", max_tokens=8),
+        Generate("a", max_tokens=8, grammar=nothing),
+        Generate("b", max_tokens=8),
+    ]
     before, failed, after = model.run(requests)
     assert isinstance(failed, FailedRequest)
     assert isinstance(failed.error, EngineError)

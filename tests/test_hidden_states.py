@@ -1,7 +1,7 @@
 """Hidden states: the residual stream before every slot and after the last.
 
-Every architecture's are compared with upstream's evaluation callback in test_architectures.py. Here: what a user does
-with them.
+Every architecture's are compared with upstream's evaluation callback in test_architectures.py.
+Here: what a user does with them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import rys
-from architecture_case import OPTIONS, TOKENS
+from support.architecture_case import OPTIONS, TOKENS
 
 UNCHANGED_AT_ENTRY = [
     "llama-dense",
@@ -69,13 +69,21 @@ def test_output_norm_and_head_turn_the_last_state_into_the_logits(write):
         stream = view.hidden_states(TOKENS)[-1].astype(np.float64)  # [T, D]
         epsilon = base.metadata["llama.attention.layer_norm_rms_epsilon"]
         logits = view.logits(TOKENS)
-    normed = stream / np.sqrt((stream**2).mean(axis=1, keepdims=True) + epsilon) * weights["output_norm.weight"]
+    normed = (
+        stream
+        / np.sqrt((stream**2).mean(axis=1, keepdims=True) + epsilon)
+        * weights["output_norm.weight"]
+    )
     expected = normed @ weights["output.weight"].astype(np.float64).T
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
 
 def test_the_first_state_is_the_embedding(write):
     file = write("llama-dense")
-    (embeddings,) = (tensor.data for tensor in gguf.GGUFReader(file).tensors if tensor.name == "token_embd.weight")
+    (embeddings,) = (
+        tensor.data
+        for tensor in gguf.GGUFReader(file).tensors
+        if tensor.name == "token_embd.weight"
+    )
     with rys.Model(file, **OPTIONS) as model:
         assert np.array_equal(model.hidden_states(TOKENS)[0], embeddings[TOKENS].astype(np.float32))

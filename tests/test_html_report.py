@@ -1,4 +1,6 @@
-"""The report of a sweep as a file: what is in it, what it overwrites, and that strings stay strings."""
+"""The report of a sweep as a file: what is in it, what it overwrites, and that strings stay
+strings.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,12 @@ from rys.cli import sweep as sweep_cli
 from rys.errors import OutputFileError
 from rys.html_report import render, write_report
 from rys.html_report.page import signed
+from rys.next_steps import sweep_command
 from rys.sweep.block_map import colour_limit
-from rys.sweep.commands import sweep_command
 from rys.sweep.results import open_results
 from rys.sweep.store import Store, StoreError
 from rys.sweep.sweep import Sweep
-from simulated_sweep import write_sweep
+from support.simulated_sweep import write_sweep
 
 EVIL = "</script><img src=x onerror=document.title='owned'>"
 QUICK: dict[str, Any] = {"strategy": "scan", "with_confirmation": False}
@@ -61,7 +63,11 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sweep(
-        tmp_path_factory.mktemp("report") / "some.sweep.db", 12, sizes=[1, 2], repeats=(3,), with_confirmation=False
+        tmp_path_factory.mktemp("report") / "some.sweep.db",
+        12,
+        sizes=[1, 2],
+        repeats=(3,),
+        with_confirmation=False,
     )
 
 
@@ -87,7 +93,12 @@ def test_the_page_says_what_the_sweep_says(finished_sweep: Sweep) -> None:
         if not math.isnan(row["search_effect"]):  # the search did not try every random path
             assert signed(row["search_effect"]) in text
     assert re.search(r"^seed\s*0$", text, re.MULTILINE)
-    for shown in (report["fingerprint"], report["space"], "rys.reference_model(", "rys run --layer-path "):
+    for shown in (
+        report["fingerprint"],
+        report["space"],
+        "rys.reference_model(",
+        "rys run --layer-path ",
+    ):
         assert shown in text
 
 
@@ -130,7 +141,11 @@ def test_colours_end_where_gains_can_be_seen() -> None:
 
 
 def test_nothing_is_loaded_and_only_the_page_s_own_script_may_run(page: Page) -> None:
-    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        attrs["content"]
+        for tag, attrs in page.tags
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
     assert policy.startswith("default-src 'none'")
     for text in (page.inside["script"][1], page.inside["style"][0]):
@@ -140,9 +155,13 @@ def test_nothing_is_loaded_and_only_the_page_s_own_script_may_run(page: Page) ->
 
 
 def test_strings_of_a_sweep_stay_strings(tmp_path: Path) -> None:
-    path = write_sweep(tmp_path / "evil.db", 8, sizes=[1, 2], probes=(EVIL, "eq"), model=EVIL, **QUICK)
+    path = write_sweep(
+        tmp_path / "evil.db", 8, sizes=[1, 2], probes=(EVIL, "eq"), model=EVIL, **QUICK
+    )
     opened = Store.open(path)
-    opened.set_status("search", {"0,0..7": EVIL}, "failed", {"stopped": EVIL, "preflight": {EVIL: [EVIL]}})
+    opened.set_status(
+        "search", {"0,0..7": EVIL}, "failed", {"stopped": EVIL, "preflight": {EVIL: [EVIL]}}
+    )
     opened.close()
     found = Page(render(open_results(path)))
     assert {tag for tag, _ in found.tags} & {"img"} == set()
@@ -154,13 +173,21 @@ def test_strings_of_a_sweep_stay_strings(tmp_path: Path) -> None:
 
 
 def test_sweeps_of_other_programs_are_shown_without_intervals(tmp_path: Path) -> None:
-    rows = [BASE] + [{"dup_start": i, "dup_end": i + 2, "math_score": 0.5 + i / 50, "eq_score": 91} for i in range(6)]
+    rows = [BASE] + [
+        {"dup_start": i, "dup_end": i + 2, "math_score": 0.5 + i / 50, "eq_score": 91}
+        for i in range(6)
+    ]
     found = Page(render(open_results(write_lines(tmp_path, *rows), 10)))
     assert "No path confirmed: the file has no scores of single items" in found.text
     assert "eq was measured in percent" in found.text
     assert "paired" not in found.text  # nor is what the file has no numbers for explained
     assert not re.search("Interval|Random paths", found.text)
-    assert {column["key"] for column in found.data["columns"]} & {"low", "q", "n_items", "reason"} == set()
+    assert {column["key"] for column in found.data["columns"]} & {
+        "low",
+        "q",
+        "n_items",
+        "reason",
+    } == set()
     assert found.data["maps"][0]["low"] == [None] * 6
     assert "rys run model.gguf --layer-path ..6,5.. --compare .." in found.text
 
@@ -185,7 +212,11 @@ def test_the_command_line_repeats_the_sweep(line: str) -> None:
 
     def parsed(words: list[str]) -> dict[str, Any]:
         found = vars(sweep_cli.with_defaults(parser.parse_args(words)))
-        return {key: value for key, value in found.items() if key not in ("run", "defaults", "command", "store")}
+        return {
+            key: value
+            for key, value in found.items()
+            if key not in ("run", "defaults", "command", "store")
+        }
 
     arguments = parsed(["sweep", *shlex.split(line), "--quiet"])
     rys, *words = shlex.split(sweep_command(arguments, "a b.db"))
@@ -194,7 +225,9 @@ def test_the_command_line_repeats_the_sweep(line: str) -> None:
     assert parsed([*words, "--quiet"]) == arguments
 
 
-def test_the_command_writes_beside_the_file_and_again(store: Path, tmp_path: Path, capsys: Any) -> None:
+def test_the_command_writes_beside_the_file_and_again(
+    store: Path, tmp_path: Path, capsys: Any
+) -> None:
     copy = tmp_path / "a.sweep.db"
     copy.write_bytes(store.read_bytes())
     for _ in range(2):
@@ -204,7 +237,9 @@ def test_the_command_writes_beside_the_file_and_again(store: Path, tmp_path: Pat
     assert not list(tmp_path.glob(".rys-report*"))
 
 
-def test_other_files_are_not_overwritten_unless_forced(store: Path, tmp_path: Path, capsys: Any) -> None:
+def test_other_files_are_not_overwritten_unless_forced(
+    store: Path, tmp_path: Path, capsys: Any
+) -> None:
     output = tmp_path / "thesis.html"
     output.write_text("years of work")
     assert main(["report", str(store), "-o", str(output)]) == 1
@@ -232,7 +267,8 @@ def test_a_report_that_cannot_be_written_is_told(tmp_path: Path, output: str, sa
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("n_layer", '"many"'), ("n_layer", "3"), ("preflight", "[1]"), ("variant", "[2]")]
+    ("key", "value"),
+    [("n_layer", '"many"'), ("n_layer", "3"), ("preflight", "[1]"), ("variant", "[2]")],
 )
 def test_a_file_that_contradicts_itself_is_told(tmp_path: Path, key: str, value: str) -> None:
     copy = write_sweep(tmp_path / "damaged.db", 6, sizes=[1], **QUICK)

@@ -1,4 +1,6 @@
-"""The report of a sweep in a real browser, headless Chromium: what is seen at a cell, sorting, widths and colours."""
+"""The report of a sweep in a real browser, headless Chromium: what is seen at a cell, sorting,
+widths and colours.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,17 @@ from rys.html_report import write_report
 from rys.sweep.results import Results, open_results
 from rys.sweep.store import Store
 from rys.sweep.sweep import Sweep
-from simulated_sweep import write_sweep
+from support.simulated_sweep import write_sweep
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install rys[test]")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is missing: pip install rys[test]"
+)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium"
+)
 
 EVIL = "</script><img src=x onerror=document.title='owned'>"
 
@@ -34,7 +42,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def look(browser: Any) -> Iterator[Any]:
-    """Return a function that opens a file; afterwards no page may have complained or asked for anything else."""
+    """Return a function that opens a file; afterwards no page may have complained or asked for
+    anything else.
+    """
     contexts, complaints, requests = [], [], []
 
     def opened(path: Path, width: int = 1200, **options: Any) -> Any:
@@ -78,7 +88,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blocks = [(i, j) for j in range(1, 81) for i in range(j)]
     rows: list[dict[str, Any]] = [{"is_baseline": True, "math_score": 0.5, "eq_score": 0.5}]
     rows += [
-        {"dup_start": i, "dup_end": j, "math_score": 0.5 + math.sin(i) / 9, "eq_score": 0.5 + math.cos(j) / 9}
+        {
+            "dup_start": i,
+            "dup_end": j,
+            "math_score": 0.5 + math.sin(i) / 9,
+            "eq_score": 0.5 + math.cos(j) / 9,
+        }
         for i, j in blocks
     ]
     path = tmp_path_factory.mktemp("large") / "results.jsonl"
@@ -95,7 +110,9 @@ def figure(value: float) -> str:
 def facts(page: Any) -> dict[str, str]:
     """Return what the readout says, by name; "path" is its heading."""
     script = "readout => [...readout.querySelectorAll('dt')].map(name => [name.innerText, name.nextSibling.innerText])"
-    return dict(page.locator("#readout").evaluate(script)) | {"path": page.inner_text("#readout strong")}
+    return dict(page.locator("#readout").evaluate(script)) | {
+        "path": page.inner_text("#readout strong")
+    }
 
 
 def cell(page: Any, map_number: int, row: int) -> Any:
@@ -112,7 +129,9 @@ def test_a_cell_shows_the_numbers_of_its_block(look: Any, sweep: Results, report
             assert shown["path"] == frame["path"][row]
             assert shown["gain"] == figure(wanted["effect"])
             assert shown["95% interval"] == f"[{figure(wanted['low'])}, {figure(wanted['high'])}]"
-            assert float(shown["q"].removeprefix("<")) == pytest.approx(max(wanted["q"], 0.001), rel=0.06)
+            assert float(shown["q"].removeprefix("<")) == pytest.approx(
+                max(wanted["q"], 0.001), rel=0.06
+            )
             assert (shown["status"], shown["items"]) == (wanted["status"], str(wanted["n_items"]))
             assert (wanted["reason"] in page.inner_text("#readout")) or not wanted["reason"]
 
@@ -120,14 +139,17 @@ def test_a_cell_shows_the_numbers_of_its_block(look: Any, sweep: Results, report
 def test_figures_are_rounded_as_everywhere_else_in_rys(look: Any, report: Path) -> None:
     page = look(report)
     values = [k / 16 for k in range(40)] + [0.0025, 0.0035, 0.1245, 0.9995, 1e-7]
-    shown = page.evaluate("values => values.map(value => [fixed(value, 3), fixed(value, 1), fixed(value, 0)])", values)
+    shown = page.evaluate(
+        "values => values.map(value => [fixed(value, 3), fixed(value, 1), fixed(value, 0)])", values
+    )
     assert shown == [[f"{value:.3f}", f"{value:.1f}", f"{value:.0f}"] for value in values]
 
 
 def test_cells_lie_at_their_start_and_end(look: Any, sweep: Results, report: Path) -> None:
     page, paths = look(report), list(sweep.results()["path"])
     boxes = {
-        path: cell(page, 0, paths.index(path)).bounding_box() for path in ("0..5,4..11", "0..6,4..11", "0..6,5..11")
+        path: cell(page, 0, paths.index(path)).bounding_box()
+        for path in ("0..5,4..11", "0..6,4..11", "0..6,5..11")
     }
     size = boxes["0..6,4..11"]["x"] - boxes["0..5,4..11"]["x"]
     assert size == pytest.approx(21, abs=6)  # block (4, 7) is right of (4, 6), and (5, 7) below it
@@ -135,7 +157,9 @@ def test_cells_lie_at_their_start_and_end(look: Any, sweep: Results, report: Pat
     assert cell(page, 0, paths.index("0..4,3..11")).count() == 0  # it failed
 
 
-def test_colours_tell_better_from_worse_and_sizes_what_could_be_chance(look: Any, sweep: Results, report: Path) -> None:
+def test_colours_tell_better_from_worse_and_sizes_what_could_be_chance(
+    look: Any, sweep: Results, report: Path
+) -> None:
     page, frame = look(report), sweep.results()
     measured = frame[frame["effect"].notna()]
     is_sure = (measured["low"] > 0) | (measured["high"] < 0)
@@ -176,7 +200,17 @@ def test_a_touch_shows_a_cell_inside_the_screen(look: Any, sweep: Results, repor
 def test_every_column_sorts_both_ways_by_value(look: Any, sweep: Results, report: Path) -> None:
     page, frame = look(report), sweep.results()
     keys = page.evaluate("data.columns.map(column => column.key)")
-    assert {"path", "effect", "low", "high", "q", "n_items", "status", "reason", "math_difference"} <= set(keys)
+    assert {
+        "path",
+        "effect",
+        "low",
+        "high",
+        "q",
+        "n_items",
+        "status",
+        "reason",
+        "math_difference",
+    } <= set(keys)
     for number, key in enumerate(keys):
         head = page.locator("#candidates thead th").nth(number)
         orders = {}
@@ -197,18 +231,25 @@ def test_every_column_sorts_both_ways_by_value(look: Any, sweep: Results, report
         assert set(others.evaluate_all("heads => heads.map(head => head.ariaSort)")) == {"none"}
 
 
-def test_headings_sort_from_the_keyboard_and_the_filter_narrows(look: Any, sweep: Results, report: Path) -> None:
+def test_headings_sort_from_the_keyboard_and_the_filter_narrows(
+    look: Any, sweep: Results, report: Path
+) -> None:
     page, frame = look(report), sweep.results()
     page.locator("#candidates thead button").nth(1).focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
-    assert page.inner_text("#candidates tbody tr:first-child th") == frame.loc[frame["effect"].idxmin(), "path"]
+    assert (
+        page.inner_text("#candidates tbody tr:first-child th")
+        == frame.loc[frame["effect"].idxmin(), "path"]
+    )
     page.fill("#filter", "NaN failed")
     assert page.locator("#candidates tbody th").all_inner_texts() == ["0..4,3..11"]
     assert page.inner_text("#shown") == "1 of 1 shown"
 
 
-def test_the_confirm_stage_draws_what_it_lists(look: Any, finished_sweep: Sweep, tmp_path: Path) -> None:
+def test_the_confirm_stage_draws_what_it_lists(
+    look: Any, finished_sweep: Sweep, tmp_path: Path
+) -> None:
     write_report(finished_sweep, tmp_path / "report.html")
     page, report = look(tmp_path / "report.html"), finished_sweep.report()
     rows = [*report["top"], *report["controls"]]
@@ -216,7 +257,9 @@ def test_the_confirm_stage_draws_what_it_lists(look: Any, finished_sweep: Sweep,
     assert drawn.count() == len(rows)
     places = [float(drawn.nth(k).locator(".fresh").get_attribute("cx")) for k in range(len(rows))]
     effects = [row["effect"] for row in rows]
-    assert sorted(range(len(rows)), key=places.__getitem__) == sorted(range(len(rows)), key=effects.__getitem__)
+    assert sorted(range(len(rows)), key=places.__getitem__) == sorted(
+        range(len(rows)), key=effects.__getitem__
+    )
     confirmed = {row["path"] for row in report["top"] if row["confirmed"]}
     assert set(page.locator(".confirm tr.confirmed th").all_inner_texts()) == confirmed
     assert page.locator("#maps .mark.confirmed:not(.halo)").count() == len(confirmed)
@@ -224,7 +267,9 @@ def test_the_confirm_stage_draws_what_it_lists(look: Any, finished_sweep: Sweep,
 
 def test_80_layers_load_and_answer_at_once(look: Any, large: Path) -> None:
     page = look(large)
-    assert page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") < 10_000  # milliseconds
+    assert (
+        page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") < 10_000
+    )  # milliseconds
     assert page.locator("#maps svg").first.locator("[data-row]").count() == 3240
     assert page.locator("#candidates tbody tr").count() == 200
     for path in ("..39,20..", "..0,0..", "..79,79.."):
@@ -275,7 +320,9 @@ def test_texts_stand_out_in_light_and_in_dark(look: Any, report: Path, scheme: s
 
 def test_strings_of_a_sweep_run_nowhere(look: Any, tmp_path: Path) -> None:
     quick: dict[str, Any] = {"strategy": "scan", "with_confirmation": False}
-    path = write_sweep(tmp_path / "evil.db", 8, sizes=[1, 2], probes=(EVIL, "eq"), model=EVIL, **quick)
+    path = write_sweep(
+        tmp_path / "evil.db", 8, sizes=[1, 2], probes=(EVIL, "eq"), model=EVIL, **quick
+    )
     store = Store.open(path)
     store.set_status("search", {"0,0..7": EVIL, "0..1,1..7": EVIL}, "left", {"stopped": EVIL})
     store.close()

@@ -30,10 +30,14 @@ def paths_with_structure(draw):
     return layers
 
 
-any_layers = st.one_of(paths_with_structure(), st.lists(st.integers(0, 30), min_size=1, max_size=40))
+any_layers = st.one_of(
+    paths_with_structure(), st.lists(st.integers(0, 30), min_size=1, max_size=40)
+)
 blocks = (
     st.integers(1, 60)
-    .flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.integers(1, n), st.just(n), st.integers(1, 5)))
+    .flatmap(
+        lambda n: st.tuples(st.integers(0, n - 1), st.integers(1, n), st.just(n), st.integers(1, 5))
+    )
     .filter(lambda b: b[0] < b[1])
 )
 
@@ -63,12 +67,23 @@ def test_a_string_reads_as_the_layers_it_names(text, layers):
 
 
 def test_the_example_of_the_documentation_is_a_block():
-    assert LayerPath("0..11,12..14x2,15..", 40) == LayerPath("0..14,12..39", 40) == LayerPath.block(12, 15, 40)
+    assert (
+        LayerPath("0..11,12..14x2,15..", 40)
+        == LayerPath("0..14,12..39", 40)
+        == LayerPath.block(12, 15, 40)
+    )
 
 
 @pytest.mark.parametrize(
     "given_as",
-    [list, tuple, np.array, lambda x: np.array(x, dtype=np.uint8), iter, lambda x: [np.int32(v) for v in x]],
+    [
+        list,
+        tuple,
+        np.array,
+        lambda x: np.array(x, dtype=np.uint8),
+        iter,
+        lambda x: [np.int32(v) for v in x],
+    ],
 )
 def test_any_sequence_of_ints_is_a_path_of_plain_ints(given_as):
     path = LayerPath(given_as([3, 1, 2]))
@@ -117,19 +132,24 @@ def test_an_unbound_path_knows_its_slots_but_not_what_needs_n_layer():
     path = LayerPath("0..3,2..5")
     assert (path.n_layer, path.n_slot, path.visits(2), path.visits(9)) == (None, 8, 2, 0)
     for name in ("extra", "is_identity", "dup"):
-        with pytest.raises(LayerPathError, match=r"^the path 0\.\.3,2\.\.5 has no n_layer: use path\.resolve"):
+        with pytest.raises(
+            LayerPathError, match=r"^the path 0\.\.3,2\.\.5 has no n_layer: use path\.resolve"
+        ):
             getattr(path, name)
 
 
 def test_resolve_binds_a_path_and_checks_it():
     assert LayerPath("0..3").resolve(6) == LayerPath("0..3", 6)
-    with pytest.raises(LayerPathError, match=r"^layer_path\[3\] is 3, but tiny\.gguf has layers 0\.\.2$"):
+    with pytest.raises(
+        LayerPathError, match=r"^layer_path\[3\] is 3, but tiny\.gguf has layers 0\.\.2$"
+    ):
         LayerPath("0..3").resolve(3, source="tiny.gguf")
 
 
 def test_a_path_of_one_model_is_refused_for_a_model_of_another_depth():
     with pytest.raises(
-        LayerPathError, match=r"was made for 40 layers, but small\.gguf has 48; pass layer_path\.layers"
+        LayerPathError,
+        match=r"was made for 40 layers, but small\.gguf has 48; pass layer_path\.layers",
     ):
         LayerPath.identity(40).resolve(48, source="small.gguf")
 
@@ -180,7 +200,9 @@ def test_blocks_that_do_not_overlap_can_be_added_in_any_order(one, other):
     (a, b, _, times), (c, d, _, again) = one, other
     c, d = b + c, b + d
     base = LayerPath.identity(max(b, d))
-    assert base.with_block(a, b, times).with_block(c, d, again) == base.with_block(c, d, again).with_block(a, b, times)
+    assert base.with_block(a, b, times).with_block(c, d, again) == base.with_block(
+        c, d, again
+    ).with_block(a, b, times)
 
 
 def test_with_block_names_layers_and_not_slots():
@@ -189,18 +211,22 @@ def test_with_block_names_layers_and_not_slots():
 
 
 @pytest.mark.parametrize(
-    "text", ["0..14,12..39", "0..12,15..39", "0..11,14,13,12,15..39", "0..12,20,13..19,21..39", "0..5"]
+    "text",
+    ["0..14,12..39", "0..12,15..39", "0..11,14,13,12,15..39", "0..12,20,13..19,21..39", "0..5"],
 )
 def test_with_block_refuses_layers_that_the_path_repeats_skips_or_reorders(text):
     with pytest.raises(
-        LayerPathError, match=r"^block \(12, 15\) needs a path that visits layers 12\.\.14 once and in order"
+        LayerPathError,
+        match=r"^block \(12, 15\) needs a path that visits layers 12\.\.14 once and in order",
     ):
         LayerPath(text, 40).with_block(12, 15)
 
 
 @pytest.mark.parametrize(("i", "j"), [(3, 3), (4, 3), (-1, 2), (2, 11), (10, 11), (0, 10**30)])
 def test_a_block_outside_the_layers_is_refused(i, j):
-    with pytest.raises(LayerPathError, match=r"must be 0 <= i < j <= 10: layers i\.\.j-1 repeat, without j$"):
+    with pytest.raises(
+        LayerPathError, match=r"must be 0 <= i < j <= 10: layers i\.\.j-1 repeat, without j$"
+    ):
         LayerPath.block(i, j, 10)
 
 
@@ -262,12 +288,19 @@ def test_the_string_has_no_spaces_no_open_ends_and_is_never_longer_than_plain_te
         assert term[-1].isdigit()
     runs = itertools.groupby(enumerate(layers), key=lambda pair: pair[1] - pair[0])
     plain = [[layer for _, layer in run] for _, run in runs]
-    assert len(text) <= len(",".join(f"{r[0]}..{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in plain))
+    assert len(text) <= len(
+        ",".join(f"{r[0]}..{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in plain)
+    )
 
 
 def test_the_longest_paths_are_written_and_read_back():
     rng = random.Random(0)
-    for layers in ([5] * MAX_SLOTS, range(MAX_SLOTS), [0, 1] * (MAX_SLOTS // 2), rng.choices(range(80), k=MAX_SLOTS)):
+    for layers in (
+        [5] * MAX_SLOTS,
+        range(MAX_SLOTS),
+        [0, 1] * (MAX_SLOTS // 2),
+        rng.choices(range(80), k=MAX_SLOTS),
+    ):
         path = LayerPath(layers)
         assert LayerPath(str(path)) == path
 
@@ -293,11 +326,31 @@ def test_the_longest_paths_are_written_and_read_back():
             40,
             "layer_path is 3, but must be a list of ints, a string such as '0..14,12..39', or None",
         ),
-        (None, None, "layer_path is None, the file's own order: pass n_layer= to say how long that is"),
-        ([], 40, "layer_path is empty, but must visit at least one layer; None is the file's own order"),
-        ("", 40, "layer_path is empty, but must visit at least one layer; None is the file's own order"),
-        (" \t", 40, "layer_path is empty, but must visit at least one layer; None is the file's own order"),
-        ([0] * 513, 40, "layer_path has more than 512 slots; visit fewer layers or repeat them less"),
+        (
+            None,
+            None,
+            "layer_path is None, the file's own order: pass n_layer= to say how long that is",
+        ),
+        (
+            [],
+            40,
+            "layer_path is empty, but must visit at least one layer; None is the file's own order",
+        ),
+        (
+            "",
+            40,
+            "layer_path is empty, but must visit at least one layer; None is the file's own order",
+        ),
+        (
+            " \t",
+            40,
+            "layer_path is empty, but must visit at least one layer; None is the file's own order",
+        ),
+        (
+            [0] * 513,
+            40,
+            "layer_path has more than 512 slots; visit fewer layers or repeat them less",
+        ),
         ("0", 0, "n_layer is 0, but must be 1..512"),
         ("0", -3, "n_layer is -3, but must be 1..512"),
         ("0", 513, "n_layer is 513, but must be 1..512"),
@@ -315,10 +368,26 @@ def test_the_message_says_what_was_given_and_what_is_allowed(path, n_layer, mess
 @pytest.mark.parametrize(
     ("text", "carets", "message"),
     [
-        ("0..11, 40 ,3", "       ^^   ", "layer_path names layer 40, but model.gguf has layers 0..39"),
-        ("0..3,5..3,9", "     ^^^^  ", "layer_path has a range '5..3' that falls; write falling layers one by one"),
-        ("0..3,4x0", "     ^^^", "layer_path repeats '4x0' 0 times; leave the term out, or repeat it once or more"),
-        ("0,0x99999999", "  ^^^^^^^^^^", "layer_path has more than 512 slots; visit fewer layers or repeat them less"),
+        (
+            "0..11, 40 ,3",
+            "       ^^   ",
+            "layer_path names layer 40, but model.gguf has layers 0..39",
+        ),
+        (
+            "0..3,5..3,9",
+            "     ^^^^  ",
+            "layer_path has a range '5..3' that falls; write falling layers one by one",
+        ),
+        (
+            "0..3,4x0",
+            "     ^^^",
+            "layer_path repeats '4x0' 0 times; leave the term out, or repeat it once or more",
+        ),
+        (
+            "0,0x99999999",
+            "  ^^^^^^^^^^",
+            "layer_path has more than 512 slots; visit fewer layers or repeat them less",
+        ),
         ("0..3, ,4", "      ^ ", f"layer_path has a term '', {NOT_A_TERM}"),
         ("0..3+12-14+9", "     ^^^^^  ", f"layer_path has a term '12-14', {NOT_A_TERM}"),
     ],
@@ -331,7 +400,9 @@ def test_a_string_error_points_at_the_term(text, carets, message):
 
 def test_an_open_end_without_n_layer_says_what_to_pass():
     for text in ("4..", "..", "0,4..x2"):
-        with pytest.raises(LayerPathError, match=r"open end in '.*': pass n_layer=, or write the last layer\n"):
+        with pytest.raises(
+            LayerPathError, match=r"open end in '.*': pass n_layer=, or write the last layer\n"
+        ):
             LayerPath(text)
     assert LayerPath("..3").layers == (0, 1, 2, 3)
 
@@ -349,19 +420,25 @@ def test_garbage_is_refused(text):
         LayerPath(text, 40)
 
 
-@pytest.mark.parametrize("path", [b"01", bytearray(b"\x00"), {0, 1}, {0: 1}, 1.5, object(), np.array(3)])
+@pytest.mark.parametrize(
+    "path", [b"01", bytearray(b"\x00"), {0, 1}, {0: 1}, 1.5, object(), np.array(3)]
+)
 def test_what_is_not_a_sequence_of_layers_is_refused(path):
     with pytest.raises(LayerPathError, match=r"^layer_path is .*, but must be a list of ints"):
         LayerPath(path, 300)
 
 
-@pytest.mark.parametrize("path", [np.array([1.0]), np.array([True]), np.array([[0, 1]]), np.array([0, None])])
+@pytest.mark.parametrize(
+    "path", [np.array([1.0]), np.array([True]), np.array([[0, 1]]), np.array([0, None])]
+)
 def test_an_array_of_anything_but_ints_is_refused(path):
     with pytest.raises(LayerPathError, match=r"^layer_path\[\d\] is .*, but must be an int$"):
         LayerPath(path, 40)
 
 
-@pytest.mark.parametrize("number", [10**30, -(10**30), 10**5000], ids=["large", "negative", "unprintable"])
+@pytest.mark.parametrize(
+    "number", [10**30, -(10**30), 10**5000], ids=["large", "negative", "unprintable"]
+)
 def test_an_int_of_any_size_gives_a_layer_path_error(number):
     for call in (
         lambda: LayerPath([number], 40),
@@ -374,7 +451,14 @@ def test_an_int_of_any_size_gives_a_layer_path_error(number):
 
 @pytest.mark.parametrize(
     "path",
-    ["0x1000000000", "0..1x999999999999999999", "..x100000000", range(10**30), itertools.repeat(0), "0," * 10**5],
+    [
+        "0x1000000000",
+        "0..1x999999999999999999",
+        "..x100000000",
+        range(10**30),
+        itertools.repeat(0),
+        "0," * 10**5,
+    ],
 )
 def test_a_huge_path_is_refused_before_it_takes_memory(path):
     tracemalloc.start()

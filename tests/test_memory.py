@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-import models
 from rys import _core
+from support import models
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs /proc of Linux")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="needs /proc of Linux"
+)
 
 MEASURE = """
 import gc, json, re, sys
@@ -32,7 +34,11 @@ def measure(code: str, path: Path) -> dict[str, float]:
     """Run code in a new process; return what it stored in `out`, in MiB."""
     program = f"{MEASURE}{code}\nprint(json.dumps(out))"
     ran = subprocess.run(
-        [sys.executable, "-c", program, path], capture_output=True, text=True, check=False, timeout=100
+        [sys.executable, "-c", program, path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
     )
     assert ran.returncode == 0, ran.stderr
     measured: dict[str, float] = json.loads(ran.stdout)
@@ -60,7 +66,9 @@ for i in range(200):
     assert after["199"] < 1.05 * after["109"]
 
 
-def test_a_context_is_made_when_it_is_first_needed_and_then_reused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_context_is_made_when_it_is_first_needed_and_then_reused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made: list[Any] = []
     make = _core.Context
     monkeypatch.setattr(_core, "Context", lambda *args: made.append(args) or make(*args))

@@ -13,13 +13,13 @@ import gguf
 import numpy as np
 import pytest
 
-import models
 import rys
 from rys import _core
 from rys.errors import (
     LayerPathError,
     ModelClosedError,
 )
+from support import models
 
 TEXT = "A small text."
 
@@ -80,21 +80,29 @@ def test_metadata_is_what_the_file_says(tmp_path: Path) -> None:
     writer.write_tensors_to_file()
     writer.close()
     metadata = _core.read_metadata(str(tmp_path / "meta.gguf"))
-    assert {name: metadata[f"test.{name}"] for name in values} == {name: value for name, (value, _) in values.items()}
+    assert {name: metadata[f"test.{name}"] for name in values} == {
+        name: value for name, (value, _) in values.items()
+    }
     assert metadata["test.words"] == ["a", "", "ü"]
     assert metadata["test.numbers"] == [1, -2, 3]
     assert metadata["test.flags"] == [True, False]
     assert metadata["general.architecture"] == "llama"
 
     reader: Any = gguf.GGUFReader(models.tiny())
-    expected = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+    expected = {
+        name: field.contents()
+        for name, field in reader.fields.items()
+        if not name.startswith("GGUF.")
+    }
     with models.open_tiny() as model:
         assert model.metadata == expected
 
 
 def test_bytes_in_metadata_that_are_not_utf_8_are_replaced(tmp_path: Path) -> None:
     data = models.tiny(n_layer=1, n_embd=32).read_bytes()
-    path = models.patched(models.tiny(n_layer=1, n_embd=32), tmp_path / "odd.gguf", data.index(b"tiny"), b"t\xff\xfey")
+    path = models.patched(
+        models.tiny(n_layer=1, n_embd=32), tmp_path / "odd.gguf", data.index(b"tiny"), b"t\xff\xfey"
+    )
     with rys.Model(path) as model:
         assert model.metadata["general.name"] == "t\ufffd\ufffdy"
 
@@ -143,13 +151,20 @@ def test_the_fingerprint_covers_all_parts_of_a_split_model(tmp_path: Path) -> No
 
 
 def test_a_layer_path_that_does_not_fit_is_refused_with_the_spot() -> None:
-    with pytest.raises(LayerPathError, match=r"layer_path\[2\] is 6, but .*\.gguf has layers 0\.\.5"):
+    with pytest.raises(
+        LayerPathError, match=r"layer_path\[2\] is 6, but .*\.gguf has layers 0\.\.5"
+    ):
         models.open_tiny([0, 1, 6])
-    with models.open_tiny() as model, pytest.raises(LayerPathError, match=r"layer_path\[0\] is 9, but .*\.gguf has"):
+    with (
+        models.open_tiny() as model,
+        pytest.raises(LayerPathError, match=r"layer_path\[0\] is 9, but .*\.gguf has"),
+    ):
         model.with_path([9])
 
 
-@pytest.mark.parametrize("layer_path", [None, "0..3,2..", "0..5x2", [5, 4, 3, 2, 1, 0], [2], [0, 0, 1, 1, 5]])
+@pytest.mark.parametrize(
+    "layer_path", [None, "0..3,2..", "0..5x2", [5, 4, 3, 2, 1, 0], [2], [0, 0, 1, 1, 5]]
+)
 def test_logits_along_a_path_are_those_that_numpy_computes(layer_path: Any) -> None:
     # oracle: models.forward, in float64
     with models.open_tiny(layer_path) as model:
@@ -164,10 +179,16 @@ def test_hidden_states_and_logits_of_real_weights_fit_together() -> None:
     with rys.Model(models.stories(), "0..3,2..", n_ctx=256, **models.EXACT) as model:
         tokens = model.tokenize("Once upon a time, there was a little girl.")
         hidden = model.hidden_states(tokens)
-        tensors: Any = {tensor.name: tensor.data for tensor in gguf.GGUFReader(models.stories()).tensors}
+        tensors: Any = {
+            tensor.name: tensor.data for tensor in gguf.GGUFReader(models.stories()).tensors
+        }
         np.testing.assert_allclose(hidden[0], tensors["token_embd.weight"][tokens], atol=1e-6)
         head = tensors["output.weight" if "output.weight" in tensors else "token_embd.weight"]
-        normed = hidden[-1] / np.sqrt((hidden[-1] ** 2).mean(-1, keepdims=True) + 1e-5) * tensors["output_norm.weight"]
+        normed = (
+            hidden[-1]
+            / np.sqrt((hidden[-1] ** 2).mean(-1, keepdims=True) + 1e-5)
+            * tensors["output_norm.weight"]
+        )
         np.testing.assert_allclose(model.logits(tokens), normed @ head.T, atol=1e-3)
 
 
@@ -251,7 +272,9 @@ def test_a_closed_model_refuses_every_use(use: Any) -> None:
     model = models.open_tiny()
     use(model)
     model.close()
-    with pytest.raises(ModelClosedError, match=r"the model tiny.*\.gguf is closed; open it again with rys\.Model"):
+    with pytest.raises(
+        ModelClosedError, match=r"the model tiny.*\.gguf is closed; open it again with rys\.Model"
+    ):
         use(model)
 
 
@@ -297,7 +320,12 @@ next(pieces)
 
 
 @pytest.mark.parametrize(
-    "end", ["", "keep = [model, view, pieces]; keep.append(keep)", "sys.modules['m'] = view; raise SystemExit(0)"]
+    "end",
+    [
+        "",
+        "keep = [model, view, pieces]; keep.append(keep)",
+        "sys.modules['m'] = view; raise SystemExit(0)",
+    ],
 )
 def test_a_program_may_end_with_models_open(end: str) -> None:
     ran = subprocess.run(

@@ -19,15 +19,15 @@ import gguf
 import numpy as np
 import pytest
 
-import models
 import rys
 from rys.cli import info as command
 from rys.cli import main
 from rys.errors import ModelFileError, ModelFileNotFoundError, RequestError, RysError
 from rys.model_info import LayerInfo, ModelInfo, read_model_info
 from rys.reference import reference_model_path
+from support import models
+from support.toys import Upstream
 from test_memory import measure
-from toys import Upstream
 
 # layers that the generators of the toys make, by kind
 KINDS = {
@@ -63,7 +63,9 @@ def with_keys(path: Path, to: Path, keys: dict[str, Any]) -> Path:
     """Write a copy of a file without its tokenizer, and with other keys."""
     reader: Any = gguf.GGUFReader(path)
     kept = {
-        name: field.contents() for name, field in reader.fields.items() if name.startswith(("llama.", "general.name"))
+        name: field.contents()
+        for name, field in reader.fields.items()
+        if name.startswith(("llama.", "general.name"))
     }
     tensors = {tensor.name: np.asarray(tensor.data) for tensor in reader.tensors}
     return models.write_gguf(to, "llama", {"tokenizer.ggml.model": "none", **kept, **keys}, tensors)
@@ -85,7 +87,9 @@ def test_facts_are_those_that_the_file_was_written_with():
     assert (info.tokenizer, info.chat_template, info.chat_template_thinks) == ("llama", True, False)
     assert (info.paths, info.paths_reason, info.layer_path) == ("all", "", None)
     assert kinds(info) == {"attention, dense": [0, 1, 2, 3, 4, 5]}
-    assert read_model_info(models.tiny(chat_template="{% if enable_thinking %}{% endif %}")).chat_template_thinks
+    assert read_model_info(
+        models.tiny(chat_template="{% if enable_thinking %}{% endif %}")
+    ).chat_template_thinks
     assert not read_model_info(models.positions()).chat_template
 
 
@@ -110,7 +114,11 @@ def test_facts_and_defaults_are_those_of_the_loaded_model():
         info = read_model_info(path)
         with rys.Model(path) as model:
             model._context()
-            assert (info.n_layer, info.n_embd, info.n_vocab) == (model.n_layer, model.n_embd, model.n_vocab)
+            assert (info.n_layer, info.n_embd, info.n_vocab) == (
+                model.n_layer,
+                model.n_embd,
+                model.n_vocab,
+            )
             assert (info.n_ctx, info.n_seq_max, info.n_ubatch) == (
                 model.n_ctx,
                 model._params.n_seq_max,
@@ -123,7 +131,11 @@ def test_all_parts_of_a_split_model_are_counted(tmp_path):
     first, second = models.split()
     info, whole = read_model_info(first), read_model_info(models.tiny())
     assert info.files == tuple((part.name, part.stat().st_size) for part in (first, second))
-    assert (info.layers, info.n_bytes, info.n_params) == (whole.layers, whole.n_bytes, whole.n_params)
+    assert (info.layers, info.n_bytes, info.n_params) == (
+        whole.layers,
+        whole.n_bytes,
+        whole.n_params,
+    )
     with pytest.raises(ModelFileError, match="part 2 of 2 of a split model; give the first part"):
         read_model_info(second)
     alone = tmp_path / first.name
@@ -157,10 +169,15 @@ def test_an_exported_file_tells_its_path(tmp_path, capsys):
 
 def test_it_says_which_paths_are_possible(upstream, scratch):
     (looped,) = upstream.write_toys("hrm_text", scratch)
-    found = {path: read_model_info(path) for path in (models.recurrent("jamba"), models.encoder(), looped)}
+    found = {
+        path: read_model_info(path)
+        for path in (models.recurrent("jamba"), models.encoder(), looped)
+    }
     assert [info.paths for info in found.values()] == ["some", "none", "none"]
     for (path, info), reason in zip(
-        found.items(), ["must begin with a layer like layer 0", "an encoder", "cycles of its own"], strict=True
+        found.items(),
+        ["must begin with a layer like layer 0", "an encoder", "cycles of its own"],
+        strict=True,
     ):
         assert reason in info.paths_reason
         with pytest.raises(RysError, match=reason):
@@ -183,7 +200,13 @@ class BufferSizes(logging.Handler):
 
 
 def test_a_slot_costs_what_llama_cpp_allocates_for_it(toy):
-    options: dict[str, Any] = {"n_ctx": 8192, "n_seq_max": 4, "n_ubatch": 128, "type_k": "f32", "type_v": "f32"}
+    options: dict[str, Any] = {
+        "n_ctx": 8192,
+        "n_seq_max": 4,
+        "n_ubatch": 128,
+        "type_k": "f32",
+        "type_v": "f32",
+    }
     info = read_model_info(toy, **options)
     sizes, logger = BufferSizes(), logging.getLogger("rys.llama")
     logger.addHandler(sizes)
@@ -217,8 +240,13 @@ for name, path in (("warm", "0"), ("short", "0..5"), ("long", "0..5,2,2,2,2,2,2,
         out[name] = resident()
 """
     mib = measure(code, models.tiny())
-    (cost,) = {layer.slot_bytes for layer in read_model_info(models.tiny(), n_ctx=60000, n_seq_max=1).layers}
-    assert cost == 60160 * 64 * 2  # cells come in 256s; 2 heads of 16 for keys and for values, in 2 bytes
+    (cost,) = {
+        layer.slot_bytes
+        for layer in read_model_info(models.tiny(), n_ctx=60000, n_seq_max=1).layers
+    }
+    assert (
+        cost == 60160 * 64 * 2
+    )  # cells come in 256s; 2 heads of 16 for keys and for values, in 2 bytes
     assert mib["long"] - mib["short"] == pytest.approx(8 * cost / 2**20, rel=0.05)
 
 
@@ -227,11 +255,16 @@ def test_a_slot_costs_by_the_options_of_the_context():
     f16, q8_0 = read_model_info(wide), read_model_info(wide, type_k="q8_0", type_v="q8_0")
     cost = 4096 * 2 * 64 * 2
     assert {(layer.slot_bytes, layer.slot_bytes_f16) for layer in f16.layers} == {(cost, cost)}
-    assert {(layer.slot_bytes, layer.slot_bytes_f16) for layer in q8_0.layers} == {(cost * 34 // 64, cost)}
+    assert {(layer.slot_bytes, layer.slot_bytes_f16) for layer in q8_0.layers} == {
+        (cost * 34 // 64, cost)
+    }
     assert (q8_0.type_k, q8_0.type_v) == ("q8_0", "q8_0")
     trained = read_model_info(wide, n_ctx=0)
     assert (trained.n_ctx, trained.layers[0].slot_bytes) == (512, cost // 8)
-    state = [read_model_info(models.recurrent("mamba"), n_seq_max=n).layers[0].slot_bytes for n in (1, 16)]
+    state = [
+        read_model_info(models.recurrent("mamba"), n_seq_max=n).layers[0].slot_bytes
+        for n in (1, 16)
+    ]
     assert state == [4 * (3 * 64 + 16 * 64), 16 * 4 * (3 * 64 + 16 * 64)]
 
 
@@ -243,7 +276,10 @@ def test_a_slot_costs_by_the_options_of_the_context():
         ({"n_seq_max": 0}, r"n_seq_max is 0, but must be 1\.\.256"),
         ({"n_ubatch": 0}, r"n_ubatch is 0, but must be 1\.\."),
         ({"type_k": "q9"}, "type_k is 'q9', but must be one of f32, f16"),
-        ({"type_v": "q8_0"}, r"KV cache of f16 and q8_0 is not possible: the values of a block \(1, 32\) do not"),
+        (
+            {"type_v": "q8_0"},
+            r"KV cache of f16 and q8_0 is not possible: the values of a block \(1, 32\) do not",
+        ),
     ],
 )
 def test_an_option_out_of_range_is_an_error(options, message):
@@ -278,7 +314,9 @@ def test_a_damaged_header_is_an_error_or_another_model(source, tmp_path):
     rng, path, refused = random.Random(7), tmp_path / "damaged.gguf", 0
     header = 8192 if source is models.tiny else 2048
     for _ in range(150):
-        replace = rng.choice([rng.randbytes(1), b"\xff" * 4, b"\0" * 8, b"\xff" * 7 + b"\x7f", b"\0\0\0\x40"])
+        replace = rng.choice(
+            [rng.randbytes(1), b"\xff" * 4, b"\0" * 8, b"\xff" * 7 + b"\x7f", b"\0\0\0\x40"]
+        )
         models.patched(source(), path, rng.randrange(4, header), replace)
         try:
             read_model_info(path)
@@ -317,7 +355,9 @@ def write_huge(path: Path, n_layer: int = 80, n_embd: int = 4096, n_ff: int = 20
         file.truncate(file.seek(0, 2) + n_bytes + 64)
 
 
-@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs /proc of Linux, and files with holes")
+@pytest.mark.skipif(
+    not Path("/proc/self/io").exists(), reason="needs /proc of Linux, and files with holes"
+)
 def test_no_tensor_data_is_read(scratch):
     path = scratch / "huge.gguf"
     write_huge(path)
@@ -356,7 +396,9 @@ def test_the_command_shows_facts_and_layers(capsys):
     assert facts["layer paths"] == "supported"
     assert re.search(r"^ *0\.\.5  attention, dense +6 +144\.5 KiB +512 KiB$", shown, re.MULTILINE)
     assert len(text(capsys, models.tiny(), "--layers").splitlines()) == len(shown.splitlines()) + 5
-    assert "f32/q4_0" in text(capsys, models.tiny(n_embd=128), "--type-k", "f32", "--type-v", "q4_0")
+    assert "f32/q4_0" in text(
+        capsys, models.tiny(n_embd=128), "--type-k", "f32", "--type-v", "q4_0"
+    )
 
 
 def test_json_has_the_documented_fields(capsys):
@@ -367,7 +409,9 @@ def test_json_has_the_documented_fields(capsys):
         "layer_path", "source_fingerprint", "paths", "paths_reason", "n_ctx", "n_seq_max", "n_ubatch", "type_k",
         "type_v", "layers",
     ]  # fmt: skip
-    assert document["files"] == [{"name": models.tiny().name, "n_bytes": models.tiny().stat().st_size}]
+    assert document["files"] == [
+        {"name": models.tiny().name, "n_bytes": models.tiny().stat().st_size}
+    ]
     assert document["layers"][5] == {
         "index": 5,
         "kind": "attention, dense",
@@ -379,19 +423,27 @@ def test_json_has_the_documented_fields(capsys):
 
 def test_text_from_the_file_cannot_steer_the_terminal(tmp_path, capsys):
     name = "\x1b[2J\x1b]0;title\x07evil\x9b31m\r\n" + "long" * 1000
-    path = with_keys(models.tiny(), tmp_path / "\x1b[31mred.gguf", {"general.name": name, "rys.layer_path": "\x1b[1m"})
+    path = with_keys(
+        models.tiny(),
+        tmp_path / "\x1b[31mred.gguf",
+        {"general.name": name, "rys.layer_path": "\x1b[1m"},
+    )
     shown = text(capsys, path)
     assert all(line.isprintable() and len(line) < 250 for line in shown.splitlines())
     assert "evil" in shown
     assert json.loads(text(capsys, path, "--json"))["name"] == name
-    broken = models.patched(path, tmp_path / "broken.gguf", path.read_bytes().index(b"llama", 20), b"\x1b[2Jx")
+    broken = models.patched(
+        path, tmp_path / "broken.gguf", path.read_bytes().index(b"llama", 20), b"\x1b[2Jx"
+    )
     message = text(capsys, broken, status=1)
     assert "broken.gguf" in message
     assert all(line.isprintable() for line in message.splitlines())
 
 
 def test_many_layers_stay_readable():
-    layers = tuple(LayerInfo(i, "recurrent" if i % 4 < 3 else "attention", 10, 5, 5) for i in range(80))
+    layers = tuple(
+        LayerInfo(i, "recurrent" if i % 4 < 3 else "attention", 10, 5, 5) for i in range(80)
+    )
     info = read_model_info(models.tiny())
     groups = ModelInfo(**{**vars(info), "layers": layers}).groups()
     assert [(group.kind, len(group.layers), group.ranges[:2]) for group in groups] == [
@@ -405,7 +457,9 @@ def test_many_layers_stay_readable():
 
 def test_an_error_has_no_traceback(tmp_path):
     arguments = [sys.executable, "-m", "rys", "info"]
-    failed = subprocess.run([*arguments, str(tmp_path / "absent.gguf")], capture_output=True, text=True, check=False)
+    failed = subprocess.run(
+        [*arguments, str(tmp_path / "absent.gguf")], capture_output=True, text=True, check=False
+    )
     assert (failed.returncode, failed.stdout) == (1, "")
     assert re.fullmatch(r"rys info: .*absent\.gguf: no such file\n", failed.stderr)
     assert subprocess.run(arguments, capture_output=True, check=False).returncode == 2

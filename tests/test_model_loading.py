@@ -13,7 +13,6 @@ import gguf
 import numpy as np
 import pytest
 
-import models
 import rys
 from rys import _core
 from rys.errors import (
@@ -22,6 +21,7 @@ from rys.errors import (
     ModelFileNotFoundError,
     RequestError,
 )
+from support import models
 
 TEXT = "A small text."
 
@@ -58,7 +58,9 @@ def test_a_directory_is_refused_with_advice(tmp_path: Path) -> None:
 def test_a_file_in_another_format_is_refused_and_told_apart(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match=r"model\.gguf: is not a GGUF file, it begins with b'") as caught:
+    with pytest.raises(
+        ModelFileError, match=r"model\.gguf: is not a GGUF file, it begins with b'"
+    ) as caught:
         rys.Model(path)
     assert repr(content[:4]) in str(caught.value)
 
@@ -73,11 +75,15 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     whole = models.tiny(n_layer=1, n_embd=32).read_bytes()
     header = whole.index(b"output_norm.weight")
     lengths = {4, 8, 15, 16, 23, 24, 25, 40, len(whole) // 2, len(whole) - 33, len(whole) - 1}
-    lengths |= set(np.linspace(24, header, 20).astype(int)) | set(np.linspace(header, len(whole) - 1, 20).astype(int))
+    lengths |= set(np.linspace(24, header, 20).astype(int)) | set(
+        np.linspace(header, len(whole) - 1, 20).astype(int)
+    )
     path = tmp_path / "cut.gguf"
     for length in sorted(lengths):
         path.write_bytes(whole[:length])
-        with pytest.raises(ModelFileError, match=r"cut\.gguf: (is not a readable GGUF file|llama\.cpp cannot load)"):
+        with pytest.raises(
+            ModelFileError, match=r"cut\.gguf: (is not a readable GGUF file|llama\.cpp cannot load)"
+        ):
             rys.Model(path)
     path.write_bytes(whole)
     rys.Model(path).close()  # the whole file is fine, so the lengths were what was wrong
@@ -86,23 +92,31 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 def test_the_error_of_a_truncated_file_has_the_line_that_llama_cpp_logged(tmp_path: Path) -> None:
     path = tmp_path / "cut.gguf"
     path.write_bytes(models.tiny().read_bytes()[:-100_000])
-    with pytest.raises(ModelFileError, match="data is not within the file bounds, model is corrupted or incomplete"):
+    with pytest.raises(
+        ModelFileError, match="data is not within the file bounds, model is corrupted or incomplete"
+    ):
         rys.Model(path)
 
 
 def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
-    path = models.write_gguf(tmp_path / "new.gguf", "tomorrow", {}, {"token_embd.weight": np.ones((4, 32))})
+    path = models.write_gguf(
+        tmp_path / "new.gguf", "tomorrow", {}, {"token_embd.weight": np.ones((4, 32))}
+    )
     with pytest.raises(ModelFileError, match="unknown model architecture: 'tomorrow'"):
         rys.Model(path)
 
 
 def test_a_vocabulary_without_weights_is_refused() -> None:
-    with pytest.raises(ModelFileError, match="has no tensors, only a vocabulary; give the file with the weights"):
+    with pytest.raises(
+        ModelFileError, match="has no tensors, only a vocabulary; give the file with the weights"
+    ):
         rys.Model(models.tiny(vocabulary_only=True))
 
 
 def test_an_encoder_is_refused_because_it_predicts_no_tokens() -> None:
-    with pytest.raises(ModelFileError, match="bert is an encoder, which gives embeddings and no text"):
+    with pytest.raises(
+        ModelFileError, match="bert is an encoder, which gives embeddings and no text"
+    ):
         rys.Model(models.encoder())
 
 
@@ -114,7 +128,9 @@ def test_a_split_model_loads_from_its_first_part() -> None:
 
 
 def test_a_later_part_of_a_split_model_is_refused_with_its_number() -> None:
-    with pytest.raises(ModelFileError, match="is part 2 of 2 of a split model; give the first part"):
+    with pytest.raises(
+        ModelFileError, match="is part 2 of 2 of a split model; give the first part"
+    ):
         rys.Model(models.split()[1])
 
 
@@ -125,7 +141,9 @@ def test_a_split_model_with_a_missing_part_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names that are not UTF-8")
-@pytest.mark.parametrize("name", ["mödel 模型.gguf", os.fsdecode(b"latin-\xe4.gguf"), "quo'te \" %s {}.gguf"])
+@pytest.mark.parametrize(
+    "name", ["mödel 模型.gguf", os.fsdecode(b"latin-\xe4.gguf"), "quo'te \" %s {}.gguf"]
+)
 def test_any_file_name_works(tmp_path: Path, name: str) -> None:
     path = shutil.copy(models.tiny(n_layer=1, n_embd=32), tmp_path / name)
     with rys.Model(path, n_ctx=64) as model:
@@ -134,7 +152,9 @@ def test_any_file_name_works(tmp_path: Path, name: str) -> None:
         assert len(model.generate("a", max_tokens=2).tokens) <= 2
 
 
-def test_the_path_may_be_relative_and_the_process_may_move_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_may_be_relative_and_the_process_may_move_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(models.tiny(), tmp_path / "here.gguf")
     monkeypatch.chdir(tmp_path)
     with rys.Model("here.gguf") as model, models.open_tiny() as same:
@@ -148,10 +168,21 @@ def test_the_path_may_be_relative_and_the_process_may_move_on(tmp_path: Path, mo
 
 def test_options_have_llama_cpps_names_and_defaults() -> None:
     parameters = inspect.signature(rys.Model).parameters
-    assert [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD] == ["path", "layer_path"]
+    assert [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD] == [
+        "path",
+        "layer_path",
+    ]
     # what llama_context_default_params and llama_model_default_params say, read through the binding
     context, weights = _core.ContextParams(), _core.WeightsParams()
-    names = ["n_batch", "n_ubatch", "offload_kqv", "op_offload", "swa_full", "rope_freq_base", "rope_freq_scale"]
+    names = [
+        "n_batch",
+        "n_ubatch",
+        "offload_kqv",
+        "op_offload",
+        "swa_full",
+        "rope_freq_base",
+        "rope_freq_scale",
+    ]
     names += ["yarn_ext_factor", "yarn_orig_ctx"]
     for name in names:
         assert parameters[name].default == getattr(context, name), name
@@ -210,15 +241,29 @@ def test_options_may_be_llama_cpps_numbers() -> None:
         ({"flash_attn": "on"}, r"flash_attn is 'on', but must be True, False or None"),
         ({"type_k": "q9"}, r"type_k is 'q9', but must be one of f32, f16, .*q8_0"),
         ({"type_v": 1.0}, r"type_v is 1\.0, but must be one of"),
-        ({"split_mode": "rows"}, r"split_mode is 'rows', but must be one of none, layer, row, tensor"),
-        ({"rope_scaling_type": "ntk"}, r"rope_scaling_type is 'ntk', but must be one of none, linear, yarn, longrope"),
+        (
+            {"split_mode": "rows"},
+            r"split_mode is 'rows', but must be one of none, layer, row, tensor",
+        ),
+        (
+            {"rope_scaling_type": "ntk"},
+            r"rope_scaling_type is 'ntk', but must be one of none, linear, yarn, longrope",
+        ),
         ({"main_gpu": -1}, r"main_gpu is -1, but must be 0\.\."),
-        ({"devices": ["GPU of dreams"]}, r"there is no device 'GPU of dreams'; rys\.build_info\(\)\['devices'\] lists"),
-        ({"tensor_split": [1.0] * 1000}, r"tensor_split has 1000 values, but at most \d+ devices are possible"),
+        (
+            {"devices": ["GPU of dreams"]},
+            r"there is no device 'GPU of dreams'; rys\.build_info\(\)\['devices'\] lists",
+        ),
+        (
+            {"tensor_split": [1.0] * 1000},
+            r"tensor_split has 1000 values, but at most \d+ devices are possible",
+        ),
         ({"yarn_orig_ctx": -1}, r"yarn_orig_ctx is -1, but must be 0\.\."),
     ],
 )
-def test_an_option_out_of_range_is_a_value_error_that_names_it(options: dict[str, Any], message: str) -> None:
+def test_an_option_out_of_range_is_a_value_error_that_names_it(
+    options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(RequestError, match=message) as caught:
         rys.Model(models.tiny(), **options)
     assert isinstance(caught.value, ValueError)
@@ -232,7 +277,10 @@ def test_an_unknown_option_is_a_type_error() -> None:
 
 def test_a_cache_type_that_does_not_fit_the_heads_is_an_error_in_llama_cpps_words() -> None:
     with models.open_tiny(type_k="q8_0", flash_attn=True) as model:
-        with pytest.raises(EngineError, match="K cache type q8_0 with block size 32 does not divide n_embd_head_k=16"):
+        with pytest.raises(
+            EngineError,
+            match="K cache type q8_0 with block size 32 does not divide n_embd_head_k=16",
+        ):
             model.generate("a")
         assert model.n_vocab > 0  # the model itself is sound
 
@@ -240,9 +288,18 @@ def test_a_cache_type_that_does_not_fit_the_heads_is_an_error_in_llama_cpps_word
 @pytest.mark.parametrize("type_name", ["f32", "f16", "bf16", "q8_0", "q4_0"])
 def test_the_kv_cache_may_be_stored_in_fewer_bits(type_name: str) -> None:
     wide = {"n_embd": 128}
-    with models.open_tiny(model=wide) as exact, models.open_tiny(model=wide, type_k=type_name) as model:
+    with (
+        models.open_tiny(model=wide) as exact,
+        models.open_tiny(model=wide, type_k=type_name) as model,
+    ):
         difference = np.abs(model.logits(TEXT) - exact.logits(TEXT)).max()
-    bits = {"f32": (0, 0), "f16": (1e-6, 0.01), "bf16": (1e-5, 0.1), "q8_0": (1e-5, 0.1), "q4_0": (1e-4, 1.0)}
+    bits = {
+        "f32": (0, 0),
+        "f16": (1e-6, 0.01),
+        "bf16": (1e-5, 0.1),
+        "q8_0": (1e-5, 0.1),
+        "q4_0": (1e-4, 1.0),
+    }
     low, high = bits[type_name]
     assert low <= difference <= high
 
@@ -255,7 +312,9 @@ def test_n_ctx_0_means_the_length_that_the_model_was_trained_with() -> None:
 
 @pytest.mark.parametrize("length", [0, None])
 def test_n_ctx_0_on_a_file_without_a_context_length_is_an_error(length: int | None) -> None:
-    with pytest.raises((RequestError, ModelFileError), match=r"names none; give a number|llama\.context_length"):
+    with pytest.raises(
+        (RequestError, ModelFileError), match=r"names none; give a number|llama\.context_length"
+    ):
         models.open_tiny(n_ctx=0, model={"n_ctx_train": length})
 
 
@@ -269,7 +328,9 @@ def test_check_tensors_finds_values_that_are_not_finite() -> None:
 def test_a_lora_adapter_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(ModelFileNotFoundError, match=r"absent\.gguf: no such file \(lora_path\)"):
         rys.Model(models.tiny(), lora_path=tmp_path / "absent.gguf")
-    with pytest.raises(ModelFileError, match=r"LoRA adapter .*\.gguf: .*expect general\.type to be 'adapter'"):
+    with pytest.raises(
+        ModelFileError, match=r"LoRA adapter .*\.gguf: .*expect general\.type to be 'adapter'"
+    ):
         rys.Model(models.tiny(), lora_path=models.tiny())
 
 
@@ -312,8 +373,12 @@ def test_progress_is_reported_from_0_to_1() -> None:
     assert seen[-1] == 1
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("in the callback"), KeyboardInterrupt(), SystemExit(3)])
-def test_an_exception_in_the_progress_callback_ends_loading_and_arrives(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("in the callback"), KeyboardInterrupt(), SystemExit(3)]
+)
+def test_an_exception_in_the_progress_callback_ends_loading_and_arrives(
+    error: BaseException,
+) -> None:
     def fail(_: float) -> None:
         raise error
 
@@ -330,8 +395,12 @@ def test_a_progress_bar_is_shown_only_if_asked_for(capfd: pytest.CaptureFixture[
     assert capfd.readouterr() == ("", "")
 
 
-def test_loading_and_running_write_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    with models.open_tiny(n_ctx=1024) as model:  # more than it was trained with, of which llama.cpp warns
+def test_loading_and_running_write_nothing_to_the_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with models.open_tiny(
+        n_ctx=1024
+    ) as model:  # more than it was trained with, of which llama.cpp warns
         model.generate("a", max_tokens=2)
     assert capfd.readouterr() == ("", "")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rys._util.output_file import checked_output, whole_file
 from rys.errors import OutputFileError
-from rys.output_file import checked_output, whole_file
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -25,7 +25,10 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
-    with pytest.raises(OutputFileError, match=r"out\.txt: cannot be written: No space"), whole_file(path):
+    with (
+        pytest.raises(OutputFileError, match=r"out\.txt: cannot be written: No space"),
+        whole_file(path),
+    ):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import obtain_llama_cpp as obtain
+import obtain
 
-LAYER_PATH = Path(__file__).parent.parent / "csrc" / "layer_path.cpp"
+LAYER_PATH = Path(__file__).parent.parent / "csrc" / "llama" / "layer_path.cpp"
 
 
 def test_a_view_gathers_every_per_layer_array_of_upstream(upstream):
     header = upstream.source("src/llama-hparams.h")
-    declared = re.findall(r"^\s*std::(?:array<\w+, LLAMA_MAX_LAYERS>|bitset<LLAMA_MAX_LAYERS>) +(\w+);", header, re.M)
-    assert len(declared) == len(re.findall(r"LLAMA_MAX_LAYERS\W", header)) - header.count("#define LLAMA_MAX_LAYERS")
-    gathered = re.findall(r"^    gather\(hparams\.(\w+), src\);$", LAYER_PATH.read_text(encoding="utf-8"), re.M)
+    declared = re.findall(
+        r"^\s*std::(?:array<\w+, LLAMA_MAX_LAYERS>|bitset<LLAMA_MAX_LAYERS>) +(\w+);", header, re.M
+    )
+    assert len(declared) == len(re.findall(r"LLAMA_MAX_LAYERS\W", header)) - header.count(
+        "#define LLAMA_MAX_LAYERS"
+    )
+    gathered = re.findall(
+        r"^    gather\(hparams\.(\w+), src\);$", LAYER_PATH.read_text(encoding="utf-8"), re.M
+    )
     assert sorted(gathered) == sorted([*declared, "layer_src"])
 
 

@@ -1,4 +1,6 @@
-"""The pictures: nothing overlaps or is cut off, for models of every depth, and colour-blind eyes see the sign."""
+"""The pictures: nothing overlaps or is cut off, for models of every depth, and colour-blind eyes
+see the sign.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from rys.cli import main
 from rys.plot.drawing import BLUE, DIVERGING, GREY, ORANGE, UNMEASURED, Once
 from rys.sweep.block_map import colour_limit
 from rys.sweep.results import Results, open_results
-from simulated_sweep import write_sweep
+from support.simulated_sweep import write_sweep
 
 mpl = pytest.importorskip("matplotlib")
 from matplotlib import pyplot as plt  # noqa: E402  (after the check that there is one)
@@ -32,7 +34,9 @@ from matplotlib.text import Text  # noqa: E402
 LONG = "/models/Some-Organisation__A-Model-With-A-Name-80B-A3B-Instruct-$i1$-Q4_K_M-00001-of-00009.gguf"
 PROBE = "questions_about_everything_that_has_a_long_name.jsonl"
 OF_A_SWEEP = ("heatmap", "skyline", "repeats", "pareto", "race", "shrinkage")
-PICTURE = re.compile(r"```python\n(plot\..*)\n```\n\n!\[.*\]\((images/.*\.png)\)")  # as in tools/make_gallery.py
+PICTURE = re.compile(
+    r"```python\n(plot\..*)\n```\n\n!\[.*\]\((images/.*\.png)\)"
+)  # as in tools/make_gallery.py
 DEPTHS = [12, 40, 80, pytest.param("80, all", marks=pytest.mark.slow)]
 
 
@@ -52,8 +56,15 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int | str], Re
         if depth not in opened:
             n_layer = int(str(depth).split(",")[0])
             sizes = None if n_layer == 12 or depth != n_layer else [2, n_layer // 6]
-            options: dict[str, Any] = {"sizes": sizes, "repeats": [2, 3, 8], "model": LONG, "probes": ("math", PROBE)}
-            opened[depth] = Once(open_results(write_sweep(folder / f"{n_layer} {sizes}.db", n_layer, **options)))
+            options: dict[str, Any] = {
+                "sizes": sizes,
+                "repeats": [2, 3, 8],
+                "model": LONG,
+                "probes": ("math", PROBE),
+            }
+            opened[depth] = Once(
+                open_results(write_sweep(folder / f"{n_layer} {sizes}.db", n_layer, **options))
+            )
         return opened[depth]
 
     return sweep_of
@@ -75,10 +86,15 @@ def boxes(figure: Any) -> dict[str, Any]:
                 hidden |= {tick.label1, tick.label2}
                 if low - margin <= tick.get_loc() <= high + margin:
                     labels = (tick.label1, tick.label2)
-                    ticks |= {f"{name} {number} {k} {label.get_text()}": label for k, label in enumerate(labels)}
+                    ticks |= {
+                        f"{name} {number} {k} {label.get_text()}": label
+                        for k, label in enumerate(labels)
+                    }
     others = [text for text in figure.findobj(Text) if text not in in_legends | hidden]
     texts = {f"{k} {text.get_text()}": text for k, text in enumerate(others)} | ticks
-    found = {name: text for name, text in texts.items() if text.get_visible() and text.get_text().strip()}
+    found = {
+        name: text for name, text in texts.items() if text.get_visible() and text.get_text().strip()
+    }
     found |= {f"legend {k}": legend for k, legend in enumerate(legends)}
     return {name: artist.get_window_extent() for name, artist in found.items()}
 
@@ -103,20 +119,26 @@ def test_the_check_for_overlaps_can_fail() -> None:
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("kind", OF_A_SWEEP)
-def test_nothing_overlaps(kind: str, depth: int | str, sweeps: Callable[[int | str], Results]) -> None:
+def test_nothing_overlaps(
+    kind: str, depth: int | str, sweeps: Callable[[int | str], Results]
+) -> None:
     ax = getattr(plot, kind)(sweeps(depth))
     assert_readable(ax.figure)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_nothing_overlaps_side_by_side(depth: int | str, sweeps: Callable[[int | str], Results]) -> None:
+def test_nothing_overlaps_side_by_side(
+    depth: int | str, sweeps: Callable[[int | str], Results]
+) -> None:
     panels = plot.heatmaps(sweeps(depth))
     assert len(panels) == 3
     assert_readable(panels[0].figure)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_the_legend_of_a_heatmap_hides_no_block(depth: int | str, sweeps: Callable[[int | str], Results]) -> None:
+def test_the_legend_of_a_heatmap_hides_no_block(
+    depth: int | str, sweeps: Callable[[int | str], Results]
+) -> None:
     for ax in plot.heatmaps(sweeps(depth)):
         ax.figure.draw_without_rendering()
         box = ax.get_legend().get_window_extent().transformed(ax.transData.inverted())
@@ -128,7 +150,10 @@ def test_the_legend_of_a_heatmap_hides_no_block(depth: int | str, sweeps: Callab
 def test_many_probes_of_another_program_are_readable(tmp_path: Path, n_files: int) -> None:
     scores = [f"probe_{k}_score" for k in range(n_files)]
     rows = [{"is_baseline": True} | dict.fromkeys(scores, 0.5)]
-    rows += [{"dup_start": i, "dup_end": i + 3} | dict.fromkeys(scores, 0.5 + 0.001 * (i - 20)) for i in range(37)]
+    rows += [
+        {"dup_start": i, "dup_end": i + 3} | dict.fromkeys(scores, 0.5 + 0.001 * (i - 20))
+        for i in range(37)
+    ]
     (tmp_path / "results.jsonl").write_text("\n".join(map(json.dumps, rows)))
     panels = plot.heatmaps(open_results(tmp_path / "results.jsonl", 40))
     assert len(panels) == (1 if n_files == 1 else n_files + 1)
@@ -165,7 +190,9 @@ def test_a_heatmap_shows_the_values_and_marks(sweeps: Callable[[int | str], Resu
     dots = next(line for line in ax.lines if line.get_label() == "95% interval contains 0")
     cells = {(int(i), int(j)) for i, j in zip(dots.get_ydata(), dots.get_xdata(), strict=True)}
     assert cells == {(i, j + 1) for i, j in np.argwhere(found.is_uncertain)}
-    assert {(round(p.get_y() + 0.5), round(p.get_x() + 0.5)) for p in ax.patches} == set(found.confirmed)
+    assert {(round(p.get_y() + 0.5), round(p.get_x() + 0.5)) for p in ax.patches} == set(
+        found.confirmed
+    )
     star = next(line for line in ax.lines if line.get_marker() == "*")
     assert found.best == (star.get_ydata()[0], star.get_xdata()[0])
 
@@ -188,11 +215,19 @@ def test_every_plot_has_its_picture_on_the_page() -> None:
         assert file.stat().st_size < 150_000
 
 
-# Machado, Oliveira and Fernandes, A Physiologically-based Model for Simulation of Color Vision Deficiency (2009),
-# severity 1.0, for linear RGB
+# Machado, Oliveira and Fernandes, A Physiologically-based Model for Simulation of Color Vision
+# Deficiency (2009), severity 1.0, for linear RGB
 DEFICIENCIES = {
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
 }
 
 
@@ -246,14 +281,20 @@ def test_the_command_draws_everything(
     assert plt.get_fignums() == []
 
 
-@pytest.mark.parametrize(("suffix", "start"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("PNG", b"\x89PNG")])
-def test_the_command_writes_what_the_ending_says(foreign: Path, tmp_path: Path, suffix: str, start: bytes) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("PNG", b"\x89PNG")]
+)
+def test_the_command_writes_what_the_ending_says(
+    foreign: Path, tmp_path: Path, suffix: str, start: bytes
+) -> None:
     file = tmp_path / f"out.{suffix}"
     file.write_text("keep")
     assert main(["plot", str(foreign), "--kind", "skyline", "-o", str(file)]) == 1
     assert file.read_text() == "keep"
     file.unlink()
-    assert main(["plot", str(foreign), "--kind", "skyline", "--probe", "math", "-o", str(file)]) == 0
+    assert (
+        main(["plot", str(foreign), "--kind", "skyline", "--probe", "math", "-o", str(file)]) == 0
+    )
     assert file.read_bytes().startswith(start)
 
 
@@ -266,9 +307,13 @@ assert "matplotlib.pyplot" not in sys.modules
 sys.exit(status)
 """
     command = [sys.executable, "-W", "error", "-c", code]
-    result = subprocess.run(command, cwd=foreign.parent, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd=foreign.parent, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == [f"results.{kind}.png" for kind in ("heatmap", "skyline", "pareto")]
+    assert result.stdout.split() == [
+        f"results.{kind}.png" for kind in ("heatmap", "skyline", "pareto")
+    ]
     said = [line.split(":")[0] for line in result.stderr.splitlines()]
     assert said == ["note", "no repeats", "no race", "no shrinkage"]  # eq was in percent
 
@@ -276,11 +321,20 @@ sys.exit(status)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--kind", "heatmap", "-o", "x.gif"], "--output is 'x.gif', but must end in .png, .svg, .pdf"),
+        (
+            ["--kind", "heatmap", "-o", "x.gif"],
+            "--output is 'x.gif', but must end in .png, .svg, .pdf",
+        ),
         (["--kind", "all", "-o", "x.png"], "--output names one file"),
-        (["--kind", "race", "--probe", "math"], "--kind race is about all probes together; leave --probe out"),
+        (
+            ["--kind", "race", "--probe", "math"],
+            "--kind race is about all probes together; leave --probe out",
+        ),
         (["--probe", "code"], "probe is 'code', but this sweep has"),
-        (["-o", "no/such/folder/x.png", "--kind", "skyline"], "no/such/folder/x.png: there is no directory"),
+        (
+            ["-o", "no/such/folder/x.png", "--kind", "skyline"],
+            "no/such/folder/x.png: there is no directory",
+        ),
     ],
 )
 def test_the_command_says_what_is_wrong(
@@ -290,9 +344,14 @@ def test_the_command_says_what_is_wrong(
     assert f"rys plot: {message}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", ["UPDATE score SET score = 9e999", "UPDATE trial SET role = 'weird'"])
+@pytest.mark.parametrize(
+    "change", ["UPDATE score SET score = 9e999", "UPDATE trial SET role = 'weird'"]
+)
 def test_the_command_refuses_a_damaged_sweep(
-    sweeps: Callable[[int | str], Results], change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sweeps: Callable[[int | str], Results],
+    change: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     store = Path(shutil.copy(sweeps(12).path, tmp_path / "s.db"))
     connection = sqlite3.connect(store)
@@ -302,7 +361,9 @@ def test_the_command_refuses_a_damaged_sweep(
     assert f"rys plot: {store} is damaged" in capsys.readouterr().err
 
 
-def test_the_command_refuses_what_is_no_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_refuses_what_is_no_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a.gguf").write_bytes(b"GGUF" + bytes(200))
     assert main(["plot", str(tmp_path / "a.gguf")]) == 1
     assert "is neither the file of a sweep" in capsys.readouterr().err

@@ -25,13 +25,17 @@ from rys.plot.streams import again_slots, anatomy_of, influence_of, similarities
 from rys.sweep.block_map import colour_limit
 from rys.sweep.results import Results, open_results
 from rys.sweep.space import repeated_block
-from simulated_sweep import write_sweep
+from support.simulated_sweep import write_sweep
 
 
 def imported(folder: Path, *blocks: tuple[int, int, float, float], n_layer: int = 6) -> Results:
-    """Return a sweep of another program: i, j, math and eq of every block; the baseline has 0.5 and 0.5."""
+    """Return a sweep of another program: i, j, math and eq of every block; the baseline has 0.5 and
+    0.5.
+    """
     rows: list[dict[str, Any]] = [{"is_baseline": True, "math_score": 0.5, "eq_score": 0.5}]
-    rows += [{"dup_start": i, "dup_end": j, "math_score": a, "eq_score": b} for i, j, a, b in blocks]
+    rows += [
+        {"dup_start": i, "dup_end": j, "math_score": a, "eq_score": b} for i, j, a, b in blocks
+    ]
     file = folder / "results.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)) + "\n")
     return open_results(file, n_layer)
@@ -44,7 +48,9 @@ def unmeasured(tmp_path: Path) -> Results:
     return open_results(path)
 
 
-@pytest.mark.parametrize("kind", ["heatmap", "heatmaps", "skyline", "repeats", "pareto", "race", "shrinkage"])
+@pytest.mark.parametrize(
+    "kind", ["heatmap", "heatmaps", "skyline", "repeats", "pareto", "race", "shrinkage"]
+)
 def test_a_sweep_that_has_just_begun_has_nothing_to_show(unmeasured: Results, kind: str) -> None:
     with pytest.raises(PlotError, match=r"s\.db"):
         getattr(plot, kind)(unmeasured)
@@ -60,7 +66,11 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def scanned(tmp_path_factory: pytest.TempPathFactory) -> Results:
     path = tmp_path_factory.mktemp("plot") / "s.db"
     return Once(
-        open_results(write_sweep(path, 12, sizes=[2], strategy="scan", with_confirmation=False, probes=["math"]))
+        open_results(
+            write_sweep(
+                path, 12, sizes=[2], strategy="scan", with_confirmation=False, probes=["math"]
+            )
+        )
     )
 
 
@@ -91,12 +101,19 @@ def test_a_file_without_intervals_has_no_uncertain_cells_and_says_so(tmp_path: P
 
 
 @pytest.mark.parametrize("probe", [None, "eq"])
-def test_uncertain_cells_are_those_whose_interval_contains_zero(sweep: Results, probe: str | None) -> None:
+def test_uncertain_cells_are_those_whose_interval_contains_zero(
+    sweep: Results, probe: str | None
+) -> None:
     found = block_map(sweep, probe)
     n_uncertain = 0
     for _, row in sweep.results(probe).iterrows():
         i, j = next(
-            ((i, j) for i in range(12) for j in range(i + 1, 13) if row["layers"] == (*range(j), *range(i, 12))),
+            (
+                (i, j)
+                for i in range(12)
+                for j in range(i + 1, 13)
+                if row["layers"] == (*range(j), *range(i, 12))
+            ),
             (None, None),
         )
         if i is not None and not math.isnan(row["effect"]):
@@ -119,15 +136,21 @@ def test_the_best_block_answered_everything(sweep: Results) -> None:
     assert best is not None
     frame = sweep.results().set_index("layers")
     done = frame[frame["status"] == "done"]
-    blocks = {repeated_block(LayerPath(list(layers), 12)): effect for layers, effect in done["effect"].items()}
+    blocks = {
+        repeated_block(LayerPath(list(layers), 12)): effect
+        for layers, effect in done["effect"].items()
+    }
     assert blocks[best] == max(effect for block, effect in blocks.items() if block)
 
 
 def test_balanced_map_is_the_mean_of_z_scores(tmp_path: Path) -> None:
     found = balanced_map(imported(tmp_path, (0, 1, 0.5, 0.5), (1, 2, 0.7, 0.51), (2, 3, 0.9, 0.49)))
-    # math: 0, 0.2, 0.4 with deviation 0.2 sqrt(2/3); eq: 0, 0.01, -0.01 with deviation 0.01 sqrt(2/3)
+    # math: 0, 0.2, 0.4 with deviation 0.2 sqrt(2/3); eq: 0, 0.01, -0.01 with deviation 0.01
+    # sqrt(2/3)
     z = math.sqrt(3 / 2)
-    assert [found.gain[0, 0], found.gain[1, 1], found.gain[2, 2]] == pytest.approx([-z / 2, z / 2, 0.0], abs=1e-9)
+    assert [found.gain[0, 0], found.gain[1, 1], found.gain[2, 2]] == pytest.approx(
+        [-z / 2, z / 2, 0.0], abs=1e-9
+    )
     assert found.best == (1, 2)
 
 
@@ -137,15 +160,22 @@ def test_balanced_map_counts_a_probe_that_never_varies_as_zero(tmp_path: Path) -
 
 
 def test_skyline_is_the_mean_of_rows_and_columns(tmp_path: Path) -> None:
-    found = skyline_of(block_map(imported(tmp_path, (0, 2, 0.6, 0.6), (0, 3, 0.8, 0.8), (1, 3, 0.4, 0.4), n_layer=4)))
+    found = skyline_of(
+        block_map(
+            imported(tmp_path, (0, 2, 0.6, 0.6), (0, 3, 0.8, 0.8), (1, 3, 0.4, 0.4), n_layer=4)
+        )
+    )
     np.testing.assert_allclose(found.by_start, [0.2, -0.1, np.nan, np.nan])
     np.testing.assert_allclose(found.by_end, [np.nan, 0.1, 0.1, np.nan])
 
 
 def test_a_sweep_without_blocks_says_what_to_sweep(tmp_path: Path) -> None:
-    path = write_sweep(tmp_path / "s.db", 4, sizes=[9], repeats=[3], strategy="scan", with_confirmation=False)
+    path = write_sweep(
+        tmp_path / "s.db", 4, sizes=[9], repeats=[3], strategy="scan", with_confirmation=False
+    )
     with pytest.raises(
-        PlotError, match=r"s\.db has no block that runs twice with a measured gain; sweep some with --blocks"
+        PlotError,
+        match=r"s\.db has no block that runs twice with a measured gain; sweep some with --blocks",
     ):
         block_map(open_results(path))
 
@@ -166,14 +196,26 @@ def test_colours_clip_at_the_98th_percentile_of_the_sizes() -> None:
 
 
 def test_repeats_are_layers_by_visits_in_a_row() -> None:
-    layers = [(0, 1, 1, 2), (0, 1, 1, 1, 2), (0, 0, 1, 2), (0, 1, 2, 1, 2), (0, 1), (2, 2, 0, 1), (0, 1, 2, 2, 2, 2)]
-    values = repeat_matrix(pd.DataFrame({"layers": layers, "effect": [0.1, 0.2, 0.3, 9, 9, 9, 0.4]}), 3)
+    layers = [
+        (0, 1, 1, 2),
+        (0, 1, 1, 1, 2),
+        (0, 0, 1, 2),
+        (0, 1, 2, 1, 2),
+        (0, 1),
+        (2, 2, 0, 1),
+        (0, 1, 2, 2, 2, 2),
+    ]
+    values = repeat_matrix(
+        pd.DataFrame({"layers": layers, "effect": [0.1, 0.2, 0.3, 9, 9, 9, 0.4]}), 3
+    )
     nan = np.nan
     np.testing.assert_array_equal(values, [[0.3, 0.1, nan], [nan, 0.2, nan], [nan, nan, 0.4]])
 
 
 def test_a_sweep_without_repeats_says_what_to_sweep(scanned: Results) -> None:
-    with pytest.raises(PlotError, match="no path that repeats a single layer; sweep some with --repeats 2 3 4"):
+    with pytest.raises(
+        PlotError, match="no path that repeats a single layer; sweep some with --repeats 2 3 4"
+    ):
         repeats(scanned)
 
 
@@ -195,7 +237,13 @@ def test_pareto_front_rises_and_nothing_done_lies_above(sweep: Results) -> None:
 
 def test_race_rounds_count_who_was_in_and_who_left() -> None:
     frame = pd.DataFrame(
-        [("left", 16, -0.1), ("left", 16, 0.0), ("left", 32, 0.1), ("done", 64, 0.3), ("failed", 0, np.nan)],
+        [
+            ("left", 16, -0.1),
+            ("left", 16, 0.0),
+            ("left", 32, 0.1),
+            ("done", 64, 0.3),
+            ("failed", 0, np.nan),
+        ],
         columns=["status", "n_items", "effect"],
     )
     rounds = race_rounds(frame)
@@ -222,7 +270,9 @@ def test_shrinkage_has_every_path_of_the_confirm_stage(sweep: Results) -> None:
 
 
 def test_a_sweep_that_was_not_confirmed_says_how(scanned: Results, tmp_path: Path) -> None:
-    with pytest.raises(PlotError, match=r"has no confirm stage; `rys sweep --resume .*s\.db` runs it"):
+    with pytest.raises(
+        PlotError, match=r"has no confirm stage; `rys sweep --resume .*s\.db` runs it"
+    ):
         shrinkage_rows(scanned)
     with pytest.raises(PlotError, match="files of other programs never have one"):
         shrinkage_rows(imported(tmp_path, (1, 3, 0.7, 0.4)))
@@ -266,7 +316,9 @@ def test_anatomy_tells_pairs_of_one_content_from_pairs_of_one_form(model: rys.Mo
     np.testing.assert_allclose(other.centred[0], everything.centred[1])  # the pair (0, 2)
 
 
-@pytest.mark.parametrize("texts", [[], ["one", "two"], "three", {"a": ["one"], "b": ["two"]}, {"a": "one"}])
+@pytest.mark.parametrize(
+    "texts", [[], ["one", "two"], "three", {"a": ["one"], "b": ["two"]}, {"a": "one"}]
+)
 def test_anatomy_needs_three_texts(model: rys.Model, texts: Any) -> None:
     with pytest.raises(PlotError, match="compares at least three texts"):
         anatomy_of(model, texts)
@@ -304,7 +356,9 @@ def test_names_of_unknown_origin_are_drawn_as_they_are() -> None:
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
 
 
 def test_numbers_need_no_matplotlib_and_drawing_says_how_to_get_it(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models
 import rys
-from checks import check_same, content, evaluated, mixed
-from models import log_softmax
 from rys import Generate, LogLikelihood, NextToken
 from rys.requests import LogLikelihoodResult, NextTokenResult
+from support import models
+from support.checks import check_same, content, evaluated, mixed
+from support.models import log_softmax
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ def test_equal_prompts_are_evaluated_once(model: rys.Model) -> None:
     prompt = [1, 9, 9]
     requests = [Generate(prompt, max_tokens=1, temperature=1.0, seed=seed) for seed in range(50)]
     assert evaluated(model, requests) == 3
-    assert [getattr(result, "n_shared_tokens", None) for result in model.run(requests)] == [0] + [3] * 49
+    assert [getattr(result, "n_shared_tokens", None) for result in model.run(requests)] == [0] + [
+        3
+    ] * 49
 
 
 def test_a_prompt_that_begins_another_is_shared(model: rys.Model) -> None:
@@ -61,7 +63,9 @@ def test_a_prompt_that_begins_another_is_shared(model: rys.Model) -> None:
 def test_prefixes_within_prefixes_are_shared(model: rys.Model) -> None:
     # 3 groups with 50 more tokens in common, in each 3 prompts with 5 tokens of their own
     root = [1] + [7] * 49
-    requests = [NextToken([*root, *[20 + g] * 50, *[100 + i] * 5]) for g in range(3) for i in range(3)]
+    requests = [
+        NextToken([*root, *[20 + g] * 50, *[100 + i] * 5]) for g in range(3) for i in range(3)
+    ]
     assert evaluated(model, requests) == 50 + 3 * 50 + 9 * 5
     for request, result in zip(requests, model.run(requests), strict=True):
         assert isinstance(result, NextTokenResult)
@@ -95,7 +99,11 @@ def test_more_requests_than_sequences_wait_for_their_turn() -> None:
 
 def test_one_sequence_serves_equal_prompts() -> None:
     with models.open_tiny(n_seq_max=1) as model:
-        requests = [Generate("Hello", max_tokens=5), Generate("Hello", max_tokens=5), NextToken("Hello")]
+        requests = [
+            Generate("Hello", max_tokens=5),
+            Generate("Hello", max_tokens=5),
+            NextToken("Hello"),
+        ]
         results = model.run(requests)
         assert content(results[0]) == content(results[1]) == content(model.run(requests[:1])[0])
 
@@ -161,7 +169,10 @@ def random_requests(rng: random.Random, n_ctx: int) -> list[Any]:
         base = rng.choice(prompts)
         if rng.random() < 0.5:
             base = base[: rng.randint(0, len(base))]
-        tokens = [*base, *(rng.randrange(5, 356) for _ in range(rng.choice([0, 1, 3, 10, 40, 90])))] or [1]
+        tokens = [
+            *base,
+            *(rng.randrange(5, 356) for _ in range(rng.choice([0, 1, 3, 10, 40, 90]))),
+        ] or [1]
         tokens = tokens[: n_ctx + 2]
         prompts.append(tokens)
         match rng.randrange(4):
@@ -172,7 +183,9 @@ def random_requests(rng: random.Random, n_ctx: int) -> list[Any]:
                 requests.append(LogLikelihood(tokens[:cut], [*tokens[cut:], 9]))
             case _:
                 most: list[int | None] = [1, 2, 5, 30]
-                requests.append(Generate(tokens, max_tokens=rng.choice([*most, None] if n_ctx < 100 else most)))
+                requests.append(
+                    Generate(tokens, max_tokens=rng.choice([*most, None] if n_ctx < 100 else most))
+                )
     return requests
 
 

@@ -1,5 +1,8 @@
 # ruff: noqa: RUF001 -- models write these signs
-"""What the parsers read from the answers that chat models really give. The oracle is a person who read each of them."""
+"""What the parsers read from the answers that chat models really give.
+
+The oracle is a person who read each of them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rys.probes.answers import parse_choice, parse_number, parse_ratings, parse_word, parse_yes_no, remove_thinking
+from rys.probes.answers import (
+    parse_choice,
+    parse_number,
+    parse_ratings,
+    parse_word,
+    parse_yes_no,
+    remove_thinking,
+)
 
 LETTERS = "ABCDEFG"
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -25,7 +35,11 @@ THINKING = {
     "closed, empty": ("<think>\n\n</think>\n\nYes.", "Yes.", False),
     "unclosed": ("<think>Okay, so the user asks for 7 + 5. That is 12, but wait", "", True),
     "unclosed after text": ("Let me see.\n<think>Hmm, 7", "Let me see.", True),
-    "opened by the template": ("So 7 + 5 = 12.\n</think>\n\nThe answer is 12.", "The answer is 12.", False),
+    "opened by the template": (
+        "So 7 + 5 = 12.\n</think>\n\nThe answer is 12.",
+        "The answer is 12.",
+        False,
+    ),
     "opened by the template, nothing after": ("So 7 + 5 = 12.\n</think>", "", False),
     "long tag": ("<thinking>It says D.</thinking>(B)", "(B)", False),
     "capitals": ("<THINK>hm</THINK>ok", "ok", False),
@@ -153,7 +167,10 @@ NUMBERS = {
     "latex root": (r"$\sqrt{144} = 12$", "12"),
     "cube root, rounded": ("The cube root of 74088 is exactly 42.", "42"),
     "power": ("2**3 = 8", "8"),
-    "steps": ("1. He buys 3 boxes of 4: 3 × 4 = 12\n2. He eats 2: 12 - 2 = 10\n3. That is what is left.", "10"),
+    "steps": (
+        "1. He buys 3 boxes of 4: 3 × 4 = 12\n2. He eats 2: 12 - 2 = 10\n3. That is what is left.",
+        "10",
+    ),
     "named steps": ("Step 1: 3 × 4 = 12\nStep 2: done", "12"),
     "reason in parentheses": ("The total is 12 (7 from Ann and 5 from Bob).", "12"),
     "reason": ("She has 12 left because she gave away 5 of 17.", "12"),
@@ -175,7 +192,10 @@ NUMBERS = {
     "no number": ("I would rather not say.", None),
     "number word": ("The answer is twelve.", None),
     "refusal": ("I'm sorry, but I can't help with that.", None),
-    "refusal with numbers": ("It is not possible to determine how many of the 5 apples are left.", None),
+    "refusal with numbers": (
+        "It is not possible to determine how many of the 5 apples are left.",
+        None,
+    ),
     "refusal, typographic": ("I can’t determine that from the 3 facts given.", None),
     "division by zero": ("1/0", None),
     "loops": ("1" * 5000, None),
@@ -238,7 +258,10 @@ CHOICES = {
     "explanation of all": ("B) Tuesday.\n\nA) is wrong.\nC) is wrong.", "B"),
     "last statement": ("The answer is A. Wait, that is a leap year. The answer is B.", "B"),
     "eliminated after": ("It must be D. So A is ruled out.", "D"),
-    "only one in parentheses": ("Counting the days leads us to the second one (B) in the list", "B"),
+    "only one in parentheses": (
+        "Counting the days leads us to the second one (B) in the list",
+        "B",
+    ),
     "last line only": ("(A) and (B) are early.\n(C) fits the calendar.", "C"),
     "last line alone": ("A is early. B is late.\n\nC", "C"),
     "thinking aloud, then letter": ("Let's see. Today is the 12th.\n\n(E)", "E"),
@@ -352,7 +375,10 @@ WORDS = {
     "first line alone": ("Tuesday\n\nMonday plus 8 days is one more than a week.", "Tuesday"),
     "first sentence": ("Tuesday. Monday plus 8 days is one more than a week.", "Tuesday"),
     "not this but that": ("It's not Monday but Tuesday.", "Tuesday"),
-    "question repeated": ("What comes after Monday and before Wednesday? It is a Tuesday", "Tuesday"),
+    "question repeated": (
+        "What comes after Monday and before Wednesday? It is a Tuesday",
+        "Tuesday",
+    ),
     "last line": ("Today is Monday and 7 days on is Monday.\nThe next one is Tuesday", "Tuesday"),
     "German statement": ("Die Antwort ist Friday.", "Friday"),
     "two stated": ("The answer is Monday or Tuesday.", None),
@@ -399,12 +425,21 @@ RATINGS: dict[str, tuple[str, list[float] | None]] = {
         [7, 2, 0, 5],
     ),
     "bold with colon": ("**Relieved:** 7\n**Angry:** 2\n**Sad:** 0\n**Hopeful:** 5", [7, 2, 0, 5]),
-    "bullets, dashes, decimals": ("- relieved – 4.5\n- angry – 2\n- sad – 0\n- hopeful – 10", [4.5, 2, 0, 10]),
+    "bullets, dashes, decimals": (
+        "- relieved – 4.5\n- angry – 2\n- sad – 0\n- hopeful – 10",
+        [4.5, 2, 0, 10],
+    ),
     "one line": ("Relieved: 7, Angry: 2, Sad: 0, Hopeful: 5", [7, 2, 0, 5]),
     "table": ("| Relieved | 7 |\n| Angry | 2 |\n| Sad | 0 |\n| Hopeful | 5 |", [7, 2, 0, 5]),
     "json": ('{"Relieved": 7, "Angry": 2, "Sad": 0, "Hopeful": 5}', [7, 2, 0, 5]),
-    "reasons": ("Relieved: 7 - it is over\nAngry: 2 (a bit)\nSad: 0\nHopeful: 5, as ever", [7, 2, 0, 5]),
-    "score of": ("Relieved (after the call): 7\nAngry score: 2\nSad = 0\nHopeful is at 5", [7, 2, 0, 5]),
+    "reasons": (
+        "Relieved: 7 - it is over\nAngry: 2 (a bit)\nSad: 0\nHopeful: 5, as ever",
+        [7, 2, 0, 5],
+    ),
+    "score of": (
+        "Relieved (after the call): 7\nAngry score: 2\nSad = 0\nHopeful is at 5",
+        [7, 2, 0, 5],
+    ),
     "out of": ("Relieved: 7 out of 10\nAngry: 2 out of 10\nSad: 0\nHopeful: 5", [7, 2, 0, 5]),
     "decimal comma": ("Relieved: 7,5\nAngry: 2\nSad: 0\nHopeful: 5", [7.5, 2, 0, 5]),
     "revised": (
@@ -439,7 +474,11 @@ def test_ratings_are_read(text: str, ratings: list[float] | None) -> None:
 
 
 def test_ratings_of_names_within_names_are_told_apart() -> None:
-    assert parse_ratings("Sadness: 3\nSad: 4\nNot sad: 5", ["Sad", "Not sad", "Sadness"]) == [4, 5, 3]
+    assert parse_ratings("Sadness: 3\nSad: 4\nNot sad: 5", ["Sad", "Not sad", "Sadness"]) == [
+        4,
+        5,
+        3,
+    ]
     assert parse_ratings("7", []) is None
 
 
@@ -466,14 +505,30 @@ PIECES = [
         " and ",
         "not ",
     ),
-    *("Monday", "Relieved: ", "because ", "it's ", "Option ", "cannot ", "answer", "e5", " × 10^", "million", "٣", "²"),
+    *(
+        "Monday",
+        "Relieved: ",
+        "because ",
+        "it's ",
+        "Option ",
+        "cannot ",
+        "answer",
+        "e5",
+        " × 10^",
+        "million",
+        "٣",
+        "²",
+    ),
 ]
 
 
 @pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
 @settings(deadline=None, max_examples=150)
 @given(
-    text=st.one_of(st.text(st.characters(), max_size=60), st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+    text=st.one_of(
+        st.text(st.characters(), max_size=60),
+        st.lists(st.sampled_from(PIECES), max_size=40).map("".join),
+    )
 )
 def test_no_text_raises(parse: Callable[[str], Any], text: str) -> None:
     parse(text)
@@ -490,7 +545,9 @@ def test_no_words_raise(text: str, words: list[str]) -> None:
 
 @given(
     number=st.integers(),
-    form=st.sampled_from(["{}", "{:,}", "{:_}", "The answer is {:,}.", "1 + 2 = **{}**", r"\boxed{{{}}}"]),
+    form=st.sampled_from(
+        ["{}", "{:,}", "{:_}", "The answer is {:,}.", "1 + 2 = **{}**", r"\boxed{{{}}}"]
+    ),
 )
 def test_every_integer_is_read_back(number: int, form: str) -> None:
     assert parse_number(form.format(number)) == number

@@ -1,4 +1,7 @@
-"""The published probes' marks. Oracles: values that others computed with the sources, and the formulae by hand."""
+"""The published probes' marks.
+
+Oracles: values that others computed with the sources, and the formulae by hand.
+"""
 
 import itertools
 import json
@@ -21,7 +24,9 @@ from rys.probes.compat import (
     ng_partial_credit,
 )
 
-EQ_BENCH = Path(__file__).parents[2] / "shared" / "data" / "eq-bench" / "eq_bench_v2_questions_171.json"
+EQ_BENCH = (
+    Path(__file__).parents[2] / "shared" / "data" / "eq-bench" / "eq_bench_v2_questions_171.json"
+)
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=200)
 naturals = st.integers(0, 10**30)
@@ -71,8 +76,8 @@ def test_partial_credit_is_the_formula_over_digit_strings(answer, estimate):
 
 
 def test_partial_credit_of_random_digits_is_more_than_one_half():
-    # The published sets (0.51 to 0.54) are not here. Oracle: E[min/max] of two numbers uniform on [1, 10) is
-    # (99/2 - ln 10) / 81, whatever the scale.
+    # The published sets (0.51 to 0.54) are not here. Oracle: E[min/max] of two numbers uniform on
+    # [1, 10) is (99/2 - ln 10) / 81, whatever the scale.
     pairs = itertools.product(range(1000, 10000, 50), repeat=2)
     scores = [ng_partial_credit(a, b) for a, b in pairs]
     assert sum(scores) / len(scores) == pytest.approx((99 / 2 - math.log(10)) / 81, abs=0.005)
@@ -133,19 +138,24 @@ def test_circuit_finder_eq_by_hand():
     assert circuit_finder_eq([0, 5, 5, 5], [4, 5, 5, 5]) == 90  # d = 4 belongs to the square
     assert circuit_finder_eq([0, 5, 5, 5], [5, 5, 5, 5]) == pytest.approx(87.5)  # d = 5 does not
     assert circuit_finder_eq([0, 0, 0, 0], [99, 10, 10, 10]) == 0
-    assert circuit_finder_eq([10, 5, 5, 5], [99, 5, 5, 5, 1]) == 100  # cut to 0..10; the fifth has no part
+    assert (
+        circuit_finder_eq([10, 5, 5, 5], [99, 5, 5, 5, 1]) == 100
+    )  # cut to 0..10; the fifth has no part
     assert circuit_finder_eq([1, 2, 3, 4], [1, 2, 3]) == 0
 
 
 def test_circuit_finder_eq_hardly_tells_a_constant_from_an_answer():
-    # 6, 6, 6, 6 scores 93.55 on the published scenarios, which are not here: the same on typical references
+    # 6, 6, 6, 6 scores 93.55 on the published scenarios, which are not here: the same on typical
+    # references
     references = [[8, 7, 6, 5], [7, 6, 8, 4], [5, 7, 6, 8], [9, 6, 7, 5]]
     assert sum(circuit_finder_eq(reference, [6] * 4) for reference in references) / 4 > 93
 
 
 def test_eq_bench_by_hand():
     assert eq_bench_v2([1, 2, 3, 4], [1, 2, 3, 4]) == 100
-    assert eq_bench_v2([0, 5, 5, 5], [4, 5, 5, 5]) == pytest.approx(100 - 7.477 * 3.25)  # the middle of the S-curve
+    assert eq_bench_v2([0, 5, 5, 5], [4, 5, 5, 5]) == pytest.approx(
+        100 - 7.477 * 3.25
+    )  # the middle of the S-curve
     at_five = 6.5 / (1 + math.exp(-1.2))
     assert eq_bench_v2([0, 5, 5, 5], [5, 5, 5, 5]) == pytest.approx(100 - 7.477 * at_five)
     assert eq_bench_v2([0, 5, 5, 5], [6, 5, 5, 5]) == pytest.approx(100 - 7.477 * 6)
@@ -154,7 +164,9 @@ def test_eq_bench_by_hand():
 
 @pytest.mark.parametrize("score", [ng_eq, eq_bench_v2])
 def test_eq_scores_take_four_ratings(score):
-    with pytest.raises(ValueError, match=r"^3 references are given, but the score is defined for 4$"):
+    with pytest.raises(
+        ValueError, match=r"^3 references are given, but the score is defined for 4$"
+    ):
         score([1, 2, 3], [1, 2, 3])
     with pytest.raises(ValueError, match=r"^5 ratings are given, but the score is defined for 4$"):
         score([1, 2, 3, 4], [1, 2, 3, 4, 5])
@@ -164,18 +176,25 @@ def test_eq_scores_say_what_is_wrong():
     with pytest.raises(ValueError, match=r"^confidence is 1.5, but must be in 0..1$"):
         ng_eq([1, 2, 3, 4], [1, 2, 3, 4], 1.5)
     for ratings in ([1, 2], [1, 2, 3, 4]):
-        with pytest.raises(ValueError, match=r"^5 references are given, but the score is defined for 4$"):
+        with pytest.raises(
+            ValueError, match=r"^5 references are given, but the score is defined for 4$"
+        ):
             circuit_finder_eq([1, 2, 3, 4, 5], ratings)
 
 
 @pytest.fixture(scope="module")
 def eq_references():
-    """Return the references of EQ-Bench v2, {"reference_answer": [171][4], "reference_answer_fullscale": [171][4]}."""
+    """Return the references of EQ-Bench v2, {"reference_answer": [171][4],
+    "reference_answer_fullscale": [171][4]}.
+    """
     if not EQ_BENCH.is_file():
         pytest.skip(f"the questions of EQ-Bench are not at {EQ_BENCH}")
     questions = json.loads(EQ_BENCH.read_text(encoding="utf-8")).values()
     return {
-        field: [[float(question[field][f"emotion{i}_score"]) for i in range(1, 5)] for question in questions]
+        field: [
+            [float(question[field][f"emotion{i}_score"]) for i in range(1, 5)]
+            for question in questions
+        ]
         for field in ("reference_answer", "reference_answer_fullscale")
     }
 
@@ -185,22 +204,28 @@ def mean_of(score, references, answer):
 
 
 def test_constant_answers_to_eq_bench(eq_references):
-    # The oracle's own set (139 questions) is not here: perfect 100, random 2.7, constants 3: 59.0, 2: 56.7, 0: 29.4.
-    # On the 171 official questions the same formula gives the following, checked by hand for single questions above.
+    # The oracle's own set (139 questions) is not here: perfect 100, random 2.7, constants 3: 59.0,
+    # 2: 56.7, 0: 29.4. On the 171 official questions the same formula gives the following, checked
+    # by hand for single questions above.
     full = eq_references["reference_answer_fullscale"]
     assert all(eq_bench_v2(reference, reference) == 100 for reference in full)
     constants = {0: 2.4, 2: 33.0, 3: 38.9, 5: 26.9, 6: 15.8}
     found = {rating: round(mean_of(eq_bench_v2, full, [rating] * 4), 1) for rating in constants}
     assert found == constants
     every_sixth = list(itertools.product(range(11), repeat=4))[::6]
-    random_mean = sum(mean_of(eq_bench_v2, full[::10], list(answer)) for answer in every_sixth) / len(every_sixth)
+    random_mean = sum(
+        mean_of(eq_bench_v2, full[::10], list(answer)) for answer in every_sixth
+    ) / len(every_sixth)
     assert abs(random_mean) < 6  # 0.7477 was chosen so that random answers score about 0
 
 
 def test_constant_answers_to_ngs_eq(eq_references):
-    # the oracle's sets are not here: raw 0.801 for the constant 3 and 0.75 for 0 on eq_16, 0.781 for 2 on eq_140
+    # the oracle's sets are not here: raw 0.801 for the constant 3 and 0.75 for 0 on eq_16, 0.781
+    # for 2 on eq_140
     normalised = eq_references["reference_answer"]
-    assert mean_of(ng_eq, normalised, [0] * 4) == pytest.approx(0.75, abs=1e-3)  # references sum to 10, of 40
+    assert mean_of(ng_eq, normalised, [0] * 4) == pytest.approx(
+        0.75, abs=1e-3
+    )  # references sum to 10, of 40
     assert mean_of(ng_eq, normalised, [3] * 4) == pytest.approx(0.789, abs=5e-4)
     assert mean_of(ng_eq, normalised, [2] * 4) == pytest.approx(0.798, abs=5e-4)
 
@@ -210,7 +235,11 @@ def test_constant_answers_to_ngs_eq(eq_references):
     [
         ("The answer is (D).", "D", 1),
         ("So the answer is 18!\nDone", "18", 1),
-        ("The answer is 18", "18", 0),  # nothing ends the statement, and the whole last line is no 18
+        (
+            "The answer is 18",
+            "18",
+            0,
+        ),  # nothing ends the statement, and the whole last line is no 18
         ("I think.\nYes", "Yes", 1),
         ("(D)", "D", 1),
         ("no idea\n(B) ", "(B)", 1),

@@ -1,4 +1,6 @@
-"""Every probe keeps the rules that `rys.testing.check_probe` checks, and it notices each that is broken."""
+"""Every probe keeps the rules that `rys.testing.check_probe` checks, and it notices each that is
+broken.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,9 @@ from rys.probes.math import Math
 from rys.probes.reasoning import TIERS as REASONING_TIERS
 from rys.probes.reasoning import Reasoning
 from rys.probes.reference import Reference
-from rys.probes.scorers import Choice, Written
+from rys.probes.scorers import Choice, Generated
 from rys.testing import check_probe
-from tiny_model import write_tiny_model
+from support.tiny_model import write_tiny_model
 
 DOCS = (Path(__file__).parent.parent / "docs" / "probes.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
@@ -30,7 +32,9 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
 
 PROBES = {
     **{
-        f"math {tier} {score}": Math(tier, score) for tier in MATH_TIERS for score in ("likelihood", "exact", "partial")
+        f"math {tier} {score}": Math(tier, score)
+        for tier in MATH_TIERS
+        for score in ("likelihood", "exact", "partial")
     },
     **{f"eq {form}": EQ(form) for form in ("digit", "list")},
     **{
@@ -50,7 +54,12 @@ def test_built_in_probes_keep_the_rules(probe):
 def test_names_load_all_built_in_probes():
     for name in BUILT_IN:
         assert load(name).id == name
-    assert load("math:hard").tier == load("reasoning:hard").tier == load("reference:hard").tier == "hard"
+    assert (
+        load("math:hard").tier
+        == load("reasoning:hard").tier
+        == load("reference:hard").tier
+        == "hard"
+    )
 
 
 # the documentation
@@ -58,7 +67,9 @@ def test_names_load_all_built_in_probes():
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    with rys.Model(write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny.gguf"), n_ctx=1024) as model:
+    with rys.Model(
+        write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny.gguf"), n_ctx=1024
+    ) as model:
         yield model
 
 
@@ -71,12 +82,12 @@ def test_the_class_in_the_documentation_is_a_good_probe(tiny):
     exec(check, names)
     for item in probe.items(50):
         number = int(re.findall(r"\d+", item.prompt)[0])
-        assert item.scorer.perfect == ["even", "odd"][number % 2]
+        assert item.scorer.target == ["even", "odd"][number % 2]
     result = evaluate(tiny, probe, n=8)["parity"]
     assert (result.n, result.chance, result.parse_rate) == (8, 0.5, 1)
 
 
-def test_the_first_example_in_the_documentation_runs(capsys):
+def test_the_first_evaluationple_in_the_documentation_runs(capsys):
     with rys.reference_model(n_ctx=1024) as model:
         exec(EXAMPLES[0].replace("n=64", "n=4"), {"model": model})
     printed = capsys.readouterr().out
@@ -124,7 +135,10 @@ def test_files_of_every_scorer_keep_the_rules(tmp_path):
     assert set(answers) == set(ENTRY_SCORERS)
     for scorer, answer in answers.items():
         file = tmp_path / f"{scorer}.jsonl"
-        lines = [json.dumps({"prompt": f"Question {i}?", "scorer": scorer, **answer(i)}) for i in range(40)]
+        lines = [
+            json.dumps({"prompt": f"Question {i}?", "scorer": scorer, **answer(i)})
+            for i in range(40)
+        ]
         file.write_text("\n".join(lines))
         check_probe(load_file(file))
 
@@ -220,27 +234,42 @@ class SharedWithAnotherSeed(Good):
 
 class ImperfectPerfect(Good):
     def scorer(self, right):
-        return Written(right, str.strip, lambda right, answer: 0.99)
+        return Generated(right, str.strip, lambda right, answer: 0.99)
 
 
 class ScoreAbove1(Good):
     def scorer(self, right):
-        return Written(right, str.strip, lambda right, answer: 1.0 if answer == right else 2.0, constants=("C",))
+        return Generated(
+            right,
+            str.strip,
+            lambda right, answer: 1.0 if answer == right else 2.0,
+            constants=("C",),
+        )
 
 
 class ScoreBelow0(Good):
     def scorer(self, right):
-        return Written(right, str.strip, lambda right, answer: 1.0 if answer == right else -1.0, constants=("C",))
+        return Generated(
+            right,
+            str.strip,
+            lambda right, answer: 1.0 if answer == right else -1.0,
+            constants=("C",),
+        )
 
 
 class ScoreNan(Good):
     def scorer(self, right):
-        return Written(right, str.strip, lambda right, answer: 1.0 if answer == right else float("nan"), constants="C")
+        return Generated(
+            right,
+            str.strip,
+            lambda right, answer: 1.0 if answer == right else float("nan"),
+            constants="C",
+        )
 
 
 class CertainChance(Good):
     def scorer(self, right):
-        return Written(right, str.strip, chance=1.0)
+        return Generated(right, str.strip, chance=1.0)
 
 
 class AlwaysTheSame(Good):
@@ -250,7 +279,7 @@ class AlwaysTheSame(Good):
 
 class AlwaysTheSameText(Good):
     def scorer(self, right):
-        return Written("A", str.strip)
+        return Generated("A", str.strip)
 
 
 BROKEN = {
@@ -280,7 +309,9 @@ def test_a_good_probe_passes():
     check_probe(Good(), n=3)
 
 
-@pytest.mark.parametrize(("kind", "message"), BROKEN.items(), ids=[kind.__name__ for kind in BROKEN])
+@pytest.mark.parametrize(
+    ("kind", "message"), BROKEN.items(), ids=[kind.__name__ for kind in BROKEN]
+)
 def test_a_broken_probe_is_noticed(kind, message):
     with pytest.raises(AssertionError, match=message):
         check_probe(kind())

@@ -16,8 +16,8 @@ import rys
 from rys.probes import eq
 from rys.probes.base import ProbeError, SearchSplit
 from rys.probes.eq import EQ, Situation
-from rys.probes.exam import best_constant
-from rys.probes.scorers import Ratings, Written
+from rys.probes.evaluation import best_constant
+from rys.probes.scorers import Generated, Ratings
 from rys.requests import GenerateResult
 
 SPLITS: tuple[SearchSplit, ...] = ("search", "confirm")
@@ -35,7 +35,10 @@ def test_a_situation_is_well_formed(situation: Situation) -> None:
     assert situation.person in situation.situation
     assert "{" not in situation.situation
     assert len(set(situation.emotions)) == len(situation.ratings) == 4
-    assert all(emotion.isascii() and emotion.isalpha() and emotion.islower() for emotion in situation.emotions)
+    assert all(
+        emotion.isascii() and emotion.isalpha() and emotion.islower()
+        for emotion in situation.emotions
+    )
     assert all(0 <= rating <= 10 and (2 * rating).is_integer() for rating in situation.ratings)
     assert max(situation.ratings) >= 8
     assert min(situation.ratings) <= 2
@@ -50,7 +53,10 @@ def test_no_situation_is_there_twice() -> None:
     assert len({situation.id for situation in POOL}) == len(POOL)
     assert len({situation.person for situation in POOL}) == len(POOL)
     words = [situation.situation.lower().split() for situation in POOL]
-    assert max(SequenceMatcher(None, a, b, autojunk=False).ratio() for a, b in combinations(words, 2)) < 0.4
+    assert (
+        max(SequenceMatcher(None, a, b, autojunk=False).ratio() for a, b in combinations(words, 2))
+        < 0.4
+    )
 
 
 def test_positions_tell_nothing() -> None:
@@ -61,21 +67,27 @@ def test_positions_tell_nothing() -> None:
 
 
 def test_emotions_tell_little() -> None:
-    # who knows the usual rating of each emotion, in the other situations, but does not read this one
+    # who knows the usual rating of each emotion, in the other situations, but does not read this
+    # one
     seen: dict[str, list[tuple[str, float]]] = {}
     for situation in POOL:
         for emotion, rating in zip(situation.emotions, situation.ratings, strict=True):
             seen.setdefault(emotion, []).append((situation.id, rating))
     scores = []
     for situation in POOL:
-        others = [[r for name, r in seen[emotion] if name != situation.id] for emotion in situation.emotions]
+        others = [
+            [r for name, r in seen[emotion] if name != situation.id]
+            for emotion in situation.emotions
+        ]
         usual = [float(np.median(ratings)) if ratings else 4.0 for ratings in others]
         scores.append(eq.mark_ratings(situation.ratings, usual))
     assert np.mean(scores) < 0.15
 
 
 def test_the_file_says_how_the_ratings_were_set() -> None:
-    content = json.loads((Path(rys.__file__).parent / "data" / "eq_situations.json").read_text(encoding="utf-8"))
+    content = json.loads(
+        (Path(rys.__file__).parent / "data" / "eq_situations.json").read_text(encoding="utf-8")
+    )
     assert content["version"] == EQ.version
     assert "No panel of people" in content["how"]
 
@@ -100,7 +112,12 @@ def test_items_are_the_same_every_time(form: str) -> None:
 
 
 def test_hashes_of_all_items_differ() -> None:
-    items = [item for form in ("digit", "list") for split in SPLITS for item in EQ(form).items(100, split=split)]
+    items = [
+        item
+        for form in ("digit", "list")
+        for split in SPLITS
+        for item in EQ(form).items(100, split=split)
+    ]
     assert len({item.content_hash for item in items}) == len(items) == 128
 
 
@@ -185,9 +202,14 @@ def test_no_list_that_ignores_the_situation_beats_the_constants() -> None:
     for situation in POOL:
         references = np.array(situation.ratings)
         one_number = np.repeat(np.arange(1001)[:, np.newaxis] / 100, 4, axis=1)
-        raw, zero = (10 - 0.7477 * eq.differences(abs(a - references)).sum(axis=1) for a in (answers, one_number))
+        raw, zero = (
+            10 - 0.7477 * eq.differences(abs(a - references)).sum(axis=1)
+            for a in (answers, one_number)
+        )
         scores += np.clip((raw - zero.max()) / (10 - zero.max()), 0, 1)
-    floor, _ = best_constant([item for split in SPLITS for item in EQ("list").items(100, split=split)])
+    floor, _ = best_constant(
+        [item for split in SPLITS for item in EQ("list").items(100, split=split)]
+    )
     assert floor == pytest.approx(scores.max() / len(POOL), abs=0.005)
     assert floor < 0.25
 
@@ -195,7 +217,9 @@ def test_no_list_that_ignores_the_situation_beats_the_constants() -> None:
 def test_chance_is_the_mean_of_random_ratings() -> None:
     items = [item for split in SPLITS for item in EQ().items(100, split=split)]
     answers = np.random.default_rng(1).integers(0, 11, size=(200, 4))
-    simulated = np.mean([item.scorer.mark(answer) for item in items for answer in answers.tolist()])
+    simulated = np.mean(
+        [item.scorer.score(answer) for item in items for answer in answers.tolist()]
+    )
     chance = np.mean([item.scorer.chance for item in items])
     assert chance == pytest.approx(simulated, abs=0.01)  # standard error 0.002
     assert 0.05 < chance < 0.15
@@ -205,7 +229,7 @@ def test_chance_is_the_mean_of_random_ratings() -> None:
 
 
 class Recorder:
-    """Stand in for rys.probes.asker.Asker; keep the prompts."""
+    """Stand in for rys.probes.prompter.Prompter; keep the prompts."""
 
     def __init__(self) -> None:
         self.prompts: list[str] = []
@@ -231,21 +255,34 @@ def test_the_four_questions_share_their_beginning() -> None:
 
 
 def test_the_list_format_reads_four_lines() -> None:
-    item = next(item for split in SPLITS for item in EQ("list").items(100, split=split) if item.id == "scroll")
-    assert isinstance(item.scorer, Written)
+    item = next(
+        item
+        for split in SPLITS
+        for item in EQ("list").items(100, split=split)
+        if item.id == "scroll"
+    )
+    assert isinstance(item.scorer, Generated)
     situation = next(situation for situation in POOL if situation.id == item.id)
     assert str(item.prompt).startswith(situation.situation)
     assert str(item.prompt).endswith("\n".join(f"{emotion}: ?" for emotion in situation.emotions))
 
-    lines = "\n".join(f"{e}: {r:g}" for e, r in zip(situation.emotions, situation.ratings, strict=True))
+    lines = "\n".join(
+        f"{e}: {r:g}" for e, r in zip(situation.emotions, situation.ratings, strict=True)
+    )
     for text in (lines, f"Here are the ratings:\n\n{lines}\n"):
         reading = item.scorer.read([written(text)])
         assert reading.answer == list(situation.ratings)
-        assert item.scorer.mark(reading.answer) == 1
+        assert item.scorer.score(reading.answer) == 1
     assert item.scorer.read([written("I would rather not say.")]).answer is None
 
 
 def written(text: str) -> GenerateResult:
     return GenerateResult(
-        text=text, tokens=[], logprobs=None, finish_reason="eos", n_prompt_tokens=9, n_shared_tokens=0, seconds=0.0
+        text=text,
+        tokens=[],
+        logprobs=None,
+        finish_reason="eos",
+        n_prompt_tokens=9,
+        n_shared_tokens=0,
+        seconds=0.0,
     )

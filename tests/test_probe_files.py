@@ -1,4 +1,7 @@
-"""Probes from disk. Oracles: answers that the tests themselves wrote, and the published files where they are here."""
+"""Probes from disk.
+
+Oracles: answers that the tests themselves wrote, and the published files where they are here.
+"""
 
 import json
 import os
@@ -9,9 +12,9 @@ import pytest
 
 from rys.probes import files, lists, published
 from rys.probes.base import ProbeError
-from rys.probes.exam import best_constant
+from rys.probes.evaluation import best_constant
 from rys.probes.files import load
-from rys.probes.scorers import Choice, Likelihood, Written
+from rys.probes.scorers import Choice, Generated, Likelihood
 from rys.requests import GenerateResult, LogLikelihoodResult
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -56,7 +59,9 @@ def real(name):
 def lines(tmp_path, *entries, name="mine.jsonl"):
     """Write JSON lines: texts as they stand, all else as JSON."""
     path = tmp_path / name
-    path.write_text("\n".join(e if isinstance(e, str) else json.dumps(e) for e in entries), encoding="utf-8")
+    path.write_text(
+        "\n".join(e if isinstance(e, str) else json.dumps(e) for e in entries), encoding="utf-8"
+    )
     return path
 
 
@@ -86,11 +91,11 @@ def written(text, finish_reason="stop"):
 def marked(scorer, text):
     """Return the score of an answer in text; None = unreadable."""
     reading = scorer.read([written(text)])
-    return None if reading.answer is None else scorer.mark(reading.answer)
+    return None if reading.answer is None else scorer.score(reading.answer)
 
 
 class Recorder:
-    """Stand in for an Asker: note what a scorer asks for."""
+    """Stand in for an Prompter: note what a scorer asks for."""
 
     def generate(self, prompt, max_tokens, stop=()):
         return ("generate", prompt, max_tokens, tuple(stop))
@@ -122,19 +127,29 @@ def own(scorer, answer, **more):
         (own("exact", -5), ["-5"], ["5"]),
         (own("yes_no", "Yes"), ["yes", "Yes, it is."], ["No.", "no"]),
         (own("yes_no", False), ["No."], ["Yes."]),
-        (own("word", "Friday", choices=["Monday", "Friday"]), ["It is Friday.", "friday"], ["Monday"]),
-        (own("written_choice", "B", choices=["A", "B", "C"]), ["B", "(B)", "The answer is B."], ["C", "(A)"]),
+        (
+            own("word", "Friday", choices=["Monday", "Friday"]),
+            ["It is Friday.", "friday"],
+            ["Monday"],
+        ),
+        (
+            own("written_choice", "B", choices=["A", "B", "C"]),
+            ["B", "(B)", "The answer is B."],
+            ["C", "(A)"],
+        ),
     ],
 )
 def test_written_answers_are_read_and_marked(tmp_path, entry, right, wrong):
     scorer = only(load(lines(tmp_path, entry))).scorer
-    assert isinstance(scorer, Written)
-    assert scorer.mark(scorer.perfect) == 1
+    assert isinstance(scorer, Generated)
+    assert scorer.score(scorer.target) == 1
     assert [marked(scorer, text) for text in right] == [1] * len(right)
     assert [marked(scorer, text) for text in wrong] == [0] * len(wrong)
 
 
-@pytest.mark.parametrize("entry", [own("number", 7), own("word", "b", choices=["a", "b"]), own("yes_no", "no")])
+@pytest.mark.parametrize(
+    "entry", [own("number", 7), own("word", "b", choices=["a", "b"]), own("yes_no", "no")]
+)
 def test_what_holds_no_answer_is_unreadable(tmp_path, entry):
     scorer = only(load(lines(tmp_path, entry))).scorer
     assert marked(scorer, "") is None
@@ -152,22 +167,34 @@ def test_partial_credit(tmp_path):
 
 
 def test_choice_and_likelihood_generate_nothing(tmp_path):
-    path = lines(tmp_path, own("choice", "b", choices=["a", "b", "c"]), own("likelihood", "héé", prompt="other"))
+    path = lines(
+        tmp_path,
+        own("choice", "b", choices=["a", "b", "c"]),
+        own("likelihood", "héé", prompt="other"),
+    )
     by_type = {type(item.scorer): item.scorer for item in all_items(load(path))}
     choice, likelihood = by_type[Choice], by_type[Likelihood]
     assert choice.requests("Q?", Recorder()) == [("choice", "Q?", ("a", "b", "c"))]
-    assert choice.mark("b") == choice.mark(choice.perfect) == 1
-    assert choice.mark("a") == 0
+    assert choice.score("b") == choice.score(choice.target) == 1
+    assert choice.score("a") == 0
     assert likelihood.requests("Q?", Recorder()) == [("loglikelihood", "Q?", "héé")]
     result = LogLikelihoodResult.__new__(LogLikelihoodResult)
     object.__setattr__(result, "logprob", 5 * np.log(0.5))
-    assert likelihood.mark(likelihood.read([result]).answer) == pytest.approx(0.5)  # five bytes
+    assert likelihood.score(likelihood.read([result]).answer) == pytest.approx(0.5)  # five bytes
 
 
 def test_prompts_messages_tags_and_budgets(tmp_path):
     messages = [{"role": "system", "content": ""}, {"role": "user", "content": "Hi?"}]
-    talk = {"messages": messages, "answer": "Hello", "scorer": "exact", "tags": {"difficulty": 3}, "max_tokens": 9}
-    items = {str(item.prompt): item for item in all_items(load(lines(tmp_path, own("number", 1), talk)))}
+    talk = {
+        "messages": messages,
+        "answer": "Hello",
+        "scorer": "exact",
+        "tags": {"difficulty": 3},
+        "max_tokens": 9,
+    }
+    items = {
+        str(item.prompt): item for item in all_items(load(lines(tmp_path, own("number", 1), talk)))
+    }
     assert items["Q?"].tags == {"family": "mine"}
     item = items[str(messages)]
     assert item.tags == {"family": "mine", "difficulty": 3}
@@ -175,7 +202,10 @@ def test_prompts_messages_tags_and_budgets(tmp_path):
 
 
 def test_max_tokens_of_load_holds_where_an_entry_has_none(tmp_path):
-    probe = load(lines(tmp_path, own("number", 1), own("number", 2, prompt="R?", max_tokens=5)), max_tokens=77)
+    probe = load(
+        lines(tmp_path, own("number", 1), own("number", 2, prompt="R?", max_tokens=5)),
+        max_tokens=77,
+    )
     assert probe.id == "mine:max_tokens=77"
     assert {item.scorer.requests("", Recorder())[0][2] for item in all_items(probe)} == {77, 5}
 
@@ -189,35 +219,71 @@ def test_max_tokens_of_load_holds_where_an_entry_has_none(tmp_path):
         (own("number", [1]), r"'answer' is \[1\], but must be a text"),
         (own("number", "1e999999"), "'answer' is '1e999999', but must be a number"),
         (own("number", "NaN"), "'answer' is 'NaN', but must be a number"),
-        ('{"prompt": "Q?", "answer": 1e999, "scorer": "number"}', "'answer' is inf, but must be finite"),
-        (own("number_partial", 0), "'answer' is 0, but partial credit is defined for whole numbers from 1 on"),
-        (own("number_partial", 2.5), "'answer' is 2.5, but partial credit is defined for whole numbers"),
-        (own("numbers", 1), "'scorer' is 'numbers', but must be one of number, number_partial, choice, written_choice"),
+        (
+            '{"prompt": "Q?", "answer": 1e999, "scorer": "number"}',
+            "'answer' is inf, but must be finite",
+        ),
+        (
+            own("number_partial", 0),
+            "'answer' is 0, but partial credit is defined for whole numbers from 1 on",
+        ),
+        (
+            own("number_partial", 2.5),
+            "'answer' is 2.5, but partial credit is defined for whole numbers",
+        ),
+        (
+            own("numbers", 1),
+            "'scorer' is 'numbers', but must be one of number, number_partial, choice, written_choice",
+        ),
         (own(3, 1), "'scorer' is 3, but must be a text"),
         (own("choice", "a"), "'choices' is missing, but must be a list of texts"),
-        (own("choice", "a", choices=["a", 1]), r"'choices' is \['a', 1\], but must be a list of texts"),
-        (own("choice", "c", choices=["a", "b"]), r"'answer' is 'c' and 'choices' are \['a', 'b'\], but there must be"),
+        (
+            own("choice", "a", choices=["a", 1]),
+            r"'choices' is \['a', 1\], but must be a list of texts",
+        ),
+        (
+            own("choice", "c", choices=["a", "b"]),
+            r"'answer' is 'c' and 'choices' are \['a', 'b'\], but there must be",
+        ),
         (own("word", "a", choices=["a", "a"]), ".*all different, with the answer among them"),
         (own("word", "a", choices=["a"]), ".*there must be two or more"),
         (own("yes_no", "maybe"), "'answer' is 'maybe', but must be yes or no"),
         (own("yes_no", None), "'answer' is missing, but must be a text"),
         (own("exact", "..."), "'answer' is '...', which has nothing to compare"),
         (own("likelihood", " "), "'answer' is ' ', but must be a text that is not blank"),
-        (own("number", 1, max_token=5), "it has 'max_token', but the fields are prompt, messages, answer"),
-        (own("number", 1, max_tokens=0), "'max_tokens' is 0, but must be a whole number in 1..32768"),
+        (
+            own("number", 1, max_token=5),
+            "it has 'max_token', but the fields are prompt, messages, answer",
+        ),
+        (
+            own("number", 1, max_tokens=0),
+            "'max_tokens' is 0, but must be a whole number in 1..32768",
+        ),
         (own("number", 1, max_tokens=True), "'max_tokens' is True, but must be"),
         (own("number", 1, max_tokens="9"), "'max_tokens' is '9', but must be"),
-        (own("number", 1, tags=["a"]), r"'tags' is \['a'\], but must be an object of texts and whole numbers"),
+        (
+            own("number", 1, tags=["a"]),
+            r"'tags' is \['a'\], but must be an object of texts and whole numbers",
+        ),
         (own("number", 1, tags={"a": 1.5}), "'tags' is {'a': 1.5}, but must be"),
         (own("number", 1, prompt="  "), "'prompt' is '  ', but must be a text that is not blank"),
         (own("number", 1, prompt=5), "'prompt' is 5, but must be a text"),
         (own("number", 1, messages=[]), "it must have either a 'prompt' or 'messages'"),
         ({"answer": 1, "scorer": "number"}, "it must have either a 'prompt' or 'messages'"),
-        ('{"prompt": "\\ud800", "answer": 1, "scorer": "number"}', "it holds half of a surrogate pair"),
+        (
+            '{"prompt": "\\ud800", "answer": 1, "scorer": "number"}',
+            "it holds half of a surrogate pair",
+        ),
         ("[1]", r"it is \[1\], but must be an object"),
         ("{", "it is not JSON: "),
-        ('{"prompt": "Q?", "answer": NaN, "scorer": "number"}', "it is not JSON: NaN is no number of JSON"),
-        ('{"prompt": "Q?", "answer": ' + "9" * 5000 + ', "scorer": "number"}', "it is not JSON: Exceeds the limit"),
+        (
+            '{"prompt": "Q?", "answer": NaN, "scorer": "number"}',
+            "it is not JSON: NaN is no number of JSON",
+        ),
+        (
+            '{"prompt": "Q?", "answer": ' + "9" * 5000 + ', "scorer": "number"}',
+            "it is not JSON: Exceeds the limit",
+        ),
         ("[" * 100_000, "it is not JSON: it is nested too deeply"),
     ],
 )
@@ -278,7 +344,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         (b"7", ", line 1: it is 7, but must be an object$"),
         (b'"text"', ", line 1: it is 'text', but must be an object$"),
         (b"[null]", ", entry 1: it is missing, but must be an object$"),
-        (b'{"prompt": "Q?", "answer": 1}', r", line 1: its fields are \['prompt', 'answer'\], but it must have one of"),
+        (
+            b'{"prompt": "Q?", "answer": 1}',
+            r", line 1: its fields are \['prompt', 'answer'\], but it must have one of",
+        ),
         (b'[{"prompt": "\\ud83d", "code": ""}]', ", entry 1: it holds half of a surrogate pair"),
     ],
 )
@@ -293,13 +362,17 @@ def test_sizes_are_limited(tmp_path, monkeypatch):
     small = own("number", 1)
     with pytest.raises(ProbeError, match=r"mine\.jsonl, line 2: it has more than 1048576 bytes"):
         load(lines(tmp_path, small, own("number", 1, prompt="é" * (1 << 19))))
-    with pytest.raises(ProbeError, match=r"task\.json, entry 2: it has \d+ bytes, but at most 1048576 are read"):
+    with pytest.raises(
+        ProbeError, match=r"task\.json, entry 2: it has \d+ bytes, but at most 1048576 are read"
+    ):
         load(document(tmp_path, [small, own("number", 1, prompt="x" * (1 << 20))]))
     path = lines(tmp_path, small)
     monkeypatch.setattr(files, "MAX_FILE_BYTES", path.stat().st_size)
     assert len(load(path)) == 1
     monkeypatch.setattr(files, "MAX_FILE_BYTES", path.stat().st_size - 1)
-    with pytest.raises(ProbeError, match=r"mine\.jsonl has more than \d+ bytes, which is the most that is read"):
+    with pytest.raises(
+        ProbeError, match=r"mine\.jsonl has more than \d+ bytes, which is the most that is read"
+    ):
         load(path)
 
 
@@ -315,18 +388,24 @@ def test_byte_order_marks_line_ends_and_odd_separators_are_read(tmp_path):
 
 def test_repeats_are_dropped_and_contradictions_altogether(tmp_path):
     entries = [
-        own("number", answer, prompt=prompt) for prompt, answer in [("a", 1), ("b", 2), ("a", 1), ("c", 3), ("c", 4)]
+        own("number", answer, prompt=prompt)
+        for prompt, answer in [("a", 1), ("b", 2), ("a", 1), ("c", 3), ("c", 4)]
     ]
     probe = load(lines(tmp_path, *entries))
     assert (len(probe), probe.n_dropped) == (2, 3)
     assert {item.prompt for item in all_items(probe)} == {"a", "b"}
-    with pytest.raises(ProbeError, match=r"holds no questions: all 2 entries contradict each other$"):
+    with pytest.raises(
+        ProbeError, match=r"holds no questions: all 2 entries contradict each other$"
+    ):
         load(lines(tmp_path, *entries[3:]))
 
 
 def test_items_are_the_same_in_any_order_of_the_file_and_splits_share_none(tmp_path):
     entries = [own("number", i, prompt=f"What is {i}?") for i in range(41)]
-    probe, other = load(lines(tmp_path, *entries)), load(lines(tmp_path, *reversed(entries), name="other.jsonl"))
+    probe, other = (
+        load(lines(tmp_path, *entries)),
+        load(lines(tmp_path, *reversed(entries), name="other.jsonl")),
+    )
     search, confirm = probe.items(100, seed=3), probe.items(100, seed=3, split="confirm")
     assert (len(search), len(confirm)) == (21, 20)
     assert {item.id for item in search}.isdisjoint(item.id for item in confirm)
@@ -338,12 +417,16 @@ def test_items_are_the_same_in_any_order_of_the_file_and_splits_share_none(tmp_p
 
 def test_settings_that_do_not_fit_the_file_are_refused(tmp_path):
     path = lines(tmp_path, own("number", 1))
-    with pytest.raises(ProbeError, match=r"^scoring is 'strict', but every entry of mine has a 'scorer' itself$"):
+    with pytest.raises(
+        ProbeError, match=r"^scoring is 'strict', but every entry of mine has a 'scorer' itself$"
+    ):
         load(path, scoring="strict")
     with pytest.raises(ProbeError, match=r"^cot is 'x', but .* is not a task of BIG-Bench-Hard$"):
         load(path, cot="x")
     for max_tokens in (0, 10**6, True, 2.5):
-        with pytest.raises(ProbeError, match=r"^max_tokens is .*, but must be a whole number in 1..32768$"):
+        with pytest.raises(
+            ProbeError, match=r"^max_tokens is .*, but must be a whole number in 1..32768$"
+        ):
             load(path, max_tokens=max_tokens)
 
 
@@ -353,7 +436,9 @@ def test_questions_with_numbers(tmp_path):
         {"question": "What is the cube root of 4330747?", "answer": 163},
         {"question": "2 * 2?", "answer": "4"},
     ]
-    exact = {item.tags["family"]: item for item in all_items(load(document(tmp_path, questions)))}["task"]
+    exact = {item.tags["family"]: item for item in all_items(load(document(tmp_path, questions)))}[
+        "task"
+    ]
     assert exact.prompt.endswith("? Answer with the number only.")
     partial = load(document(tmp_path, {"a": questions[0]}), scoring="number_partial")
     assert (partial.id, partial.format) == ("task:number_partial", "questions")
@@ -364,7 +449,10 @@ def test_questions_with_numbers(tmp_path):
 def test_questions_with_texts(tmp_path):
     path = lines(tmp_path, {"question": "Capital of France?", "answer": "Paris", "note": 1})
     assert marked(only(load(path)).scorer, "paris.") == 1
-    with pytest.raises(ProbeError, match="scoring is 'v2', but mine can be scored by number, number_partial, yes_no"):
+    with pytest.raises(
+        ProbeError,
+        match="scoring is 'v2', but mine can be scored by number, number_partial, yes_no",
+    ):
         load(path, scoring="v2")
     with pytest.raises(ProbeError, match="line 1: 'answer' is 'Paris', but must be a number"):
         load(path, scoring="number")
@@ -405,7 +493,7 @@ A: So the answer is (B).
 def test_bbh_targets_among_few_are_chosen(tmp_path, question, target, labels, perfect):
     item = only(bbh(tmp_path, (question, target)))
     assert isinstance(item.scorer, Choice)
-    assert (item.scorer.labels, item.scorer.perfect) == (labels, perfect)
+    assert (item.scorer.labels, item.scorer.target) == (labels, perfect)
     assert item.prompt.startswith(question)
     assert item.tags == {"family": "task"}
 
@@ -423,7 +511,7 @@ def test_bbh_targets_among_few_are_chosen(tmp_path, question, target, labels, pe
 )
 def test_other_bbh_targets_are_written(tmp_path, question, target, right, wrong):
     scorer = only(bbh(tmp_path, (question, target))).scorer
-    assert isinstance(scorer, Written)
+    assert isinstance(scorer, Generated)
     assert (marked(scorer, right), marked(scorer, target), marked(scorer, wrong)) == (1, 1, 0)
 
 
@@ -436,13 +524,17 @@ def test_bbh_with_examples_is_reasoned(tmp_path):
         assert probe.id == "task:cot"
         assert item.prompt == [
             {"role": "user", "content": "Say which.\n\nOne or two?\nOptions:\n(A) one\n(B) two"},
-            {"role": "assistant", "content": "Let's think step by step.\nHm. So the answer is (A)."},
+            {
+                "role": "assistant",
+                "content": "Let's think step by step.\nHm. So the answer is (A).",
+            },
             {"role": "user", "content": "Two?"},
             {"role": "assistant", "content": "So the answer is (B)."},
             {"role": "user", "content": question},
         ]
     assert item.scorer.requests("", Recorder()) == [("generate", "", 1024, ("\nQ:", "\nQuestion:"))]
-    # the harness's pattern fails on the second and the third, which eats one character after the answer
+    # the harness's pattern fails on the second and the third, which eats one character after the
+    # answer
     right = [
         "So the answer is (B).",
         "the answer is (B). ",
@@ -459,14 +551,20 @@ def test_reasoning_and_choosing_ask_the_same_questions_in_a_split(tmp_path):
     (tmp_path / "task.txt").write_text(EXAMPLES, encoding="utf-8")
     tasks = [(f"Is {i} even?", "yes" if i % 2 == 0 else "no") for i in range(20)]
     plain = [item.prompt.split("\n")[0] for item in bbh(tmp_path, *tasks).items(20)]
-    reasoned = [item.prompt[-1]["content"] for item in bbh(tmp_path, *tasks, cot=tmp_path).items(20)]
+    reasoned = [
+        item.prompt[-1]["content"] for item in bbh(tmp_path, *tasks, cot=tmp_path).items(20)
+    ]
     assert plain == reasoned
 
 
-@pytest.mark.parametrize("text", ["", "Q: one?", "A: one\nQ: two", "Q: one\nA:\nQ: two\nA: three", "Q: a\nQ: b\nA: c"])
+@pytest.mark.parametrize(
+    "text", ["", "Q: one?", "A: one\nQ: two", "Q: one\nA:\nQ: two\nA: three", "Q: a\nQ: b\nA: c"]
+)
 def test_examples_of_another_form_are_refused(tmp_path, text):
     (tmp_path / "task.txt").write_text(text, encoding="utf-8")
-    with pytest.raises(ProbeError, match=r"task\.txt(: it must hold questions and answers in turn| is empty)"):
+    with pytest.raises(
+        ProbeError, match=r"task\.txt(: it must hold questions and answers in turn| is empty)"
+    ):
         bbh(tmp_path, ("Well?", "yes"), cot=tmp_path)
 
 
@@ -475,9 +573,13 @@ def test_wrong_bbh_files_are_refused(tmp_path):
         bbh(tmp_path, ("Well?", "yes"), cot=tmp_path / "empty.txt")
     with pytest.raises(ProbeError, match=r"entry 2: 'target' is 5, but must be a text"):
         bbh(tmp_path, ("Well?", "yes"), ("Number?", 5))
-    with pytest.raises(ProbeError, match=r"entry 1: 'target' is '...', which has nothing to compare"):
+    with pytest.raises(
+        ProbeError, match=r"entry 1: 'target' is '...', which has nothing to compare"
+    ):
         bbh(tmp_path, ("Well?", "..."))
-    with pytest.raises(ProbeError, match=r"scoring is 'strict', but task has one way of scoring only$"):
+    with pytest.raises(
+        ProbeError, match=r"scoring is 'strict', but task has one way of scoring only$"
+    ):
         bbh(tmp_path, ("Well?", "yes"), scoring="strict")
 
 
@@ -492,16 +594,18 @@ def test_the_real_bbh_files(task):
         assert len(items) == len(probe) == len(examples) - probe.n_dropped
         assert probe.n_dropped == {"causal_judgement": 4, "sports_understanding": 2}.get(task, 0)
         for item in items:
-            assert item.scorer.mark(item.scorer.perfect) == 1
+            assert item.scorer.score(item.scorer.target) == 1
             if cot:
                 assert len(item.prompt) == 7  # three examples
                 target = targets[item.prompt[-1]["content"]]
             else:
                 target = targets[item.prompt.rpartition("\n\nReply with")[0]]
             if isinstance(item.scorer, Choice):
-                assert item.scorer.perfect == target.strip("()")
+                assert item.scorer.target == target.strip("()")
                 continue
-            said = [f"Well.\nSo the answer is {target}.", f"**The answer is: {target}**"] + [target] * (cot is None)
+            said = [f"Well.\nSo the answer is {target}.", f"**The answer is: {target}**"] + [
+                target
+            ] * (cot is None)
             assert [marked(item.scorer, text) for text in said] == [1] * len(said)
         assert best_constant(items)[0] < 0.6
 
@@ -538,9 +642,16 @@ def test_gsm8k_extraction_is_the_harness_one(text, strict, by_hash, flexible):
 
 
 def test_gsm8k_is_scored_as_chosen(tmp_path):
-    path = lines(tmp_path, {"question": "How many?", "answer": "1 + 1,233 = 1,234\n#### 1,234"}, name="test.jsonl")
+    path = lines(
+        tmp_path,
+        {"question": "How many?", "answer": "1 + 1,233 = 1,234\n#### 1,234"},
+        name="test.jsonl",
+    )
     text = "The answer is 1234.\nThat is 1 more than 1233."
-    assert {way: marked(only(load(path, scoring=way)).scorer, text) for way in ("strict", "flexible", "hash")} == {
+    assert {
+        way: marked(only(load(path, scoring=way)).scorer, text)
+        for way in ("strict", "flexible", "hash")
+    } == {
         "strict": 1,
         "flexible": 0,
         "hash": None,
@@ -549,10 +660,18 @@ def test_gsm8k_is_scored_as_chosen(tmp_path):
     assert only(load(path)).prompt.endswith('end with "The answer is N.", where N is the number.')
     assert '"#### N"' in only(load(path, scoring="hash")).prompt
     assert [load(path, scoring=way).id for way in (None, "strict")] == ["test", "test:strict"]
-    with pytest.raises(ProbeError, match="scoring is 'exact', but test can be scored by flexible, strict, hash"):
+    with pytest.raises(
+        ProbeError, match="scoring is 'exact', but test can be scored by flexible, strict, hash"
+    ):
         load(path, scoring="exact")
-    with pytest.raises(ProbeError, match="line 2: 'answer' ends with '12', but must end with #### and a number"):
-        load(lines(tmp_path, {"question": "a", "answer": "#### 1"}, {"question": "b", "answer": "12"}))
+    with pytest.raises(
+        ProbeError, match="line 2: 'answer' ends with '12', but must end with #### and a number"
+    ):
+        load(
+            lines(
+                tmp_path, {"question": "a", "answer": "#### 1"}, {"question": "b", "answer": "12"}
+            )
+        )
 
 
 def test_the_real_gsm8k():
@@ -564,16 +683,23 @@ def test_the_real_gsm8k():
         assert len(items) == 1319
         for item in items:
             solution = solutions[item.prompt.rpartition("\n\nReason step by step")[0]]
-            assert marked(item.scorer, solution + ending.format(solution.rpartition("#### ")[2])) == 1
+            assert (
+                marked(item.scorer, solution + ending.format(solution.rpartition("#### ")[2])) == 1
+            )
 
 
 # EQ-Bench
 def eq_entry(
-    full_scale=(0, "6", 0, 7.0), normalised=(2, 3, 0, 5), prompt="Dialogue.\n\nGive each of these possible emotions a"
+    full_scale=(0, "6", 0, 7.0),
+    normalised=(2, 3, 0, 5),
+    prompt="Dialogue.\n\nGive each of these possible emotions a",
 ):
     names = ("Sad", "Glad", "Sad and mad", "Mad")
     entry = {"prompt": prompt}
-    for field, scores in (("reference_answer_fullscale", full_scale), ("reference_answer", normalised)):
+    for field, scores in (
+        ("reference_answer_fullscale", full_scale),
+        ("reference_answer", normalised),
+    ):
         if scores:
             entry[field] = {f"emotion{i}": name for i, name in enumerate(names, 1)}
             entry[field] |= {f"emotion{i}_score": score for i, score in enumerate(scores, 1)}
@@ -582,10 +708,14 @@ def eq_entry(
 
 def test_eq_bench_is_scored_by_the_official_formula(tmp_path):
     item = only(load(document(tmp_path, {"1": eq_entry()})))
-    assert item.prompt.startswith("Dialogue.\n\nGive each of these possible emotions a score from 0 to 10")
+    assert item.prompt.startswith(
+        "Dialogue.\n\nGive each of these possible emotions a score from 0 to 10"
+    )
     assert item.prompt.endswith("\nSad: <score>\nGlad: <score>\nSad and mad: <score>\nMad: <score>")
     assert marked(item.scorer, "Sad: 0\nGlad: 6\nSad and mad: 0\nMad: 7") == 1
-    assert marked(item.scorer, "Sad: 4\nGlad: 6\nSad and mad: 0\nMad: 7") == pytest.approx(1 - 0.07477 * 3.25)
+    assert marked(item.scorer, "Sad: 4\nGlad: 6\nSad and mad: 0\nMad: 7") == pytest.approx(
+        1 - 0.07477 * 3.25
+    )
     assert marked(item.scorer, "Sad: 10\nGlad: 0\nSad and mad: 10\nMad: 0") == 0  # below 0 is cut
     assert marked(item.scorer, "Sad: 4\nGlad: 6") is None
     assert item.scorer.constants[3] == (3, 3, 3, 3)
@@ -594,9 +724,13 @@ def test_eq_bench_is_scored_by_the_official_formula(tmp_path):
 def test_ngs_eq_is_scored_by_his_formula(tmp_path):
     for entry, scoring in ((eq_entry(full_scale=None), None), (eq_entry(), "ng")):
         scorer = only(load(document(tmp_path, [entry]), scoring=scoring)).scorer
-        assert scorer.perfect == (2, 3, 0, 5)
-        assert marked(scorer, "Sad: 0\nGlad: 6\nSad and mad: 0\nMad: 7") == pytest.approx(1 - 7 / 40)
-    assert only(load(document(tmp_path, [eq_entry(normalised=None)]), scoring="ng")).scorer.perfect == (0, 6, 0, 7)
+        assert scorer.target == (2, 3, 0, 5)
+        assert marked(scorer, "Sad: 0\nGlad: 6\nSad and mad: 0\nMad: 7") == pytest.approx(
+            1 - 7 / 40
+        )
+    assert only(
+        load(document(tmp_path, [eq_entry(normalised=None)]), scoring="ng")
+    ).scorer.target == (0, 6, 0, 7)
 
 
 def test_other_eq_prompts_are_asked_as_they_stand(tmp_path):
@@ -613,14 +747,19 @@ def test_other_eq_prompts_are_asked_as_they_stand(tmp_path):
 def test_the_chance_of_eq_is_the_mean_over_all_answers(tmp_path, scoring):
     scorer = only(load(document(tmp_path, [eq_entry()]), scoring=scoring)).scorer
     scale = range(11)
-    scores = [scorer.mark((a, b, c, d)) for a in scale for b in scale for c in scale for d in scale]
+    scores = [
+        scorer.score((a, b, c, d)) for a in scale for b in scale for c in scale for d in scale
+    ]
     assert scorer.chance == pytest.approx(sum(scores) / len(scores))
 
 
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (eq_entry(full_scale=(0, 0, 0, 11)), r"the scores are \(0.0, 0.0, 0.0, 11.0\), but must be in 0..10"),
+        (
+            eq_entry(full_scale=(0, 0, 0, 11)),
+            r"the scores are \(0.0, 0.0, 0.0, 11.0\), but must be in 0..10",
+        ),
         (eq_entry(full_scale=(0, 0, 0, "x")), r"'emotion4_score' is 'x', but must be a number"),
         (eq_entry(full_scale=(0, 0, 0)), r"it has no 'emotion4_score'"),
         (eq_entry() | {"reference_answer_fullscale": 3}, r"it is 3, but must be an object"),
@@ -635,7 +774,9 @@ def test_wrong_eq_entries_are_refused(tmp_path, entry, message):
 def test_eq_emotions_must_differ(tmp_path):
     entry = eq_entry()
     entry["reference_answer_fullscale"]["emotion2"] = "sad"
-    with pytest.raises(ProbeError, match="the emotions are Sad, sad, Sad and mad, Mad, but must be all different"):
+    with pytest.raises(
+        ProbeError, match="the emotions are Sad, sad, Sad and mad, Mad, but must be all different"
+    ):
         load(document(tmp_path, [entry]))
 
 
@@ -646,7 +787,9 @@ def test_the_real_eq_bench():
         assert len(items) == 171
         for item in items:
             *_, a, b, c, d = item.prompt.replace("<score>", "{}").split("\n")
-            ratings = "\n".join((a, b, c, d)).format(*(f"{rating:g}" for rating in item.scorer.perfect))
+            ratings = "\n".join((a, b, c, d)).format(
+                *(f"{rating:g}" for rating in item.scorer.target)
+            )
             assert marked(item.scorer, ratings) == 1
     floor, answer = best_constant(all_items(load(path)))
     assert (round(floor, 3), answer) == (0.390, "(3.0, 3.0, 3.0, 3.0)")
@@ -662,7 +805,10 @@ def test_mbpp_scores_the_reference_code_without_running_it(tmp_path):
     assert "Touch it.\n\nThese tests should pass:\nassert f()" in item.prompt
     assert not (tmp_path / "ran").exists()
     for field, message in (("code", "it has no 'code'"), ("test_list", "'test_list' is missing")):
-        entries = [json.loads(path.read_text(encoding="utf-8")), {"text": "a", "code": "b", "test_list": ["c"]}]
+        entries = [
+            json.loads(path.read_text(encoding="utf-8")),
+            {"text": "a", "code": "b", "test_list": ["c"]},
+        ]
         del entries[1][field]
         with pytest.raises(ProbeError, match=f"line 2: {message}"):
             load(lines(tmp_path, *entries, name="wrong.jsonl"))
@@ -670,18 +816,27 @@ def test_mbpp_scores_the_reference_code_without_running_it(tmp_path):
 
 def test_the_real_mbpp():
     path = real("mbpp/sanitized-mbpp.json")
-    codes = sorted(task["code"].strip().replace("\r\n", "\n") for task in json.loads(path.read_text(encoding="utf-8")))
+    codes = sorted(
+        task["code"].strip().replace("\r\n", "\n")
+        for task in json.loads(path.read_text(encoding="utf-8"))
+    )
     items = all_items(load(path))
     assert sorted(item.scorer.right for item in items) == codes
     assert len({item.id for item in items}) == 427
 
 
-@pytest.mark.parametrize("name", ["ifeval/input_data.jsonl", "llm-circuit-finder/eval_base_results.json"])
+@pytest.mark.parametrize(
+    "name", ["ifeval/input_data.jsonl", "llm-circuit-finder/eval_base_results.json"]
+)
 def test_real_files_of_other_kinds_are_refused(name):
     with pytest.raises(ProbeError, match=r", line 1: its fields are \[.*, but it must have one of"):
         load(real(name))
 
 
 def test_every_scorer_is_in_the_documentation():
-    indented = [line.split() for line in files.__doc__.split("\n") if line.startswith("    ") and "{" not in line]
+    indented = [
+        line.split()
+        for line in files.__doc__.split("\n")
+        if line.startswith("    ") and "{" not in line
+    ]
     assert sorted(words[0] for words in indented) == sorted(lists.ENTRY_SCORERS)

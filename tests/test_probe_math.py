@@ -1,4 +1,6 @@
-"""The probe `math`: every answer against Python's own arithmetic, read from the question; and its three scores."""
+"""The probe `math`: every answer against Python's own arithmetic, read from the question; and its
+three scores.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,11 @@ import rys
 from rys.probes import ProbeError, evaluate
 from rys.probes.base import Item
 from rys.probes.compat import ng_partial_credit
-from rys.probes.exam import best_constant
+from rys.probes.evaluation import best_constant
 from rys.probes.math import TIERS, Math, cube_root, square_root
-from rys.probes.scorers import Likelihood, Written
+from rys.probes.scorers import Generated, Likelihood
 from rys.requests import GenerateResult
-from tiny_model import write_tiny_model
+from support.tiny_model import write_tiny_model
 
 SPLITS = ("search", "confirm")
 DIGITS = {
@@ -54,7 +56,7 @@ def solve(prompt: str) -> int:
 
 
 def right(item: Item) -> str:
-    return item.scorer.right if isinstance(item.scorer, Likelihood) else str(item.scorer.perfect)
+    return item.scorer.right if isinstance(item.scorer, Likelihood) else str(item.scorer.target)
 
 
 @each_tier
@@ -97,16 +99,21 @@ def test_tiers_ask_their_families_in_turn_with_their_numbers_of_digits(tier):
 
 
 def test_other_tiers_and_scores_are_refused():
-    with pytest.raises(ProbeError, match="tier is 'huge', but must be one of 'easy', 'medium', 'hard', 'original'"):
+    with pytest.raises(
+        ProbeError, match="tier is 'huge', but must be one of 'easy', 'medium', 'hard', 'original'"
+    ):
         Math("huge")
-    with pytest.raises(ProbeError, match="score is 'f1', but must be one of 'likelihood', 'exact', 'partial'"):
+    with pytest.raises(
+        ProbeError, match="score is 'f1', but must be one of 'likelihood', 'exact', 'partial'"
+    ):
         Math(score="f1")
 
 
 @each_tier
 def test_splits_and_seeds(tier):
     asked = {
-        split: {item.prompt for seed in range(4) for item in Math(tier).items(300, seed, split)} for split in SPLITS
+        split: {item.prompt for seed in range(4) for item in Math(tier).items(300, seed, split)}
+        for split in SPLITS
     }
     assert not asked["search"] & asked["confirm"]
     first, again, other = ([i.prompt for i in Math(tier).items(60, seed)] for seed in (5, 5, 6))
@@ -160,13 +167,13 @@ def written(text: str, finish_reason="eos") -> GenerateResult:
 
 def mark(item: Item, text: str) -> float | None:
     reading = item.scorer.read([written(text)])
-    return None if reading.answer is None else item.scorer.mark(reading.answer)
+    return None if reading.answer is None else item.scorer.score(reading.answer)
 
 
 def test_exact_marks_the_right_number_in_any_writing():
     for item in Math("original", "exact").items(30):
-        answer = item.scorer.perfect
-        assert isinstance(item.scorer, Written)
+        answer = item.scorer.target
+        assert isinstance(item.scorer, Generated)
         for text in (
             f"{answer}",
             f"{answer:,}",
@@ -182,9 +189,14 @@ def test_exact_marks_the_right_number_in_any_writing():
 
 def test_partial_marks_by_the_published_formula():
     for item in Math("original", "partial").items(30):
-        answer = item.scorer.perfect
+        answer = item.scorer.target
         assert mark(item, f"{answer:,}") == 1
-        for estimate in (answer + 1, answer // 10, 10 * answer, answer + 10 ** (len(str(answer)) - 1)):
+        for estimate in (
+            answer + 1,
+            answer // 10,
+            10 * answer,
+            answer + 10 ** (len(str(answer)) - 1),
+        ):
             assert mark(item, str(estimate)) == ng_partial_credit(answer, estimate) < 1
         assert mark(item, "0.2") == ng_partial_credit(answer, 0) == 0
         assert mark(item, f"{answer}.25") == 1  # the nearest whole number counts
@@ -209,7 +221,9 @@ def test_floors():
 
 
 def hand_computed(model: rys.Model, prompt: str, answer: str, digits: int) -> float:
-    """Return exp(sum of log-probabilities / digits) of an answer, from the logits after every token."""
+    """Return exp(sum of log-probabilities / digits) of an answer, from the logits after every
+    token.
+    """
     head, tail = model.tokenize(prompt), model.tokenize(answer, add_special=False)
     assert model.tokenize(prompt + answer) == head + tail
     logits = model.logits(head + tail).astype(np.float64)
@@ -228,7 +242,8 @@ def test_likelihood_is_the_probability_of_the_answer_per_digit(path):
             prompt = model.apply_chat_template([{"role": "user", "content": item.prompt}])
             answer = str(solve(item.prompt))
             expected = hand_computed(model, prompt, answer, len(answer))
-            # in a batch with others, the engine rounds otherwise; the score spans some orders of magnitude
+            # in a batch with others, the engine rounds otherwise; the score spans some orders of
+            # magnitude
             assert score == pytest.approx(expected, rel=0.1)
             assert score == pytest.approx(math.exp(details["logprob"] / len(answer)))
     assert result.parse_rate == 1
@@ -243,4 +258,6 @@ def test_likelihood_of_a_model_without_template_is_that_of_the_answer_after_a_sp
         for item, score in zip(result.items, result.scores, strict=True):
             answer = str(solve(item.prompt))
             prompt = f"Question: {item.prompt}\nAnswer:"
-            assert score == pytest.approx(hand_computed(model, prompt, f" {answer}", len(answer)), rel=0.02)
+            assert score == pytest.approx(
+                hand_computed(model, prompt, f" {answer}", len(answer)), rel=0.02
+            )

@@ -1,4 +1,5 @@
-"""The probe `reasoning`: every family's answers against solvers of the text alone, balance, splits and formats.
+"""The probe `reasoning`: every family's answers against solvers of the text alone, balance, splits
+and formats.
 
 Oracle: the solvers below read a question as a person would and share no code with the families.
 """
@@ -20,11 +21,11 @@ from fractions import Fraction
 import pytest
 
 from rys.probes.base import ProbeError
-from rys.probes.exam import best_constant
+from rys.probes.evaluation import best_constant
 from rys.probes.families import FAMILIES
 from rys.probes.questions import Question, questions
 from rys.probes.reasoning import CAUSAL, TIERS, Reasoning, options, vignettes
-from rys.probes.scorers import Choice, Written
+from rys.probes.scorers import Choice, Generated
 from rys.requests import GenerateResult
 
 GENERATED = [(family, tier) for family in FAMILIES for tier in TIERS]
@@ -44,7 +45,9 @@ def solve_deduction(text: str) -> str:
     tests: list[Callable[[dict[str, int]], bool]] = []
     for clue in clues:
         found = sorted(
-            (match.start(), thing) for thing in things for match in re.finditer(rf"\b{thing}\b", clue, re.IGNORECASE)
+            (match.start(), thing)
+            for thing in things
+            for match in re.finditer(rf"\b{thing}\b", clue, re.IGNORECASE)
         )
         a, b = (found[0][1], found[-1][1])
         if clue.startswith("Exactly one"):
@@ -70,7 +73,9 @@ def solve_navigate(text: str) -> str:
     at, facing = 0j, 1j
     turns = {"left": 1j, "right": -1j, "around": -1, "forward": 1, "backward": -1}
     n_move = 0
-    for steps, way, turn, walked in re.findall(r"Go (\d+) steps? (\w+)\.|Turn (\w+)\.|Walk (\d+) steps?\.", text):
+    for steps, way, turn, walked in re.findall(
+        r"Go (\d+) steps? (\w+)\.|Turn (\w+)\.|Walk (\d+) steps?\.", text
+    ):
         n_move += not turn
         if turn:
             facing *= turns[turn]
@@ -96,7 +101,8 @@ def solve_date(text: str) -> str:
     days = {start[1]: day}
     for sentence in rest[:-1]:
         match = re.fullmatch(
-            r"The (\w+) was (?:exactly )?(\d+) (day|week|month|year)s? (after|before) the (\w+)\.", sentence
+            r"The (\w+) was (?:exactly )?(\d+) (day|week|month|year)s? (after|before) the (\w+)\.",
+            sentence,
         )
         assert match, sentence
         count = int(match[2]) * (1 if match[4] == "after" else -1)
@@ -107,7 +113,9 @@ def solve_date(text: str) -> str:
             assert day.day <= 28, "what a month after such a day means is open to dispute"
             for _ in range(abs(count) * (12 if match[3] == "year" else 1)):
                 month = day.month + (1 if count > 0 else -1)
-                day = day.replace(year=day.year + (month == 13) - (month == 0), month=(month - 1) % 12 + 1)
+                day = day.replace(
+                    year=day.year + (month == 13) - (month == 0), month=(month - 1) % 12 + 1
+                )
         days[match[1]] = day
     day = days[rest[-1].removesuffix("?").split()[-1]]
     return f"{day.day} {months[day.month]} {day.year}"
@@ -115,7 +123,9 @@ def solve_date(text: str) -> str:
 
 def solve_tracking(text: str) -> str:
     start, *swaps, ask = sentences(text)
-    pairs = re.findall(r"([A-Z]\w+) (?:holds|sits in|has|looks after) ([^,.]+?)(?=,| and [A-Z]|\.)", start)
+    pairs = re.findall(
+        r"([A-Z]\w+) (?:holds|sits in|has|looks after) ([^,.]+?)(?=,| and [A-Z]|\.)", start
+    )
     has = dict(pairs)
     assert len(has) == len(set(has.values())) == len(swaps)
     for swap in swaps:
@@ -137,14 +147,19 @@ def solve_lies(text: str) -> str:
     _, start, *claims, ask = sentences(text)
     honest = {start.split()[0]: start.endswith("tells the truth.")}
     for claim in claims:
-        match = re.fullmatch(r"(\w+) (?:says|claims) that (\w+) (lies|is a liar|tells the truth|is honest)\.", claim)
+        match = re.fullmatch(
+            r"(\w+) (?:says|claims) that (\w+) (lies|is a liar|tells the truth|is honest)\.", claim
+        )
         assert match, claim
         honest[match[1]] = honest[match[2]] == (match[3] in ("tells the truth", "is honest"))
     return "Yes" if honest[ask.split()[1]] else "No"
 
 
 def solve_table(text: str) -> str:
-    rows = {name: (link, thing) for name, link, thing in re.findall(r"^(\w+) \| (\w+) \| (\w+)$", text, re.MULTILINE)}
+    rows = {
+        name: (link, thing)
+        for name, link, thing in re.findall(r"^(\w+) \| (\w+) \| (\w+)$", text, re.MULTILINE)
+    }
     match = re.search(r"row of (\w+)\. .*do so (\d+) times", text)
     assert match
     name = match[1]
@@ -158,7 +173,10 @@ TIMES = {"twice": 2, "three times": 3}
 # the numbers are groups; how they change the quantity
 CHANGES: list[tuple[str, Callable[..., Fraction]]] = [
     (r"(\d+) more", lambda value, k: value + int(k)),
-    (r"(?:buy|sells|spends) (\d+) \w+\.$|, (\d+) passengers get off", lambda value, a, b: value - int(a or b)),
+    (
+        r"(?:buy|sells|spends) (\d+) \w+\.$|, (\d+) passengers get off",
+        lambda value, a, b: value - int(a or b),
+    ),
     (r"(half|a third|a quarter|a fifth) of", lambda value, part: value - value / PARTS[part]),
     (r"(twice|three times) as large", lambda value, times: value * TIMES[times]),
     (r"(?:into|on|over) (\d+) .*, the same number [oi]n each", lambda value, k: value / int(k)),
@@ -181,7 +199,9 @@ def solve_story(text: str) -> Fraction:
             value += count * each
         else:
             (value,) = (
-                change(value, *match.groups()) for pattern, change in CHANGES if (match := re.search(pattern, step))
+                change(value, *match.groups())
+                for pattern, change in CHANGES
+                if (match := re.search(pattern, step))
             )
         assert value > 0
         assert value.denominator == 1, text
@@ -210,10 +230,14 @@ def solve_comparison(text: str) -> Fraction:
 
 def solve_problem(text: str) -> str:
     if "dollars" in text:
-        total = sum(int(a) * int(b) for a, b in re.findall(r"(\d+) \w+ at (\d+) dollars each", text))
+        total = sum(
+            int(a) * int(b) for a, b in re.findall(r"(\d+) \w+ at (\d+) dollars each", text)
+        )
         note = re.search(r"note of (\d+) dollars", text)
         return str(int(note[1]) - total if note else total)
-    return str(solve_comparison(text) if re.search(r" (?:than|as) [A-Z]\w+\.", text) else solve_story(text))
+    return str(
+        solve_comparison(text) if re.search(r" (?:than|as) [A-Z]\w+\.", text) else solve_story(text)
+    )
 
 
 SOLVERS: dict[str, Callable[[str], str]] = {
@@ -271,13 +295,21 @@ def test_the_place_of_the_right_number_among_its_options_tells_nothing() -> None
 
 
 def test_the_option_most_like_the_others_is_no_better_than_another() -> None:
-    # a guess that a model could make without the story: the date whose day, month and year are the most frequent
+    # a guess that a model could make without the story: the date whose day, month and year are the
+    # most frequent
     score = 0.0
     drawn = raw("date_understanding", 3, 3000)
     for question in drawn:
         parts = [choice.split() for choice in question.choices]
-        alike = [sum(a == b for other in parts for a, b in zip(part, other, strict=True)) for part in parts]
-        best = [choice for choice, count in zip(question.choices, alike, strict=True) if count == max(alike)]
+        alike = [
+            sum(a == b for other in parts for a, b in zip(part, other, strict=True))
+            for part in parts
+        ]
+        best = [
+            choice
+            for choice, count in zip(question.choices, alike, strict=True)
+            if count == max(alike)
+        ]
         score += (question.answer in best) / len(best)
     assert score / len(drawn) < 1 / 6 + 0.08
 
@@ -341,7 +373,11 @@ def test_items_are_the_same_on_every_machine(family: str) -> None:
 
 def test_vignettes_are_well_formed() -> None:
     assert len(vignettes()) >= 72
-    assert len({one["id"] for one in vignettes()}) == len({one["story"] for one in vignettes()}) == len(vignettes())
+    assert (
+        len({one["id"] for one in vignettes()})
+        == len({one["story"] for one in vignettes()})
+        == len(vignettes())
+    )
     for one in vignettes():
         assert set(one) == {"id", "story", "question", "answer", "type", "why"}
         assert one["answer"] in ("Yes", "No")
@@ -364,7 +400,9 @@ def test_items_come_from_each_family_in_turn() -> None:
     items = Reasoning().items(45)
     assert [item.tags["family"] for item in items[:9]] == list(TIERS["medium"])
     assert set(Counter(item.tags["family"] for item in items).values()) == {5}
-    assert all(item.tags["difficulty"] == TIERS["medium"][str(item.tags["family"])] for item in items)
+    assert all(
+        item.tags["difficulty"] == TIERS["medium"][str(item.tags["family"])] for item in items
+    )
 
 
 def test_when_the_vignettes_are_used_up_the_others_go_on() -> None:
@@ -384,9 +422,13 @@ def test_no_constant_answer_is_better_than_chance(tier: str, form: str) -> None:
     assert best_constant(items)[0] < chance + 0.03
     for family in TIERS[tier]:
         if form == "choice" or family != "word_problems":
-            found = Counter(str(item.scorer.perfect) for item in items if item.tags["family"] == family)
+            found = Counter(
+                str(item.scorer.target) for item in items if item.tags["family"] == family
+            )
             assert max(found.values()) - min(found.values()) <= 1
-            assert set(found) == set(next(item.scorer.constants for item in items if item.tags["family"] == family))
+            assert set(found) == set(
+                next(item.scorer.constants for item in items if item.tags["family"] == family)
+            )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -401,8 +443,16 @@ def test_fewer_items_are_the_first_of_more(seed: int) -> None:
 @pytest.mark.parametrize("tier", TIERS)
 def test_splits_share_no_question(tier: str) -> None:
     probe = Reasoning(tier)
-    search = {str(item.prompt).split("\n\n")[0] for seed in range(3) for item in probe.items(300, seed, "search")}
-    confirm = {str(item.prompt).split("\n\n")[0] for seed in range(3) for item in probe.items(300, seed, "confirm")}
+    search = {
+        str(item.prompt).split("\n\n")[0]
+        for seed in range(3)
+        for item in probe.items(300, seed, "search")
+    }
+    confirm = {
+        str(item.prompt).split("\n\n")[0]
+        for seed in range(3)
+        for item in probe.items(300, seed, "confirm")
+    }
     assert search
     assert confirm
     assert not search & confirm
@@ -415,12 +465,14 @@ def test_a_choice_lists_its_options_and_asks_for_the_letter() -> None:
         assert isinstance(item.scorer, Choice)
         lines = dict(re.findall(r"^\((\w)\) (.+)$", listing, re.MULTILINE))
         assert tuple(lines) == item.scorer.labels
-        assert lines[item.scorer.perfect] == SOLVERS[str(item.tags["family"])](text)
+        assert lines[item.scorer.target] == SOLVERS[str(item.tags["family"])](text)
         assert item.scorer.chance == 1 / len(lines)
 
 
 def test_yes_and_no_are_their_own_labels() -> None:
-    for item in Reasoning(families=["navigate", "web_of_lies", "boolean_expressions", CAUSAL]).items(40):
+    for item in Reasoning(
+        families=["navigate", "web_of_lies", "boolean_expressions", CAUSAL]
+    ).items(40):
         assert isinstance(item.scorer, Choice)
         is_boolean = item.tags["family"] == "boolean_expressions"
         assert item.scorer.labels == (("True", "False") if is_boolean else ("Yes", "No"))
@@ -428,21 +480,29 @@ def test_yes_and_no_are_their_own_labels() -> None:
         text = str(item.prompt).removesuffix(f"\n\nAnswer with {words} only.")
         assert text != item.prompt
         if item.tags["family"] != CAUSAL:
-            assert SOLVERS[str(item.tags["family"])](text) == item.scorer.perfect
+            assert SOLVERS[str(item.tags["family"])](text) == item.scorer.target
 
 
 @pytest.mark.parametrize("form", ["written", "steps"])
 @pytest.mark.parametrize("family", TIERS["easy"])
 def test_a_written_answer_is_read(family: str, form: str) -> None:
     for item in Reasoning(families=[family], format=form).items(12):
-        assert isinstance(item.scorer, Written)
-        right = item.scorer.perfect
+        assert isinstance(item.scorer, Generated)
+        right = item.scorer.target
         # in letters, the wrong one is another label; of a number, the next
-        wrong = next((label for label in item.scorer.constants if label != right), None) or right + 1
-        for text in (f"The answer is {right}.", f"**{right}**", f"First this, then that.\n\nThe answer is ({right})."):
+        wrong = (
+            next((label for label in item.scorer.constants if label != right), None) or right + 1
+        )
+        for text in (
+            f"The answer is {right}.",
+            f"**{right}**",
+            f"First this, then that.\n\nThe answer is ({right}).",
+        ):
             reading = item.scorer.read([_generated(text)])
-            assert item.scorer.mark(reading.answer) == 1, text
-        assert item.scorer.mark(item.scorer.read([_generated(f"The answer is {wrong}.")]).answer) == 0
+            assert item.scorer.score(reading.answer) == 1, text
+        assert (
+            item.scorer.score(item.scorer.read([_generated(f"The answer is {wrong}.")]).answer) == 0
+        )
         assert item.scorer.read([_generated("")]).answer is None
 
 
@@ -456,18 +516,33 @@ def test_steps_are_asked_for_and_get_more_room() -> None:
 
 
 def test_unknown_settings_name_what_is_allowed() -> None:
-    with pytest.raises(ProbeError, match="tier is 'huge', but must be one of 'easy', 'medium', 'hard'"):
+    with pytest.raises(
+        ProbeError, match="tier is 'huge', but must be one of 'easy', 'medium', 'hard'"
+    ):
         Reasoning("huge")
-    with pytest.raises(ProbeError, match=r"family is 'chess', but must be one of 'logical_deduction', .*_judgement'"):
+    with pytest.raises(
+        ProbeError,
+        match=r"family is 'chess', but must be one of 'logical_deduction', .*_judgement'",
+    ):
         Reasoning(families=["navigate", "chess"])
-    with pytest.raises(ProbeError, match="format is 'oral', but must be one of 'choice', 'written', 'steps'"):
+    with pytest.raises(
+        ProbeError, match="format is 'oral', but must be one of 'choice', 'written', 'steps'"
+    ):
         Reasoning(format="oral")
     for families in ([], "navigate"):
-        with pytest.raises(ProbeError, match="must be a list with one or more of logical_deduction, navigate"):
+        with pytest.raises(
+            ProbeError, match="must be a list with one or more of logical_deduction, navigate"
+        ):
             Reasoning(families=families)
 
 
 def _generated(text: str) -> GenerateResult:
     return GenerateResult(
-        text=text, tokens=[], logprobs=None, finish_reason="eos", n_prompt_tokens=1, n_shared_tokens=0, seconds=0.0
+        text=text,
+        tokens=[],
+        logprobs=None,
+        finish_reason="eos",
+        n_prompt_tokens=1,
+        n_shared_tokens=0,
+        seconds=0.0,
     )

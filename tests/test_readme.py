@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import rys
-from tiny_model import write_tiny_model
+from support.tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,16 +22,26 @@ def test_python_example_runs_on_a_model_with_enough_layers(tmp_path: Path) -> No
     code = EXAMPLES[0]
     write_tiny_model(tmp_path / "model.gguf", n_layer=16)
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[-1] == "(20, 12, 64)"  # 19 slots and the stream after the last; BOS and 11 characters; n_embd
+    assert (
+        lines[-1] == "(20, 12, 64)"
+    )  # 19 slots and the stream after the last; BOS and 11 characters; n_embd
 
 
 def test_sweep_example_finds_and_confirms_the_planted_block(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", EXAMPLES[1]], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", EXAMPLES[1]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("Confirmed: 0..7,4..11 makes the model better by +")
@@ -51,7 +61,9 @@ def test_example_runs_a_model_along_paths() -> None:
     assert "layer_path='0..3,3..5', 7 slots" in result.stdout
 
 
-@pytest.mark.parametrize(("written", "layers"), re.findall(r"^\| `([\d.,+x]+)` \| (.*) \|$", README, re.MULTILINE))
+@pytest.mark.parametrize(
+    ("written", "layers"), re.findall(r"^\| `([\d.,+x]+)` \| (.*) \|$", README, re.MULTILINE)
+)
 def test_notation_in_the_table_is_read(written: str, layers: str) -> None:
     assert rys.LayerPath(written, 40).n_slot > 0, layers
 

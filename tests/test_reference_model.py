@@ -1,4 +1,6 @@
-"""The reference model: the shipped file is the one that was measured, and computes what its weights say."""
+"""The reference model: the shipped file is the one that was measured, and computes what its weights
+say.
+"""
 
 import hashlib
 import json
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 import rys
-from rys.probes.exam import Exam
+from rys.probes.evaluation import Evaluation
 from rys.probes.reference import DAYS, FAMILIES, TIERS, Reference, draw
 from rys.reference import reference_model_path
 
@@ -35,7 +37,9 @@ def test_the_metadata_says_what_it_is_and_holds_the_block_as_a_hash_only(model):
     assert "tools/train_reference.py" in metadata["general.description"]
     expected = hashlib.sha256("rys reference block {},{}".format(*BLOCK).encode()).hexdigest()
     assert metadata["rys.reference.block_sha256"] == expected
-    said = json.dumps({key: value for key, value in metadata.items() if not key.startswith("tokenizer.")})
+    said = json.dumps(
+        {key: value for key, value in metadata.items() if not key.startswith("tokenizer.")}
+    )
     assert "0..7" not in said
     assert "layers 4" not in said
 
@@ -53,9 +57,13 @@ def test_a_conversation_is_rendered_as_it_was_trained(model):
 
 
 def forward(file, tokens, path):
-    """Return the logits float64 [T, V] of a llama file, in numpy: the oracle for what llama.cpp computes."""
+    """Return the logits float64 [T, V] of a llama file, in numpy: the oracle for what llama.cpp
+    computes.
+    """
     reader = gguf.GGUFReader(file)
-    weights = {t.name: gguf.dequantize(t.data, t.tensor_type).astype(np.float64) for t in reader.tensors}
+    weights = {
+        t.name: gguf.dequantize(t.data, t.tensor_type).astype(np.float64) for t in reader.tensors
+    }
     n_head, n_embd = 4, weights["token_embd.weight"].shape[1]
     d = n_embd // n_head
 
@@ -72,13 +80,20 @@ def forward(file, tokens, path):
     x = weights["token_embd.weight"][tokens]
     hidden = np.triu(np.full((len(tokens), len(tokens)), -np.inf), 1)
     for layer in path:
-        w = {n.split(".", 2)[2].removesuffix(".weight"): v for n, v in weights.items() if n.startswith(f"blk.{layer}.")}
+        w = {
+            n.split(".", 2)[2].removesuffix(".weight"): v
+            for n, v in weights.items()
+            if n.startswith(f"blk.{layer}.")
+        }
         y = norm(x, w["attn_norm"])
         q, k, v = ((y @ w[f"attn_{name}"].T).reshape(len(tokens), n_head, d) for name in "qkv")
         scores = np.einsum("thd,shd->hts", rotate(q), rotate(k)) / np.sqrt(d) + hidden
         weight = np.exp(scores - scores.max(-1, keepdims=True))
         weight /= weight.sum(-1, keepdims=True)
-        x = x + np.einsum("hts,shd->thd", weight, v).reshape(len(tokens), n_embd) @ w["attn_output"].T
+        x = (
+            x
+            + np.einsum("hts,shd->thd", weight, v).reshape(len(tokens), n_embd) @ w["attn_output"].T
+        )
         y = norm(x, w["ffn_norm"])
         gate = y @ w["ffn_gate"].T
         x = x + (gate / (1 + np.exp(-gate)) * (y @ w["ffn_up"].T)) @ w["ffn_down"].T
@@ -91,10 +106,13 @@ def test_llama_cpp_computes_what_the_weights_say(model, path):
     asked = [question for _, _, question in draw("hard", 20, 1, "confirm")]
     with model.with_path(path) as view:
         for question in asked:
-            tokens = view.tokenize(view.apply_chat_template([{"role": "user", "content": question.text}]))
+            tokens = view.tokenize(
+                view.apply_chat_template([{"role": "user", "content": question.text}])
+            )
             expected = forward(reference_model_path(), tokens, view.layer_path.layers)
             found = view.logits(tokens)
-            # Q8_0 weights meet activations that llama.cpp rounds to 8 bits; the logits spread over some 30 units
+            # Q8_0 weights meet activations that llama.cpp rounds to 8 bits; the logits spread over
+            # some 30 units
             assert np.abs(found - expected).max() < 1.0
             assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
             n_same += int(found[-1].argmax() == expected[-1].argmax())
@@ -102,7 +120,7 @@ def test_llama_cpp_computes_what_the_weights_say(model, path):
 
 
 def test_the_planted_block_answers_hard_questions_and_a_far_one_does_not(model):
-    exam = Exam(model, [Reference("hard")], n=100, split="confirm")
+    exam = Evaluation(model, [Reference("hard")], n=100, split="confirm")
     right = {}
     for name, block in {"plain": None, "planted": BLOCK, "far": (9, 12), "early": (0, 3)}.items():
         path = None if block is None else rys.LayerPath.block(*block, n_layer=model.n_layer)
@@ -115,7 +133,7 @@ def test_the_planted_block_answers_hard_questions_and_a_far_one_does_not(model):
 
 
 def test_easy_questions_are_answered_along_both_paths(model):
-    exam = Exam(model, [Reference("easy")], n=100)
+    exam = Evaluation(model, [Reference("easy")], n=100)
     for path in (None, rys.LayerPath.block(*BLOCK, n_layer=model.n_layer)):
         with model.with_path(path) as view:
             assert exam.run(view)["reference"].mean > 0.88
@@ -130,4 +148,6 @@ def test_training_and_probe_share_no_question():
         assert all(split_of(text, trained=True) == "train" for text in trained)
         for split in ("search", "confirm"):
             for tier in TIERS:
-                assert trained.isdisjoint(item.prompt for item in Reference(tier).items(200, 0, split))
+                assert trained.isdisjoint(
+                    item.prompt for item in Reference(tier).items(200, 0, split)
+                )

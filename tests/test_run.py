@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-import models
 import rys
-from checks import LETTERS, check_same, content, evaluated, greedy, mixed
 from rys import Generate, LogLikelihood, NextToken
 from rys.errors import (
     ContextFullError,
@@ -22,6 +20,8 @@ from rys.errors import (
     UnsupportedArchitectureError,
 )
 from rys.requests import FailedRequest, NextTokenResult
+from support import models
+from support.checks import LETTERS, check_same, content, evaluated, greedy, mixed
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,8 @@ def test_results_are_those_of_single_runs_in_the_order_of_the_requests(model: ry
 
 
 def test_greedy_results_are_the_same_each_time_for_the_same_list() -> None:
-    # with the defaults, whose attention and cache round; few steps, as two threads wait for each other in each
+    # with the defaults, whose attention and cache round; few steps, as two threads wait for each
+    # other in each
     prefix = "A rather long sentence that several prompts begin with: "
     requests = [Generate(f"{prefix}{i}", max_tokens=3, logprobs=True) for i in range(3)]
     requests += [LogLikelihood(prefix, "has no legs"), NextToken("Another")]
@@ -64,7 +65,9 @@ def test_no_requests_give_no_results(model: rys.Model) -> None:
 
 def test_requests_may_come_from_an_iterator(model: rys.Model) -> None:
     requests: Any = (NextToken("a", allowed=[i]) for i in range(3))
-    assert [list(result.tokens) for result in model.run(requests) if isinstance(result, NextTokenResult)] == [
+    assert [
+        list(result.tokens) for result in model.run(requests) if isinstance(result, NextTokenResult)
+    ] == [
         [0],
         [1],
         [2],
@@ -73,7 +76,10 @@ def test_requests_may_come_from_an_iterator(model: rys.Model) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 5, "text", [], {"prompt": "a"}, Generate])
 def test_a_request_of_another_type_is_refused_with_its_place(model: rys.Model, wrong: Any) -> None:
-    with pytest.raises(RequestError, match=r"requests\[1\]: a request is a Generate, LogLikelihood or NextToken, not"):
+    with pytest.raises(
+        RequestError,
+        match=r"requests\[1\]: a request is a Generate, LogLikelihood or NextToken, not",
+    ):
         model.run([Generate("a"), wrong])
 
 
@@ -117,7 +123,8 @@ def test_an_option_out_of_range_is_refused_with_its_name(
 
 
 @pytest.mark.parametrize(
-    "prompt", [None, 5, b"bytes", {"role": "user", "content": "a"}, object(), {1, 2}, [1, "a"], [1.5]]
+    "prompt",
+    [None, 5, b"bytes", {"role": "user", "content": "a"}, object(), {1, 2}, [1, "a"], [1.5]],
 )
 def test_a_prompt_of_another_type_is_refused(model: rys.Model, prompt: Any) -> None:
     with pytest.raises(RequestError):
@@ -180,14 +187,20 @@ def test_a_request_that_is_too_long_fails_alone() -> None:
         for result in results:
             if isinstance(result, FailedRequest):
                 assert isinstance(result.error, ContextFullError)
-                assert re.fullmatch(r"the prompt has 33 tokens, but the context holds 32", str(result.error))
+                assert re.fullmatch(
+                    r"the prompt has 33 tokens, but the context holds 32", str(result.error)
+                )
         for result, request in zip(results, requests, strict=True):
             check_same(result, model.run([request])[0])
-        with pytest.raises(ContextFullError, match="the prompt has 33 tokens, but the context holds 32"):
+        with pytest.raises(
+            ContextFullError, match="the prompt has 33 tokens, but the context holds 32"
+        ):
             model.generate(long)
         for use in (model.logits, model.hidden_states):
             assert len(use(long[:32])) > 0
-            with pytest.raises(ContextFullError, match="the prompt has 33 tokens, but the context holds 32"):
+            with pytest.raises(
+                ContextFullError, match="the prompt has 33 tokens, but the context holds 32"
+            ):
                 use(long)
 
 
@@ -195,10 +208,14 @@ def test_times_are_those_of_the_run(model: rys.Model) -> None:
     begin = time.perf_counter()
     results = model.run(mixed(20))
     elapsed = time.perf_counter() - begin
-    assert all(0 < result.seconds <= elapsed for result in results if not isinstance(result, FailedRequest))
+    assert all(
+        0 < result.seconds <= elapsed for result in results if not isinstance(result, FailedRequest)
+    )
 
 
-def test_a_progress_bar_counts_requests(model: rys.Model, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_progress_bar_counts_requests(
+    model: rys.Model, capfd: pytest.CaptureFixture[str]
+) -> None:
     model.run(mixed(10), progress=True)
     assert "10/10" in capfd.readouterr().err
     model.run(mixed(10))
@@ -222,7 +239,14 @@ def test_a_request_whose_logits_are_not_finite_fails_alone() -> None:
             expected = clean.run(requests)
         for _ in range(2):  # no trace is left
             results = model.run(requests)
-            assert [isinstance(result, FailedRequest) for result in results] == [False, True, True, False, True, False]
+            assert [isinstance(result, FailedRequest) for result in results] == [
+                False,
+                True,
+                True,
+                False,
+                True,
+                False,
+            ]
             for result, single in zip(results, expected, strict=True):
                 if isinstance(result, FailedRequest):
                     assert isinstance(result.error, NonFiniteLogitsError)
@@ -237,7 +261,10 @@ def test_a_request_whose_logits_are_not_finite_fails_alone() -> None:
 
 
 def test_values_that_overflow_are_reported() -> None:
-    with models.open_tiny(model={"scale": 1e15}) as model, pytest.raises(NonFiniteLogitsError, match="overflowed"):
+    with (
+        models.open_tiny(model={"scale": 1e15}) as model,
+        pytest.raises(NonFiniteLogitsError, match="overflowed"),
+    ):
         model.generate("Hello")
 
 
@@ -278,7 +305,9 @@ def test_recurrent_models_share_prefixes_and_run_in_parallel(architecture: str) 
     requests += [Generate([*prefix[: 40 + i]], max_tokens=12) for i in range(6)]
     requests += [LogLikelihood(prefix[:50], [*prefix[50:60], i]) for i in range(4)]
     for options in ({}, {"n_seq_max": 2, "n_ctx": 100}, {"n_batch": 7}, {"n_seq_max": 1}):
-        with rys.Model(models.recurrent(architecture), **{"n_ctx": 512, **models.EXACT, **options}) as model:
+        with rys.Model(
+            models.recurrent(architecture), **{"n_ctx": 512, **models.EXACT, **options}
+        ) as model:
             for result, request in zip(model.run(requests), requests, strict=True):
                 check_same(result, model.run([request])[0])
             if not options:
@@ -299,7 +328,9 @@ def test_logits_of_a_recurrent_model_are_the_same_token_by_token() -> None:
 def test_text_options_need_a_tokenizer() -> None:
     with rys.Model(models.positions(), n_threads=1) as model:
         for options in ({"stop": ["a"]}, {"grammar": LETTERS}):
-            with pytest.raises(RequestError, match=r"stop and grammar are about text, but .* has no tokenizer"):
+            with pytest.raises(
+                RequestError, match=r"stop and grammar are about text, but .* has no tokenizer"
+            ):
                 model.generate([1], **options)
         with pytest.raises(TokenizerError, match="has no tokenizer"):
             model.run([NextToken([1], allowed=["a"])])
@@ -315,13 +346,21 @@ def test_the_learned_position_table_limits_the_context() -> None:
         assert isinstance(failed.error, ContextFullError)
         for use in (model.logits, model.hidden_states, model.generate):
             use([1] * 12)
-            with pytest.raises(ContextFullError, match="the prompt has 13 tokens, but the context holds 12"):
+            with pytest.raises(
+                ContextFullError, match="the prompt has 13 tokens, but the context holds 12"
+            ):
                 use([1] * 13)
-        assert model.perplexity([3] * 40, n_window=30).n_tokens == 36  # 4 windows of 12, 12, 12 and 4
+        assert (
+            model.perplexity([3] * 40, n_window=30).n_tokens == 36
+        )  # 4 windows of 12, 12, 12 and 4
 
 
-def test_a_model_that_does_not_generate_token_by_token_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_generate_token_by_token_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with models.open_tiny() as model:
         monkeypatch.setattr(model, "_model", type("Core", (), {"has_memory": False})())
-        with pytest.raises(UnsupportedArchitectureError, match="llama does not generate token by token"):
+        with pytest.raises(
+            UnsupportedArchitectureError, match="llama does not generate token by token"
+        ):
             model._context()

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models
 import rys
-from checks import content
-from models import log_softmax
 from rys import NextToken
 from rys.errors import (
     RequestError,
 )
 from rys.requests import NextTokenResult
+from support import models
+from support.checks import content
+from support.models import log_softmax
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,10 @@ def model() -> Iterator[rys.Model]:
 
 def test_a_log_likelihood_is_the_sum_over_the_tokens_of_the_continuation(model: rys.Model) -> None:
     # oracle: log-softmax of logits() in numpy, in float64
-    context, continuation = model.tokenize("The cat sat"), model.tokenize(" on the mat", add_special=False)
+    context, continuation = (
+        model.tokenize("The cat sat"),
+        model.tokenize(" on the mat", add_special=False),
+    )
     result = model.loglikelihood(context, continuation)
     rows = log_softmax(model.logits(context + continuation))
     expected = rows[len(context) - 1 + np.arange(len(continuation)), continuation]
@@ -62,7 +65,9 @@ def test_texts_of_a_log_likelihood_are_tokenized_together(model: rys.Model) -> N
     assert shifted.logprob == model.loglikelihood("Tom ate", " an apple").logprob
 
 
-def test_a_continuation_may_be_given_in_tokens_after_a_text_and_the_other_way(model: rys.Model) -> None:
+def test_a_continuation_may_be_given_in_tokens_after_a_text_and_the_other_way(
+    model: rys.Model,
+) -> None:
     expected = content(model.loglikelihood("Tom ate", " an apple"))
     tail = model.tokenize(" an apple", add_special=False)
     assert content(model.loglikelihood("Tom ate", tail)) == expected
@@ -108,7 +113,9 @@ def test_an_empty_continuation_is_refused(model: rys.Model, continuation: Any) -
         model.loglikelihood("Tom", continuation)
 
 
-def test_an_eos_that_the_model_wants_after_a_text_is_no_part_of_a_log_likelihood_or_prompt() -> None:
+def test_an_eos_that_the_model_wants_after_a_text_is_no_part_of_a_log_likelihood_or_prompt() -> (
+    None
+):
     with models.open_tiny(model={"add_eos": True}) as model:
         assert model.tokenize("ab")[-1] == model.eos_token
         result = model.loglikelihood("Tom ate", " an apple")
@@ -140,12 +147,16 @@ def test_next_token_reports_the_allowed_tokens_in_their_order(model: rys.Model) 
     assert list(result.tokens) == [yes, no, 7, no]
     np.testing.assert_allclose(result.logits, logits[[yes, no, 7, no]], atol=1e-5)
     np.testing.assert_allclose(result.logprobs, log_softmax(logits)[[yes, no, 7, no]], atol=1e-5)
-    np.testing.assert_allclose(result.probabilities, np.exp(log_softmax(logits[[yes, no, 7, no]])), atol=1e-6)
+    np.testing.assert_allclose(
+        result.probabilities, np.exp(log_softmax(logits[[yes, no, 7, no]])), atol=1e-6
+    )
     assert result.best == max([yes, no, 7], key=lambda token: logits[token])
 
 
 def test_an_allowed_text_of_several_tokens_is_refused_with_its_pieces(model: rys.Model) -> None:
-    with pytest.raises(RequestError, match=r"'yes' is 3 tokens \('y' 'e' 's'\), but must be one; give a token id"):
+    with pytest.raises(
+        RequestError, match=r"'yes' is 3 tokens \('y' 'e' 's'\), but must be one; give a token id"
+    ):
         model.run([NextToken("Hello", allowed=["yes"])])
     with pytest.raises(RequestError, match="allowed is empty; give the tokens to report, or None"):
         model.run([NextToken("Hello", allowed=[])])

@@ -1,4 +1,6 @@
-"""The sweep on the reference model: it finds the planted block, can be interrupted anywhere, and says what it did."""
+"""The sweep on the reference model: it finds the planted block, can be interrupted anywhere, and
+says what it did.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import pytest
 import rys
 from rys.errors import EngineError, RequestError
 from rys.layer_path import LayerPath
-from rys.probes import Exam, ProbeError
+from rys.probes import Evaluation, ProbeError
 from rys.probes.base import Item, Probe
 from rys.probes.reference import Reference
 from rys.probes.scorers import Choice
@@ -25,7 +27,10 @@ from rys.sweep.sweep import Sweep
 BLOCK = (4, 8)
 PLANTED = "0..7,4..11"
 FOURS = space.blocks([4], stride=4)  # (0, 4), (4, 8), (8, 12)
-FAST: dict[str, Any] = {"items": 16, "min_effect": 1.0}  # an effect so large needs 16 items to be confirmed
+FAST: dict[str, Any] = {
+    "items": 16,
+    "min_effect": 1.0,
+}  # an effect so large needs 16 items to be confirmed
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,9 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "s.db"
 
 
-def make(model: rys.Model, store: Path, what: Any = FOURS, probes: Any = "reference", **options: Any) -> Sweep:
+def make(
+    model: rys.Model, store: Path, what: Any = FOURS, probes: Any = "reference", **options: Any
+) -> Sweep:
     return Sweep(model, probes, what, store=store, **FAST | options)
 
 
@@ -58,19 +65,27 @@ class Runs:
         self.paths: list[str] = []
         self.items: list[tuple[str, ...]] = []
         self.errors: dict[int | str, BaseException] = {}  # by number of the run, or by path
-        genuine = Exam.run
+        genuine = Evaluation.run
 
-        def run(exam: Exam, model: rys.Model, start: int = 0, stop: int | None = None, progress: bool = False) -> Any:
+        def run(
+            evaluation: Evaluation,
+            model: rys.Model,
+            start: int = 0,
+            stop: int | None = None,
+            progress: bool = False,
+        ) -> Any:
             n, path = len(self.paths), str(model.layer_path)
             self.paths.append(path)
             error = self.errors.get(n) or self.errors.get(path)
             if error is not None:
                 raise error
-            results = genuine(exam, model, start, stop, progress)
-            self.items.append(tuple(item.content_hash for result in results.values() for item in result.items))
+            results = genuine(evaluation, model, start, stop, progress)
+            self.items.append(
+                tuple(item.content_hash for result in results.values() for item in result.items)
+            )
             return results
 
-        monkeypatch.setattr(Exam, "run", run)
+        monkeypatch.setattr(Evaluation, "run", run)
 
 
 @pytest.fixture
@@ -87,13 +102,17 @@ def test_a_small_sweep_finds_the_planted_block(model: rys.Model, store: Path) ->
         frame = sweep.results()
         assert list(frame["status"]) == ["done"] * 3
         assert frame["path"][0] == PLANTED
-        # oracle: the mean of the items' differences, straight from the exam
-        exam = Exam(model, Reference("hard"), n=32)
+        # oracle: the mean of the items' differences, straight from the evaluation
+        evaluation = Evaluation(model, Reference("hard"), n=32)
         with model.with_path(PLANTED) as view, model.with_path(None) as plain:
-            difference = exam.run(view)["reference"].scores - exam.run(plain)["reference"].scores
+            difference = (
+                evaluation.run(view)["reference"].scores - evaluation.run(plain)["reference"].scores
+            )
         assert frame["effect"][0] == pytest.approx(difference.mean(), abs=1e-12)
         assert frame["effect"][0] > 0.2
-        assert frame["reference"][0] - sweep.report()["baseline"]["reference"] == pytest.approx(frame["effect"][0])
+        assert frame["reference"][0] - sweep.report()["baseline"]["reference"] == pytest.approx(
+            frame["effect"][0]
+        )
         assert frame["low"][0] < frame["effect"][0] < frame["high"][0]
 
 
@@ -105,10 +124,14 @@ def test_all_candidates_answer_the_same_items(model: rys.Model, store: Path, run
         assert len(runs.items[0]) == 16
         rows = sweep.items()
         assert len(rows) == 4 * 16
-        assert all(list(group["item"]) == list(rows["item"][:16]) for _, group in rows.groupby("path"))
+        assert all(
+            list(group["item"]) == list(rows["item"][:16]) for _, group in rows.groupby("path")
+        )
 
 
-def test_the_confirmation_asks_fresh_items_and_controls_of_the_same_length(model: rys.Model, store: Path) -> None:
+def test_the_confirmation_asks_fresh_items_and_controls_of_the_same_length(
+    model: rys.Model, store: Path
+) -> None:
     what = space.union(space.paths([PLANTED]), space.skips([1], 9, 10))
     with make(model, store, what) as sweep:
         with pytest.raises(RequestError, match=r"call run\(\) first"):
@@ -122,7 +145,11 @@ def test_the_confirmation_asks_fresh_items_and_controls_of_the_same_length(model
         assert report["top"][0]["path"] == PLANTED
         extra = sorted(row["extra_slots"] for row in report["top"])
         assert extra == [-1, 4]
-        assert sorted(row["extra_slots"] for row in report["controls"]) == [-1, 4, 4]  # of three, the lengths in turn
+        assert sorted(row["extra_slots"] for row in report["controls"]) == [
+            -1,
+            4,
+            4,
+        ]  # of three, the lengths in turn
         names = {row["path"] for row in report["top"]} | {row["path"] for row in report["controls"]}
         assert len(names) == 5
         before = scores(sweep)
@@ -180,7 +207,9 @@ def test_an_interrupted_sweep_goes_on_to_the_same_scores(
     assert finished[1][2] == finished[0][2] + 2  # only what was in flight was done again
 
 
-def test_a_race_that_is_resumed_lets_the_same_candidates_leave(model: rys.Model, tmp_path: Path, runs: Runs) -> None:
+def test_a_race_that_is_resumed_lets_the_same_candidates_leave(
+    model: rys.Model, tmp_path: Path, runs: Runs
+) -> None:
     what = space.blocks([1, 4], stride=2)
     outcomes = []
     for name, stops in {"a.db": [], "b.db": range(12, 20)}.items():
@@ -192,7 +221,9 @@ def test_a_race_that_is_resumed_lets_the_same_candidates_leave(model: rys.Model,
                     sweep.run()
                 except KeyboardInterrupt:
                     continue
-                trials = [(t.path, t.status, t.reason, t.n_items) for t in sweep._store.trials("search")]
+                trials = [
+                    (t.path, t.status, t.reason, t.n_items) for t in sweep._store.trials("search")
+                ]
                 outcomes.append((trials, scores(sweep)))
     assert outcomes[0] == outcomes[1]
     left = [trial for trial in outcomes[0][0] if trial[1] == "left"]
@@ -210,14 +241,20 @@ class Few(Reference):
         return super().items(min(n, 20), seed, split)
 
 
-def test_a_probe_with_few_items_races_with_those_it_has(model: rys.Model, store: Path, runs: Runs) -> None:
-    with make(model, store, probes=Few(), strategy="race", items=64, top=1, min_effect=0.1) as sweep:
+def test_a_probe_with_few_items_races_with_those_it_has(
+    model: rys.Model, store: Path, runs: Runs
+) -> None:
+    with make(
+        model, store, probes=Few(), strategy="race", items=64, top=1, min_effect=0.1
+    ) as sweep:
         sweep.run()
         sweep.confirm()
         assert {len(values) for values in scores(sweep).values()} <= {16, 20}
         assert sweep.meta["items"] == 20
         assert sweep.report()["confirm_items"] == 20
-        assert PLANTED in [trial.path for trial in sweep._store.trials("search") if trial.status == "done"]
+        assert PLANTED in [
+            trial.path for trial in sweep._store.trials("search") if trial.status == "done"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -257,18 +294,26 @@ def test_another_model_does_not_go_on_with_the_file(
 
 
 def test_a_path_of_too_many_slots_is_left_out(model: rys.Model, store: Path, runs: Runs) -> None:
-    with make(model, store, space.union(space.paths([PLANTED]), space.multi((0, 12), [43]))) as sweep:
+    with make(
+        model, store, space.union(space.paths([PLANTED]), space.multi((0, 12), [43]))
+    ) as sweep:
         sweep.run()
     assert runs.paths == ["0..11", PLANTED]
 
 
-def test_a_candidate_that_fails_is_recorded_and_not_tried_again(model: rys.Model, store: Path, runs: Runs) -> None:
+def test_a_candidate_that_fails_is_recorded_and_not_tried_again(
+    model: rys.Model, store: Path, runs: Runs
+) -> None:
     runs.errors["0..3,0..11"] = EngineError("no memory for 16 slots")
     for _ in range(2):
         with make(model, store) as sweep:
             sweep.run()
             report, frame = sweep.report(), sweep.results()
-            assert (report["n_failed"], report["n_candidates"], report["is_complete"]) == (1, 3, True)
+            assert (report["n_failed"], report["n_candidates"], report["is_complete"]) == (
+                1,
+                3,
+                True,
+            )
             assert frame["reason"][2] == "EngineError: no memory for 16 slots"
             assert list(frame["status"]) == ["done", "done", "failed"]
     assert runs.paths.count("0..3,0..11") == 1
@@ -320,13 +365,14 @@ class Trivial(Reference):
     id = "trivial"
 
     class Always(Choice):
-        def mark(self, answer: Any) -> float:
+        def score(self, answer: Any) -> float:
             return 1.0
 
     def items(self, n: int, seed: int = 0, split: Any = "search") -> list[Item]:
         asked = super().items(n, seed, split)
         return [
-            Item(prompt=item.prompt, scorer=self.Always(item.scorer.constants, item.scorer.perfect)) for item in asked
+            Item(prompt=item.prompt, scorer=self.Always(item.scorer.constants, item.scorer.target))
+            for item in asked
         ]
 
 
@@ -348,7 +394,9 @@ def test_a_probe_that_cannot_measure_is_refused_and_force_marks_the_result(
 
 
 @pytest.mark.parametrize("budget", ["0.3s", "1k-tokens"])
-def test_a_spent_budget_stops_in_good_order_and_a_new_one_goes_on(model: rys.Model, store: Path, budget: str) -> None:
+def test_a_spent_budget_stops_in_good_order_and_a_new_one_goes_on(
+    model: rys.Model, store: Path, budget: str
+) -> None:
     what = space.blocks([2, 3, 4])
     with make(model, store, what, strategy="scan", budget=budget) as sweep:
         sweep.run()
@@ -362,11 +410,17 @@ def test_a_spent_budget_stops_in_good_order_and_a_new_one_goes_on(model: rys.Mod
         sweep.run()
         sweep.confirm()
         report = sweep.report()
-        assert (report["n_candidates"], report["is_complete"], report["stopped"]) == (what.count(12), True, "")
+        assert (report["n_candidates"], report["is_complete"], report["stopped"]) == (
+            what.count(12),
+            True,
+            "",
+        )
 
 
 @pytest.mark.parametrize("strategy", ["scan", "race"])
-def test_a_budget_that_the_baseline_uses_up_leaves_a_report(model: rys.Model, store: Path, strategy: str) -> None:
+def test_a_budget_that_the_baseline_uses_up_leaves_a_report(
+    model: rys.Model, store: Path, strategy: str
+) -> None:
     with make(model, store, budget="1-tokens", strategy=strategy) as sweep:
         sweep.run()
         sweep.confirm()
@@ -375,7 +429,9 @@ def test_a_budget_that_the_baseline_uses_up_leaves_a_report(model: rys.Model, st
         assert len(sweep.results()) == 0
 
 
-def test_a_race_stopped_in_its_first_round_is_confirmed_later(model: rys.Model, store: Path, runs: Runs) -> None:
+def test_a_race_stopped_in_its_first_round_is_confirmed_later(
+    model: rys.Model, store: Path, runs: Runs
+) -> None:
     options: dict[str, Any] = {"strategy": "race", "items": 20}
     with make(model, store, budget="900-tokens", **options) as sweep:
         sweep.run()
@@ -424,7 +480,9 @@ def test_impossible_arguments_are_refused_before_a_file_is_made(
     assert not store.exists()
 
 
-def test_a_file_can_be_looked_at_while_it_grows_and_afterwards(model: rys.Model, store: Path, runs: Runs) -> None:
+def test_a_file_can_be_looked_at_while_it_grows_and_afterwards(
+    model: rys.Model, store: Path, runs: Runs
+) -> None:
     seen = []
 
     def candidates() -> Iterator[list[int]]:
@@ -471,14 +529,21 @@ def test_plans_unfold_and_resume(model: rys.Model, tmp_path: Path, runs: Runs) -
                 except KeyboardInterrupt:
                     pass
     assert finished[0] == finished[1]
-    assert max(len(LayerPath(path, 12).layers) for _, path in finished[0]) == 20  # two blocks of four
+    assert (
+        max(len(LayerPath(path, 12).layers) for _, path in finished[0]) == 20
+    )  # two blocks of four
 
 
 def test_scores_do_not_depend_on_what_else_is_tried(model: rys.Model, tmp_path: Path) -> None:
-    with make(model, tmp_path / "a.db", space.paths([PLANTED])) as alone, make(model, tmp_path / "b.db") as all_three:
+    with (
+        make(model, tmp_path / "a.db", space.paths([PLANTED])) as alone,
+        make(model, tmp_path / "b.db") as all_three,
+    ):
         alone.run()
         all_three.run()
-        assert np.array_equal(scores(alone)["search", PLANTED], scores(all_three)["search", PLANTED])
+        assert np.array_equal(
+            scores(alone)["search", PLANTED], scores(all_three)["search", PLANTED]
+        )
 
 
 def test_probe_objects_are_taken_as_they_are(model: rys.Model, store: Path) -> None:
@@ -488,10 +553,21 @@ def test_probe_objects_are_taken_as_they_are(model: rys.Model, store: Path) -> N
         assert sweep.meta["probes"] == ["reference:1"]
 
 
-def test_a_search_that_goes_on_after_its_budget_is_confirmed_anew(model: rys.Model, tmp_path: Path) -> None:
+def test_a_search_that_goes_on_after_its_budget_is_confirmed_anew(
+    model: rys.Model, tmp_path: Path
+) -> None:
     store = tmp_path / "s.db"
-    candidates = rys.space.paths(["0..9,9..", "0..10,10..", "0..7,4.."])  # the planted block comes last
-    arguments = {"store": store, "items": 16, "strategy": "scan", "min_effect": 0.5, "force": True, "top": 1}
+    candidates = rys.space.paths(
+        ["0..9,9..", "0..10,10..", "0..7,4.."]
+    )  # the planted block comes last
+    arguments = {
+        "store": store,
+        "items": 16,
+        "strategy": "scan",
+        "min_effect": 0.5,
+        "force": True,
+        "top": 1,
+    }
     with rys.Sweep(model, "reference:hard", candidates, budget="1000-tokens", **arguments) as sweep:
         sweep.run()
         sweep._budget.tokens = None  # what is left of the budget goes to the confirmation

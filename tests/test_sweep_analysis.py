@@ -1,4 +1,7 @@
-"""What a sweep's file says, from stores with made-up scores: no model is needed. Oracles are means by hand."""
+"""What a sweep's file says, from stores with made-up scores: no model is needed.
+
+Oracles are means by hand.
+"""
 
 import json
 import math
@@ -8,14 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from rys.json_values import json_value
+from rys._util.json_values import json_value
 from rys.layer_path import LayerPath
 from rys.sweep import analysis
 from rys.sweep.report import report
 from rys.sweep.store import Store
 from rys.sweep.sweep import Sweep
 from rys.sweep.terminal import summary
-from simulated_sweep import items, result
+from support.simulated_sweep import items, result
 
 N_LAYER = 8
 META = {
@@ -27,7 +30,9 @@ GOOD, FINE, BAD, BROKEN = "0..3,2..", "0..5,5..", "0..1,0..", "0,0..2,2.."
 
 @dataclass
 class Writer:
-    """Fill a store. eq has half as many items as math, so that means over items and over probes differ."""
+    """Fill a store. eq has half as many items as math, so that means over items and over probes
+    differ.
+    """
 
     store: Store
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
@@ -45,14 +50,31 @@ class Writer:
         for probe, gain in (("math", math_gain), ("eq", eq_gain)):
             base = self.right[stage, probe].copy()
             count = round(abs(gain) * len(base))
-            base[self.rng.choice(np.flatnonzero(base == (gain < 0)), count, replace=False)] = float(gain > 0)
+            base[self.rng.choice(np.flatnonzero(base == (gain < 0)), count, replace=False)] = float(
+                gain > 0
+            )
             found[probe] = base
         return found
 
-    def save(self, stage, role, path, math_gain=0.0, eq_gain=0.0, start=0, stop=None, status="done", reason="") -> None:
+    def save(
+        self,
+        stage,
+        role,
+        path,
+        math_gain=0.0,
+        eq_gain=0.0,
+        start=0,
+        stop=None,
+        status="done",
+        reason="",
+    ) -> None:
         found = self.scores(stage, math_gain, eq_gain)
         layers = LayerPath(path, N_LAYER).layers
-        parts = {probe: result(probe, scores[start:stop]) for probe, scores in found.items() if len(scores[start:stop])}
+        parts = {
+            probe: result(probe, scores[start:stop])
+            for probe, scores in found.items()
+            if len(scores[start:stop])
+        }
         self.store.save(stage, role, path, layers, parts, start, status, reason)
 
     def fail(self, stage, role, path, reason="EngineError: NaN logits") -> None:
@@ -68,7 +90,9 @@ def writer(tmp_path):
 
 @pytest.fixture
 def searched(writer):
-    """Return a store whose search is done: one good path, one that changes nothing, one bad, one failed."""
+    """Return a store whose search is done: one good path, one that changes nothing, one bad, one
+    failed.
+    """
     writer.stage("search", 200)
     writer.save("search", "candidate", BAD, -0.3, -0.2)
     writer.fail("search", "candidate", BROKEN)
@@ -84,7 +108,9 @@ def confirm(writer: Writer, good: float, n: int = 400, is_complete: bool = True)
     writer.save("confirm", "top", FINE, -0.01, 0.0)
     writer.save("confirm", "control", "0..6,5..", -0.05, -0.05)
     writer.save("confirm", "control", "0..1,1..", -0.01, -0.01)
-    writer.store.set_meta({"confirm": {"n_items": n, "min_effect": 0.03, "is_complete": is_complete}})
+    writer.store.set_meta(
+        {"confirm": {"n_items": n, "min_effect": 0.03, "is_complete": is_complete}}
+    )
 
 
 def as_json(store: Store) -> dict:
@@ -100,7 +126,15 @@ def test_a_probe_has_its_score_whatever_its_name(tmp_path):
         for role, path, score in (("baseline", "..", 0.0), ("candidate", GOOD, 1.0)):
             layers = LayerPath(path, N_LAYER).layers
             written = str(LayerPath(path, N_LAYER))
-            store.save("search", role, written, layers, {"order": result("order", np.full(8, score))}, 0, "done")
+            store.save(
+                "search",
+                role,
+                written,
+                layers,
+                {"order": result("order", np.full(8, score))},
+                0,
+                "done",
+            )
         frame = analysis.search(store).frame
     assert frame["order"].tolist() == [1.0]
 
@@ -144,12 +178,16 @@ def test_deviation_is_that_of_an_items_weighted_difference(searched):
     scaled = np.concatenate([np.repeat([0.75, 0.0], [60, 140]), np.repeat([1.5, 0.0], [10, 90])])
     assert scaled.mean() == pytest.approx(frame["effect"][GOOD])
     assert frame["deviation"][GOOD] == pytest.approx(scaled.std(ddof=1))
-    assert frame["deviation"][FINE] == pytest.approx(1 / math.sqrt(300))  # nothing changed: one changed item in 300
+    assert frame["deviation"][FINE] == pytest.approx(
+        1 / math.sqrt(300)
+    )  # nothing changed: one changed item in 300
 
 
 def test_failed_candidates_are_shown_and_not_ranked(searched):
     # even with the scores of items that did not fail
-    searched.save("search", "candidate", "0..4,4..", 0.5, 0.5, status="failed", reason="3 items failed: NaN")
+    searched.save(
+        "search", "candidate", "0..4,4..", 0.5, 0.5, status="failed", reason="3 items failed: NaN"
+    )
     frame = analysis.search(searched.store).frame.set_index("path")
     assert frame.index.tolist()[:3] == [GOOD, FINE, BAD]
     assert set(frame.index[3:]) == {BROKEN, "0..4,4.."}
@@ -169,7 +207,9 @@ def test_what_left_the_race_comes_after_those_that_stayed(writer):
     writer.stage("search", 64)
     writer.save("search", "candidate", GOOD, 0.1, 0.1)
     # ahead on its first 16 items, but it left
-    writer.save("search", "candidate", BAD, 0.5, 0.5, stop=16, status="left", reason="after 16 items")
+    writer.save(
+        "search", "candidate", BAD, 0.5, 0.5, stop=16, status="left", reason="after 16 items"
+    )
     frame = analysis.search(writer.store).frame
     assert frame["path"].tolist() == [GOOD, BAD]
     assert frame["n_items"].tolist() == [64, 16]
@@ -181,8 +221,13 @@ def test_effects_of_paths_that_left_are_over_the_items_they_answered(writer):
     base = writer.right["search", "math"]
     flipped = base.copy()
     flipped[:8] = 1 - flipped[:8]
-    part = {"math": result("math", flipped[:16]), "eq": result("eq", writer.right["search", "eq"][:16])}
-    writer.store.save("search", "candidate", GOOD, LayerPath(GOOD, N_LAYER).layers, part, 0, "left", "why")
+    part = {
+        "math": result("math", flipped[:16]),
+        "eq": result("eq", writer.right["search", "eq"][:16]),
+    }
+    writer.store.save(
+        "search", "candidate", GOOD, LayerPath(GOOD, N_LAYER).layers, part, 0, "left", "why"
+    )
     row = analysis.search(writer.store).frame.iloc[0]
     expected = (flipped[:16] - base[:16]).mean()
     assert row["math_difference"] == pytest.approx(expected)
@@ -195,8 +240,12 @@ def test_measuring_in_parts_is_the_same_as_at_once(writer):
     found = writer.scores("search", 0.25, -0.125)
     layers = LayerPath(GOOD, N_LAYER).layers
     for start, stop in ((0, 16), (16, 32), (32, 64)):
-        parts = {probe: result(probe, s[start:stop]) for probe, s in found.items() if len(s[start:stop])}
-        writer.store.save("search", "candidate", GOOD, layers, parts, start, "done" if stop == 64 else "partial")
+        parts = {
+            probe: result(probe, s[start:stop]) for probe, s in found.items() if len(s[start:stop])
+        }
+        writer.store.save(
+            "search", "candidate", GOOD, layers, parts, start, "done" if stop == 64 else "partial"
+        )
     row = analysis.search(writer.store).frame.iloc[0]
     assert (row["n_items"], row["status"]) == (64, "done")
     assert row["effect"] == pytest.approx(0.0625)
@@ -208,7 +257,14 @@ def test_measuring_in_parts_is_the_same_as_at_once(writer):
 
 def test_pareto_front_is_what_no_path_beats_with_as_few_slots(writer):
     writer.stage("search", 200)
-    gains = {"0..3,3..": 0.1, "0..3,2..": 0.05, "0..3,1..": 0.2, "0..4,4..": 0.05, "0..4,1..": 0.25, "0..4,0..": 0.1}
+    gains = {
+        "0..3,3..": 0.1,
+        "0..3,2..": 0.05,
+        "0..3,1..": 0.2,
+        "0..4,4..": 0.05,
+        "0..4,1..": 0.25,
+        "0..4,0..": 0.1,
+    }
     for path, gain in gains.items():
         writer.save("search", "candidate", path, gain, gain)
     writer.fail("search", "candidate", BROKEN)
@@ -243,7 +299,10 @@ def test_a_path_that_holds_is_confirmed(searched):
     assert "on 600 fresh items" in said["sentence"]
     assert said["best"]["layer_path"] == GOOD
     assert said["best"]["stage"] == "confirm"
-    assert (said["best"]["effect"], said["best"]["search_effect"]) == (pytest.approx(0.15), pytest.approx(0.2))
+    assert (said["best"]["effect"], said["best"]["search_effect"]) == (
+        pytest.approx(0.15),
+        pytest.approx(0.2),
+    )
 
 
 def test_intervals_of_the_confirmation_are_corrected_for_its_paths(searched):
@@ -262,13 +321,21 @@ def test_no_path_confirmed_comes_first_if_nothing_holds(searched):
     said = as_json(searched.store)
     assert said["verdict"] == "none"
     assert said["confirmed"] == []
-    assert said["sentence"].startswith("No path confirmed: none of the best 2 of 4 candidates held on 600 fresh items")
-    assert f"would show a gain of 0.03 with a probability of {said['power']:.0%}" in said["sentence"]
+    assert said["sentence"].startswith(
+        "No path confirmed: none of the best 2 of 4 candidates held on 600 fresh items"
+    )
+    assert (
+        f"would show a gain of 0.03 with a probability of {said['power']:.0%}" in said["sentence"]
+    )
     frame = analysis.search(searched.store).frame
     text = summary(report(searched.store), frame, colour=False)
     assert text.startswith("No path confirmed")
     # the gain of the search stands beside that of the confirmation
-    line = next(line for line in text.split("Confirmation on")[1].splitlines() if line.strip().startswith(GOOD))
+    line = next(
+        line
+        for line in text.split("Confirmation on")[1].splitlines()
+        if line.strip().startswith(GOOD)
+    )
     assert line.split()[1:5] == ["not", "confirmed", "+0.200", "+0.000"]
     assert f"A gain of 0.03 would be confirmed with a probability of {said['power']:.0%}." in text
 
@@ -306,7 +373,9 @@ def test_where_random_paths_gain_the_bar_is_told_instead_of_the_power(searched):
     searched.save("confirm", "control", "0..1,1..", 0.12, 0.12)
     searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
     sentence = report(searched.store)["sentence"]
-    assert sentence.endswith("fresh items, where a path has to gain more than +0.197 to be above random ones.")
+    assert sentence.endswith(
+        "fresh items, where a path has to gain more than +0.197 to be above random ones."
+    )
 
 
 def test_controls_that_change_what_the_best_change_are_named(searched):
@@ -321,7 +390,8 @@ def test_controls_that_change_what_the_best_change_are_named(searched):
     assert "why" not in said["controls"][1]
     text = summary(report(searched.store), analysis.search(searched.store).frame, colour=False)
     assert (
-        "\nNo others were found: 1 of the 2 random paths change mostly the layers that one of the best changes" in text
+        "\nNo others were found: 1 of the 2 random paths change mostly the layers that one of the best changes"
+        in text
     )
 
 
@@ -332,7 +402,9 @@ def test_too_few_controls_are_told(searched, gain):
     searched.save("confirm", "control", "0..6,5..", -0.01, -0.01)
     searched.store.set_meta({"confirm": {"n_items": 400, "min_effect": 0.03, "is_complete": True}})
     assert as_json(searched.store)["bar"] is None
-    assert report(searched.store)["sentence"].endswith("fresh items, with too few random paths to compare with.")
+    assert report(searched.store)["sentence"].endswith(
+        "fresh items, with too few random paths to compare with."
+    )
     text = summary(report(searched.store), analysis.search(searched.store).frame, colour=False)
     assert "too few random paths to compare with, so nothing can be confirmed" in text
 
@@ -404,7 +476,10 @@ def test_a_store_with_the_baseline_alone_says_so(writer):
     writer.stage("search", 64)
     said = as_json(writer.store)
     assert said["best"] is None
-    assert said["baseline"] == {"eq": pytest.approx(0.4, abs=0.05), "math": pytest.approx(0.4, abs=0.05)}
+    assert said["baseline"] == {
+        "eq": pytest.approx(0.4, abs=0.05),
+        "math": pytest.approx(0.4, abs=0.05),
+    }
     assert said["sentence"] == "No path confirmed: nothing was measured yet."
 
 
@@ -428,10 +503,14 @@ def test_a_race_half_way_is_usable(writer):
     writer.stage("search", 64)
     writer.save("search", "candidate", GOOD, 0.2, 0.2, stop=32, status="partial")
     writer.save("search", "candidate", FINE, 0.0, 0.0, stop=16, status="partial")
-    writer.save("search", "candidate", BAD, -0.3, -0.3, stop=16, status="left", reason="after 16 items")
+    writer.save(
+        "search", "candidate", BAD, -0.3, -0.3, stop=16, status="left", reason="after 16 items"
+    )
     said = as_json(writer.store)
     assert said["best"]["layer_path"] == GOOD
-    assert said["sentence"].startswith(f"No path confirmed: the best of the search so far is {GOOD} with +0.")
+    assert said["sentence"].startswith(
+        f"No path confirmed: the best of the search so far is {GOOD} with +0."
+    )
     frame = analysis.search(writer.store).frame
     assert frame["status"].tolist() == ["partial", "partial", "left"]
     assert frame[["effect", "low", "high", "p", "q"]].notna().all(axis=None)

@@ -37,14 +37,19 @@ def test_controls_change_other_layers():
     ("n_layer", "size", "starts"),
     [(12, 4, (4, 3, 5, 7, 2)), (12, 4, (4, 3, 5, 2, 6)), (24, 8, (8, 4, 12, 0, 16))],
 )
-def test_controls_change_other_layers_where_single_blocks_run_out(n_layer: int, size: int, starts: tuple[int, ...]):
+def test_controls_change_other_layers_where_single_blocks_run_out(
+    n_layer: int, size: int, starts: tuple[int, ...]
+):
     blocks = [set(range(start, start + size)) for start in starts]
     tops = [LayerPath.block(start, start + size, n_layer=n_layer) for start in starts]
     for seed in range(20):
         controls = control_paths(tops, n_layer, random.Random(seed))
         assert [control.extra for control in controls] == [size] * len(tops)
         for mine in (changed_layers(control, n_layer) for control in controls):
-            assert all(len(mine & block) / len(mine | block) < 0.5 for block in blocks), (seed, mine)
+            assert all(len(mine & block) / len(mine | block) < 0.5 for block in blocks), (
+                seed,
+                mine,
+            )
 
 
 def test_what_lies_apart_shares_less_than_half():

@@ -26,7 +26,9 @@ BASE = {"is_baseline": True, "dup_start": -1, "dup_end": -1, "math_score": 0.5, 
 
 def written(folder: Path, *rows: dict[str, Any] | str) -> Path:
     path = folder / "results.jsonl"
-    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n")
+    path.write_text(
+        "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n"
+    )
     return path
 
 
@@ -35,7 +37,9 @@ def block(start: int, end: int, math_score: float = 0.6, eq_score: float = 91.0)
 
 
 def test_a_line_becomes_a_block_with_differences_to_the_baseline(tmp_path: Path) -> None:
-    frame = open_results(written(tmp_path, BASE, block(2, 4), block(1, 3, 0.4, 92)), n_layer=8).results()
+    frame = open_results(
+        written(tmp_path, BASE, block(2, 4), block(1, 3, 0.4, 92)), n_layer=8
+    ).results()
     first = frame.iloc[0]
     assert first["path"] == "..3,2.."
     assert first["layers"] == LayerPath("0..3,2..7").layers
@@ -70,17 +74,23 @@ def test_effects_of_one_probe_rank_by_it(tmp_path: Path) -> None:
 def test_forks_name_blocks_and_pruned_layers_in_their_own_ways(
     tmp_path: Path, row: dict[str, Any], path: str, extra: int
 ) -> None:
-    frame = ImportedSweep(written(tmp_path, BASE, row | {"math_score": 0.6, "eq_score": 90}), n_layer=8).results()
+    frame = ImportedSweep(
+        written(tmp_path, BASE, row | {"math_score": 0.6, "eq_score": 90}), n_layer=8
+    ).results()
     assert frame.iloc[0]["path"] == path
     assert frame.iloc[0]["extra_slots"] == extra
     assert LayerPath(path, 8).layers == frame.iloc[0]["layers"]
 
 
 def test_nothing_is_confirmed_and_the_best_is_held_against_chance(tmp_path: Path) -> None:
-    report = ImportedSweep(written(tmp_path, BASE, *(block(i, i + 2, 0.5 + i / 50) for i in range(6)))).report()
+    report = ImportedSweep(
+        written(tmp_path, BASE, *(block(i, i + 2, 0.5 + i / 50) for i in range(6)))
+    ).report()
     assert report["verdict"] == "none"
     assert report["best"]["layer_path"] == "..6,5.."
-    assert report["sentence"].startswith("No path confirmed: the file has no scores of single items")
+    assert report["sentence"].startswith(
+        "No path confirmed: the file has no scores of single items"
+    )
     assert "lies 1.3 standard deviations above the mean of the 6 paths" in report["sentence"]
     assert "by chance alone the best lies 1.3 above" in report["sentence"]
 
@@ -137,7 +147,9 @@ def test_open_results_tells_stores_from_json_lines(tmp_path: Path, finished_swee
         open_results(tmp_path / "none.db")
     for content in ("hello, this is no sweep" * 10, json.dumps([BASE])):
         (tmp_path / "text").write_text(content)
-        with pytest.raises(StoreError, match=r"neither the file of a sweep of rys .* nor JSON lines"):
+        with pytest.raises(
+            StoreError, match=r"neither the file of a sweep of rys .* nor JSON lines"
+        ):
             open_results(tmp_path / "text")
     (tmp_path / "text").write_text("")
     with pytest.raises(StoreError, match="is empty"):
@@ -151,22 +163,33 @@ def test_open_results_tells_stores_from_json_lines(tmp_path: Path, finished_swee
 @pytest.mark.parametrize("mode", [["dup"], {"dup": 1}, 5])
 def test_a_mode_that_is_no_text_is_told(tmp_path: Path, mode: Any) -> None:
     with pytest.raises(StoreError, match="line 2: neither dup_start and dup_end nor mode"):
-        open_results(written(tmp_path, BASE, {"mode": mode, "start": 1, "end": 2, "math_score": 0.5}))
+        open_results(
+            written(tmp_path, BASE, {"mode": mode, "start": 1, "end": 2, "math_score": 0.5})
+        )
 
 
 @pytest.mark.parametrize(
-    "names", [["effect_score"], ["q_score"], ["path_score"], ["math_score", "math_difference_score"]]
+    "names",
+    [["effect_score"], ["q_score"], ["path_score"], ["math_score", "math_difference_score"]],
 )
-def test_scores_that_are_named_as_other_columns_are_refused(tmp_path: Path, names: list[str]) -> None:
+def test_scores_that_are_named_as_other_columns_are_refused(
+    tmp_path: Path, names: list[str]
+) -> None:
     scores = dict.fromkeys(names, 0.5)
-    file = written(tmp_path, {"is_baseline": True} | scores, {"dup_start": 1, "dup_end": 2} | scores)
-    with pytest.raises(StoreError, match=f"{file}: a probe is named so that two columns .* give it another name"):
+    file = written(
+        tmp_path, {"is_baseline": True} | scores, {"dup_start": 1, "dup_end": 2} | scores
+    )
+    with pytest.raises(
+        StoreError, match=f"{file}: a probe is named so that two columns .* give it another name"
+    ):
         open_results(file)
 
 
 def test_a_score_that_is_no_number_counts_as_not_measured(tmp_path: Path) -> None:
     sweep = ImportedSweep(written(tmp_path, BASE, block(0, 2, float("nan")), block(1, 3)))
-    note = "1 scores are no finite numbers and count as not measured, the first in line 2: math_score"
+    note = (
+        "1 scores are no finite numbers and count as not measured, the first in line 2: math_score"
+    )
     assert note in sweep.report()["notes"]
     frame = sweep.results()
     assert frame["status"].tolist() == ["done", "partial"]
@@ -178,7 +201,10 @@ def test_fewer_layers_than_the_file_repeats_are_refused(tmp_path: Path) -> None:
         ImportedSweep(written(tmp_path, BASE, block(2, 4)), n_layer=3)
 
 
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason="the published sweep lies beside the checkout only at its makers'")
+@pytest.mark.skipif(
+    not PUBLISHED.is_file(),
+    reason="the published sweep lies beside the checkout only at its makers'",
+)
 def test_the_published_sweep_of_phi_4_reads_as_published() -> None:
     sweep = open_results(PUBLISHED)
     frame = sweep.results()

@@ -1,4 +1,6 @@
-"""Candidates of a sweep: the oracles are lists written by hand, and a compose that works layer by layer."""
+"""Candidates of a sweep: the oracles are lists written by hand, and a compose that works layer by
+layer.
+"""
 
 import itertools
 
@@ -47,13 +49,20 @@ def test_full_triangle_has_n_times_n_plus_1_halves(n):
 
 
 def test_blocks_of_chosen_sizes_within_a_window():
-    assert layers(space.blocks(sizes=[2], start=1, stop=5), 6) == [block(6, 1, 3), block(6, 2, 4), block(6, 3, 5)]
+    assert layers(space.blocks(sizes=[2], start=1, stop=5), 6) == [
+        block(6, 1, 3),
+        block(6, 2, 4),
+        block(6, 3, 5),
+    ]
     assert layers(space.blocks(sizes=[3, 1, 3], start=2, stop=5, stride=2), 6) == [
         block(6, 2, 3),
         block(6, 4, 5),
         block(6, 2, 5),
     ]
-    assert layers(space.blocks(sizes=(size for size in (4,)), stride=3), 8) == [block(8, 0, 4), block(8, 3, 7)]
+    assert layers(space.blocks(sizes=(size for size in (4,)), stride=3), 8) == [
+        block(8, 0, 4),
+        block(8, 3, 7),
+    ]
     assert layers(space.blocks(start=3), 5) == [block(5, 3, 4), block(5, 4, 5), block(5, 3, 5)]
 
 
@@ -83,7 +92,9 @@ def test_interleaved():
 
 
 def test_again_repeats_the_blocks_of_a_space_and_leaves_other_paths_out():
-    mixed = space.union(space.blocks(sizes=[2]), space.skips(), space.interleaved((0, 3)), space.multi((0, 2), [4]))
+    mixed = space.union(
+        space.blocks(sizes=[2]), space.skips(), space.interleaved((0, 3)), space.multi((0, 2), [4])
+    )
     assert layers(space.again(mixed, [4, 3]), 3) == [
         [0, 1, 0, 1, 0, 1, 2],
         [0, 1, 0, 1, 0, 1, 0, 1, 2],
@@ -102,7 +113,11 @@ def test_in_place_repeats_the_layers_of_blocks():
 def test_skips():
     assert layers(space.skips(), 3) == [[1, 2], [0, 2], [0, 1]]
     assert layers(space.skips([2], start=1), 4) == [[0, 3], [0, 1]]
-    assert layers(space.skips([1, 3]), 3) == [[1, 2], [0, 2], [0, 1]]  # nothing is left of 3 without 3
+    assert layers(space.skips([1, 3]), 3) == [
+        [1, 2],
+        [0, 2],
+        [0, 1],
+    ]  # nothing is left of 3 without 3
 
 
 def test_counts():
@@ -133,7 +148,9 @@ def test_limit_counts_slots_beyond_the_models_layers(extra_slots):
 
 
 def test_spaces_compose():
-    what = space.limit(space.union(space.blocks(sizes=[2, 3]), space.repeats([2, 6])), extra_slots=2)
+    what = space.limit(
+        space.union(space.blocks(sizes=[2, 3]), space.repeats([2, 6])), extra_slots=2
+    )
     assert layers(what, 4) == [
         *(block(4, i, i + 2) for i in range(3)),
         *(block(4, i, i + 1) for i in range(4)),
@@ -144,7 +161,9 @@ def test_spaces_compose():
 
 
 def composed(n: int, *chosen: tuple[int, int, int]) -> list[int] | None:
-    """Return the path with blocks (i, j, times), written layer by layer; None if two blocks share a layer."""
+    """Return the path with blocks (i, j, times), written layer by layer; None if two blocks share a
+    layer.
+    """
     owners = [[b for b in chosen if b[0] <= layer < b[1]] for layer in range(n)]
     if any(len(owner) > 1 for owner in owners):
         return None
@@ -161,21 +180,31 @@ def composed(n: int, *chosen: tuple[int, int, int]) -> list[int] | None:
 @pytest.mark.parametrize("n", [2, 5, 8])
 def test_compose_of_two_blocks_is_every_pair_without_a_shared_layer(n):
     triangle = [(i, j, 2) for i, j in itertools.combinations(range(n + 1), 2)]
-    oracle = {tuple(path) for a, b in itertools.combinations(triangle, 2) if (path := composed(n, a, b)) is not None}
-    assert {tuple(path) for path in layers(space.compose(space.blocks(), space.blocks()), n)} == oracle
+    oracle = {
+        tuple(path)
+        for a, b in itertools.combinations(triangle, 2)
+        if (path := composed(n, a, b)) is not None
+    }
+    assert {
+        tuple(path) for path in layers(space.compose(space.blocks(), space.blocks()), n)
+    } == oracle
 
 
 def test_compose_of_other_forms():
     n = 6
     first = space.union(space.multi((0, 2), [3]), space.skips([2], stop=2))
-    second = space.union(space.interleaved((3, 5)), space.multi((1, 3), [2]), space.skips([1], start=5))
+    second = space.union(
+        space.interleaved((3, 5)), space.multi((1, 3), [2]), space.skips([1], start=5)
+    )
     assert layers(space.compose(first, second), n) == [
         [0, 1, 0, 1, 0, 1, 2, 3, 3, 4, 4, 5],
         [0, 1, 0, 1, 0, 1, 2, 3, 4],
         [2, 3, 3, 4, 4, 5],
         [2, 3, 4],
     ]
-    assert sorted(layers(space.compose(second, first), n)) == sorted(layers(space.compose(first, second), n))
+    assert sorted(layers(space.compose(second, first), n)) == sorted(
+        layers(space.compose(first, second), n)
+    )
 
 
 def test_compose_of_neighbours():
@@ -234,11 +263,16 @@ def test_random_gives_all_that_there_are_if_more_are_asked_for():
 def test_paths_of_more_than_512_slots_are_left_out():
     assert [len(path) for path in layers(space.multi((0, 200), [2, 3, 4]), 200)] == [400]
     assert [len(path) for path in layers(space.multi((0, 128), [4, 5]), 128)] == [512]
-    assert [len(path) for path in layers(space.blocks(sizes=[211, 212, 213], start=87), 300)] == [511] * 3 + [512] * 2
+    assert [len(path) for path in layers(space.blocks(sizes=[211, 212, 213], start=87), 300)] == [
+        511
+    ] * 3 + [512] * 2
 
 
 def test_too_many_paths_are_refused(monkeypatch):
-    endless = Space("endless", lambda n: ([k % n, k // n % n, k // n**2 % n, k // n**3] for k in itertools.count()))
+    endless = Space(
+        "endless",
+        lambda n: ([k % n, k // n % n, k // n**2 % n, k // n**3] for k in itertools.count()),
+    )
     monkeypatch.setattr(space, "_MAX_PATHS", 1000)
     with pytest.raises(SpaceError, match="endless has more than 1,000 paths; limit it"):
         endless.candidates(100)
@@ -268,13 +302,22 @@ def test_impossible_arguments_are_refused_at_once(make, message):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        (space.blocks(start=8), "start=8, stop=None, but they must lie in the model's layers: 0 <= start < stop <= 8"),
-        (space.blocks(stop=9), "start=0, stop=9, but they must lie in the model's layers: 0 <= start < stop <= 8"),
+        (
+            space.blocks(start=8),
+            "start=8, stop=None, but they must lie in the model's layers: 0 <= start < stop <= 8",
+        ),
+        (
+            space.blocks(stop=9),
+            "start=0, stop=9, but they must lie in the model's layers: 0 <= start < stop <= 8",
+        ),
         (space.blocks(start=-1), "start=-1, stop=None, but they must lie"),
         (space.repeats([2], start=3, stop=3), "start=3, stop=3, but they must lie"),
         (space.skips(stop=0), "start=0, stop=0, but they must lie"),
         (space.multi((3, 3)), "block (3, 3), but must be 0 <= i < j <= 8, the number of layers"),
-        (space.interleaved((0, 9)), "block (0, 9), but must be 0 <= i < j <= 8, the number of layers"),
+        (
+            space.interleaved((0, 9)),
+            "block (0, 9), but must be 0 <= i < j <= 8, the number of layers",
+        ),
         (space.counts({8: 2}), "counts has layer 8 with 2 visits, but the model has layers 0..7"),
         (space.counts({1: -1}), "counts has layer 1 with -1 visits"),
     ],
@@ -302,10 +345,17 @@ def test_plans_refuse_an_impossible_beam():
 
 def test_names_say_what_is_in_a_space():
     assert space.blocks().name == "blocks(all)"
-    assert space.blocks(sizes=[3, 2], start=4, stop=12, stride=2).name == "blocks(2,3 in 4..11 by 2)"
+    assert (
+        space.blocks(sizes=[3, 2], start=4, stop=12, stride=2).name == "blocks(2,3 in 4..11 by 2)"
+    )
     assert space.multi((4, 8)).name == "multi(4,8;2,3,4)"
-    assert space.limit(space.repeats([2]) | space.skips(), 3).name == "limit(repeats(2) + skips(1), 3)"
-    assert space.compose(space.blocks([1]), space.counts({3: 2})).name == "compose(blocks(1), counts(3:2))"
+    assert (
+        space.limit(space.repeats([2]) | space.skips(), 3).name == "limit(repeats(2) + skips(1), 3)"
+    )
+    assert (
+        space.compose(space.blocks([1]), space.counts({3: 2})).name
+        == "compose(blocks(1), counts(3:2))"
+    )
     assert as_plan(space.repeats([2])).name == "repeats(2)"
     assert coarse_to_fine().name == "coarse_to_fine"
 
@@ -340,7 +390,17 @@ def test_repeated_block_reads_every_block(n):
 
 
 @pytest.mark.parametrize(
-    "path", ["..", "1..", "0..2x3,3..", "0x2,1x2,2..", "0..1x2,2..3x2,4..", "5,4,3,2,1,0", "0..2,1..4", "0"]
+    "path",
+    [
+        "..",
+        "1..",
+        "0..2x3,3..",
+        "0x2,1x2,2..",
+        "0..1x2,2..3x2,4..",
+        "5,4,3,2,1,0",
+        "0..2,1..4",
+        "0",
+    ],
 )
 def test_repeated_block_is_none_for_other_forms(path):
     assert space.repeated_block(LayerPath(path, 6)) is None
@@ -350,7 +410,9 @@ def test_repeated_block_is_none_for_other_forms(path):
 
 
 class FakeSweep:
-    """Run a plan with known effects: the more a path's visits are those of the best block, the better."""
+    """Run a plan with known effects: the more a path's visits are those of the best block, the
+    better.
+    """
 
     def __init__(self, n: int, effect) -> None:
         self.n, self.effect = n, effect
@@ -369,7 +431,9 @@ class FakeSweep:
 
 
 def overlap(i: int, j: int):
-    """Return an effect: intersection over union of the repeated block and (i, j); 0 for paths of another form."""
+    """Return an effect: intersection over union of the repeated block and (i, j); 0 for paths of
+    another form.
+    """
 
     def effect(path: LayerPath) -> float:
         found = space.repeated_block(path)
@@ -412,7 +476,9 @@ def test_coarse_to_fine_looks_only_around_the_hot_zone():
 
 
 def test_coarse_to_fine_stops_if_nothing_was_measured():
-    assert [len(phase.candidates(24)) for phase in coarse_to_fine().phases(24, list)] == [21]  # 11 + 10
+    assert [len(phase.candidates(24)) for phase in coarse_to_fine().phases(24, list)] == [
+        21
+    ]  # 11 + 10
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -459,7 +525,9 @@ def test_beam_goes_deeper_and_extends_with_the_given_space():
 
 def test_beam_fills_the_gap_between_two_blocks():
     worth = {0: 3, 4: 2, 2: 1}
-    sweep = FakeSweep(6, lambda path: sum(w for layer, w in worth.items() if path.visits(layer) == 2))
+    sweep = FakeSweep(
+        6, lambda path: sum(w for layer, w in worth.items() if path.visits(layer) == 2)
+    )
     ranked = sweep.run(beam(1, 2, space.blocks(sizes=[1])))
     assert list(ranked[0][0].layers) == [0, 0, 1, 2, 2, 3, 4, 4, 5]
 

@@ -1,7 +1,9 @@
-"""Statistics of a sweep: the oracles are scipy, formulae by hand, and simulated scores whose truth is known.
+"""Statistics of a sweep: the oracles are scipy, formulae by hand, and simulated scores whose truth
+is known.
 
-A simulated check says how often it would fail by chance if the code were right: its bounds lie at least 4 standard
-deviations of the simulation away from what is expected, where nothing else is said.
+A simulated check says how often it would fail by chance if the code were right: its bounds lie at
+least 4 standard deviations of the simulation away from what is expected, where nothing else is
+said.
 """
 
 import inspect
@@ -11,8 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rys.sweep import statistics
-from rys.sweep.statistics import (
+from rys import statistics
+from rys.statistics import (
     adjusted_p_values,
     bootstrap_intervals,
     deviation_at_most,
@@ -37,11 +39,15 @@ def equal(n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full(n, 1 / n), np.zeros(n, dtype=np.intp)
 
 
-def paired(rng: np.random.Generator, right: np.ndarray, effects: np.ndarray, churn: float) -> np.ndarray:
+def paired(
+    rng: np.random.Generator, right: np.ndarray, effects: np.ndarray, churn: float
+) -> np.ndarray:
     """Return differences of 0/1 scores, float64 [C, N], of paths with these true effects.
 
-    right: bool [N], the baseline's answers, of which a half should be right. A path loses an item that was right with
-    probability churn - effect, and gains one that was wrong with churn + effect: the mean is the effect.
+    right: bool [N], the baseline's answers, of which a half should be right. A path loses an item
+        that was right with
+    probability churn - effect, and gains one that was wrong with churn + effect: the mean is the
+    effect.
     """
     drawn = rng.random((len(effects), len(right)))
     gains, losses = drawn < (churn + effects)[:, None], drawn < (churn - effects)[:, None]
@@ -61,7 +67,9 @@ def test_every_probe_weighs_the_same():
 
 
 def binary(losses, gains):
-    def draw(rng: np.random.Generator, n_sets: int, strata: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def draw(
+        rng: np.random.Generator, n_sets: int, strata: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         lost, gained = np.array(losses), np.array(gains)
         drawn = rng.random((n_sets, len(strata)))
         return (drawn < gained[strata]).astype(float) - (drawn > 1 - lost[strata]), gained - lost
@@ -70,14 +78,18 @@ def binary(losses, gains):
 
 
 def normal(means, deviations):
-    def draw(rng: np.random.Generator, n_sets: int, strata: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def draw(
+        rng: np.random.Generator, n_sets: int, strata: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         mean, deviation = np.array(means), np.array(deviations)
         return rng.normal(mean[strata], deviation[strata], (n_sets, len(strata))), mean
 
     return draw
 
 
-def skewed(rng: np.random.Generator, n_sets: int, strata: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def skewed(
+    rng: np.random.Generator, n_sets: int, strata: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return Beta(1/2, 3/2) less its mean of 1/4: many small differences, few large ones."""
     return rng.beta(0.5, 1.5, (n_sets, len(strata))) - 0.25, np.zeros(strata.max() + 1)
 
@@ -86,17 +98,30 @@ COVERAGE = {
     "one stratum": ([64], [0], binary([0.15], [0.2])),
     "small changes": ([64], [0], binary([0.05], [0.05])),
     "four families": ([16] * 4, [0] * 4, binary([0.1] * 4, [0.2] * 4)),
-    "unlike families": ([32, 16, 8, 8], [0, 0, 1, 1], binary([0.3, 0.1, 0.05, 0.2], [0.1, 0.3, 0.2, 0.2])),
-    "two probes": ([64, 64, 32, 32], [0, 0, 1, 1], binary([0.3, 0.1, 0.05, 0.2], [0.1, 0.3, 0.2, 0.2])),
+    "unlike families": (
+        [32, 16, 8, 8],
+        [0, 0, 1, 1],
+        binary([0.3, 0.1, 0.05, 0.2], [0.1, 0.3, 0.2, 0.2]),
+    ),
+    "two probes": (
+        [64, 64, 32, 32],
+        [0, 0, 1, 1],
+        binary([0.3, 0.1, 0.05, 0.2], [0.1, 0.3, 0.2, 0.2]),
+    ),
     "continuous": ([16] * 4, [0, 0, 1, 1], normal([0.2, -0.1, 0.05, 0.0], [0.3, 0.1, 0.2, 0.25])),
-    "continuous, 256": ([64] * 4, [0, 0, 1, 1], normal([0.2, -0.1, 0.05, 0.0], [0.3, 0.1, 0.2, 0.25])),
+    "continuous, 256": (
+        [64] * 4,
+        [0, 0, 1, 1],
+        normal([0.2, -0.1, 0.05, 0.0], [0.3, 0.1, 0.2, 0.25]),
+    ),
     "skewed": ([32] * 4, [0, 1, 2, 2], skewed),
 }
 
 
 @pytest.mark.parametrize(("sizes", "probes", "draw"), COVERAGE.values(), ids=COVERAGE.keys())
 def test_intervals_cover_the_truth_in_93_to_97_of_100(sizes, probes, draw):
-    # 4000 data sets: the share has a standard deviation of 0.34%, so an interval that covers at 94.5% passes by 4
+    # 4000 data sets: the share has a standard deviation of 0.34%, so an interval that covers at
+    # 94.5% passes by 4
     strata = np.repeat(np.arange(len(sizes)), sizes)
     weights = weights_of(np.array(probes)[strata])
     differences, means = draw(np.random.default_rng(11), 4000, strata)
@@ -113,7 +138,9 @@ def test_corrected_intervals_cover_as_often_as_they_say():
     weights = weights_of(np.array([0, 0, 1, 1])[strata])
     differences, means = binary([0.1] * 4, [0.15] * 4)(np.random.default_rng(12), 6000, strata)
     truth = float(weights @ means[strata])
-    low, high = bootstrap_intervals(differences, weights, strata, confidence=0.99, n_resamples=4000).T
+    low, high = bootstrap_intervals(
+        differences, weights, strata, confidence=0.99, n_resamples=4000
+    ).T
     assert 0.98 <= ((low <= truth) & (truth <= high)).mean() <= 0.995
 
 
@@ -141,7 +168,9 @@ def test_intervals_agree_with_scipy():
 
 
 def test_strata_that_differ_make_intervals_narrower():
-    differences = np.repeat([0.0, 1.0], 32)[None, :] + np.random.default_rng(0).normal(0, 0.1, (1, 64))
+    differences = np.repeat([0.0, 1.0], 32)[None, :] + np.random.default_rng(0).normal(
+        0, 0.1, (1, 64)
+    )
     weights, one = equal(64)
     wide = bootstrap_intervals(differences, weights, one)
     narrow = bootstrap_intervals(differences, weights, np.repeat([0, 1], 32))
@@ -161,11 +190,17 @@ def test_intervals_do_not_depend_on_the_other_candidates(monkeypatch):
     differences = rng.choice([-1.0, 0.0, 1.0], (7, 50))
     weights, strata = equal(50)
     together = bootstrap_intervals(differences, weights, strata, n_resamples=500)
-    assert np.array_equal(together, bootstrap_intervals(differences, weights, strata, n_resamples=500))
-    alone = np.concatenate([bootstrap_intervals(row[None, :], weights, strata, n_resamples=500) for row in differences])
+    assert np.array_equal(
+        together, bootstrap_intervals(differences, weights, strata, n_resamples=500)
+    )
+    alone = np.concatenate(
+        [bootstrap_intervals(row[None, :], weights, strata, n_resamples=500) for row in differences]
+    )
     assert together == pytest.approx(alone, abs=1e-12)
     monkeypatch.setattr(statistics, "_CHUNK", 1000)  # two candidates at a time
-    assert bootstrap_intervals(differences, weights, strata, n_resamples=500) == pytest.approx(alone, abs=1e-12)
+    assert bootstrap_intervals(differences, weights, strata, n_resamples=500) == pytest.approx(
+        alone, abs=1e-12
+    )
     assert bootstrap_intervals(differences[:0], weights, strata).shape == (0, 2)
 
 
@@ -173,17 +208,25 @@ def test_intervals_do_not_depend_on_the_other_candidates(monkeypatch):
 
 
 def test_p_values_agree_with_scipys_exact_test():
-    # 12 items have 4096 sign choices, which scipy tries all; ours are 10,000 random ones, with a p-value of standard
-    # deviation sqrt(p (1 - p) / 10,000) <= 0.005
+    # 12 items have 4096 sign choices, which scipy tries all; ours are 10,000 random ones, with a
+    # p-value of standard deviation sqrt(p (1 - p) / 10,000) <= 0.005
     rng = np.random.default_rng(6)
-    differences = np.concatenate([rng.choice([-1.0, 0.0, 1.0], (6, 12)), rng.normal(0.4, 0.6, (6, 12))])
+    differences = np.concatenate(
+        [rng.choice([-1.0, 0.0, 1.0], (6, 12)), rng.normal(0.4, 0.6, (6, 12))]
+    )
     weights = weights_of(np.array([0] * 4 + [1] * 8))
     found = sign_flip_p_values(differences, weights)
     for row, p_value in zip(differences, found, strict=True):
         oracle = stats.permutation_test(
-            (row * weights,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=False
+            (row * weights,),
+            np.sum,
+            permutation_type="samples",
+            n_resamples=np.inf,
+            vectorized=False,
         ).pvalue
-        assert p_value == pytest.approx(oracle, abs=4.5 * math.sqrt(oracle * (1 - oracle) / 10_000) + 2e-4)
+        assert p_value == pytest.approx(
+            oracle, abs=4.5 * math.sqrt(oracle * (1 - oracle) / 10_000) + 2e-4
+        )
     assert found.min() < 0.05 < found.max()
 
 
@@ -195,7 +238,8 @@ def test_p_values_are_uniform_if_nothing_differs():
 
 
 def test_p_values_of_right_and_wrong_do_not_claim_too_much():
-    # 0/1 scores tie, so p-values may only be too large: at most 5% (+ 4 deviations) of 4000 lie below 0.05
+    # 0/1 scores tie, so p-values may only be too large: at most 5% (+ 4 deviations) of 4000 lie
+    # below 0.05
     rng = np.random.default_rng(8)
     differences = rng.choice([-1.0, 0.0, 1.0], (4000, 64), p=[0.1, 0.8, 0.1])
     p_values = sign_flip_p_values(differences, equal(64)[0], n_resamples=2000)
@@ -225,7 +269,9 @@ def test_p_values_do_not_depend_on_the_size_of_chunks(monkeypatch):
     differences = np.random.default_rng(9).normal(0.1, 1, (20, 30))
     whole = sign_flip_p_values(differences, equal(30)[0], n_resamples=1000)
     monkeypatch.setattr(statistics, "_CHUNK", 3000)
-    assert sign_flip_p_values(differences, equal(30)[0], n_resamples=1000) == pytest.approx(whole, abs=0.1)
+    assert sign_flip_p_values(differences, equal(30)[0], n_resamples=1000) == pytest.approx(
+        whole, abs=0.1
+    )
     assert whole.min() < 0.5
 
 
@@ -234,14 +280,18 @@ def test_p_values_do_not_depend_on_the_size_of_chunks(monkeypatch):
 
 def test_adjusted_p_values_are_those_of_benjamini_and_hochberg():
     p_values = np.array([0.01, 0.04, 0.03, 0.005, 0.5, 0.04])
-    # p m / rank, then the smallest of those at or above: 0.005*6/1, 0.01*6/2, 0.03*6/3, 0.04*6/5, 0.5
-    assert adjusted_p_values(p_values).tolist() == pytest.approx([0.03, 0.048, 0.048, 0.03, 0.5, 0.048])
+    # p m / rank, then the smallest of those at or above: 0.005*6/1, 0.01*6/2, 0.03*6/3, 0.04*6/5,
+    # 0.5
+    assert adjusted_p_values(p_values).tolist() == pytest.approx(
+        [0.03, 0.048, 0.048, 0.03, 0.5, 0.048]
+    )
     assert adjusted_p_values(np.array([])).tolist() == []
     assert adjusted_p_values(np.array([0.2])).tolist() == [0.2]
 
 
 def test_false_discoveries_are_as_rare_as_the_q_value_says():
-    # 400 families of 60 nulls and 20 real effects; the mean share of false ones is at most 5% * 60 / 80
+    # 400 families of 60 nulls and 20 real effects; the mean share of false ones is at most 5% * 60
+    # / 80
     rng = np.random.default_rng(10)
     shares, found = [], 0
     for _ in range(400):
@@ -256,9 +306,12 @@ def test_false_discoveries_are_as_rare_as_the_q_value_says():
 # --- items_needed, power
 
 
-@pytest.mark.parametrize(("effect", "k", "wanted"), [(0.10, 5, 0.9), (0.15, 1, 0.8), (0.12, 3, 0.5)])
+@pytest.mark.parametrize(
+    ("effect", "k", "wanted"), [(0.10, 5, 0.9), (0.15, 1, 0.8), (0.12, 3, 0.5)]
+)
 def test_items_needed_give_the_power_they_promise(effect, k, wanted):
-    # found = the corrected interval lies above 0, as in the confirm stage; 3000 data sets, standard deviation <= 0.9%
+    # found = the corrected interval lies above 0, as in the confirm stage; 3000 data sets, standard
+    # deviation <= 0.9%
     churn = 0.2
     deviation = math.sqrt(2 * churn / 2 - effect**2)
     n = items_needed(deviation, effect, k, wanted)
@@ -267,7 +320,9 @@ def test_items_needed_give_the_power_they_promise(effect, k, wanted):
     drawn = rng.random((3000, n))
     differences = (drawn < (churn + effect) / 2).astype(float) - (drawn > 1 - (churn - effect) / 2)
     assert differences.std() == pytest.approx(deviation, rel=0.02)
-    intervals = bootstrap_intervals(differences, *equal(n), confidence=1 - 0.05 / k, n_resamples=4000)
+    intervals = bootstrap_intervals(
+        differences, *equal(n), confidence=1 - 0.05 / k, n_resamples=4000
+    )
     assert (intervals[:, 0] > 0).mean() == pytest.approx(wanted, abs=0.04)
 
 
@@ -280,7 +335,8 @@ def test_items_needed_by_hand():
 
 
 def test_power_counts_the_controls_bar():
-    # standard error 0.01: the interval asks for 0.0258, the controls for more; (0.06 - 0.05) / 0.01 = 1
+    # standard error 0.01: the interval asks for 0.0258, the controls for more; (0.06 - 0.05) / 0.01
+    # = 1
     assert power(0.1, 0.06, 5, 100, bar=0.05) == pytest.approx(0.8413, abs=1e-4)
     assert power(0.1, 0.06, 5, 100, bar=0.0) == power(0.1, 0.06, 5, 100)
 
@@ -303,8 +359,12 @@ def test_a_deviation_exceeds_what_it_is_at_most_as_rarely_as_promised():
 # --- leaves_race
 
 
-def race(differences: np.ndarray, probes: np.ndarray, positions: np.ndarray) -> tuple[list[int], int]:
-    """Return who is in the race to its end, and how many items were answered: as Sweep._race and _leave do it."""
+def race(
+    differences: np.ndarray, probes: np.ndarray, positions: np.ndarray
+) -> tuple[list[int], int]:
+    """Return who is in the race to its end, and how many items were answered: as Sweep._race and
+    _leave do it.
+    """
     running = np.arange(len(differences))
     looks = [*LOOKS, N_ITEMS["race"]]
     n_answered, before = 0, 0
@@ -313,15 +373,17 @@ def race(differences: np.ndarray, probes: np.ndarray, positions: np.ndarray) -> 
         before = look
         if look < looks[-1]:
             seen = positions < look
-            bounds = leaves_race(differences[running][:, seen], weights_of(probes[seen]), TOP, len(looks) - 1)
+            bounds = leaves_race(
+                differences[running][:, seen], weights_of(probes[seen]), TOP, len(looks) - 1
+            )
             running = running[bounds >= 0]
     return running.tolist(), n_answered
 
 
 @pytest.mark.parametrize(("n_probes", "mean", "deviation"), [(1, 0.20, 0.15), (3, 0.15, 0.12)])
 def test_race_keeps_the_best_at_a_third_of_the_cost(n_probes, mean, deviation):
-    # effects: one of +0.10, the others -|normal(mean, deviation)|. If the race lost the best with 2%, 190 of 200 would
-    # be reached with 98%; seen are 198 and more
+    # effects: one of +0.10, the others -|normal(mean, deviation)|. If the race lost the best with
+    # 2%, 190 of 200 would be reached with 98%; seen are 198 and more
     rng = np.random.default_rng(14)
     n = N_ITEMS["race"]
     probes, positions = np.repeat(np.arange(n_probes), n), np.tile(np.arange(n), n_probes)
@@ -369,7 +431,9 @@ def test_race_weighs_probes():
 
 def test_nobody_leaves_a_race_of_the_top_or_after_one_item():
     assert np.isinf(leaves_race(np.zeros((5, 20)) - 1, equal(20)[0], top=5, n_looks=4)).all()
-    assert np.isinf(leaves_race(np.linspace(-1, 1, 9)[:, None], equal(1)[0], top=2, n_looks=4)).all()
+    assert np.isinf(
+        leaves_race(np.linspace(-1, 1, 9)[:, None], equal(1)[0], top=2, n_looks=4)
+    ).all()
 
 
 def test_paths_without_any_difference_stay_in_the_race_together():
@@ -400,10 +464,13 @@ def test_nothing_is_confirmed_without_random_paths_to_compare_with(controls):
     assert "too few random paths" in verdict.reason
 
 
-def verdicts(tops: np.ndarray, controls: np.ndarray, weights: np.ndarray, strata: np.ndarray) -> np.ndarray:
+def verdicts(
+    tops: np.ndarray, controls: np.ndarray, weights: np.ndarray, strata: np.ndarray
+) -> np.ndarray:
     """Return who is confirmed, bool [S, K], as analysis.confirmation decides it.
 
-    tops: differences of S sweeps, float64 [S, K, N]; controls: likewise. All sweeps go in one call: intervals of a
+    tops: differences of S sweeps, float64 [S, K, N]; controls: likewise. All sweeps go in one call:
+        intervals of a
     candidate do not depend on the others, see test_intervals_do_not_depend_on_the_other_candidates.
     """
     n_sweeps, k, n = tops.shape
@@ -414,7 +481,9 @@ def verdicts(tops: np.ndarray, controls: np.ndarray, weights: np.ndarray, strata
     return np.array(
         [
             [
-                is_confirmed(float(effects[s, c]), (intervals[s, c, 0], intervals[s, c, 1]), bars[s]).is_confirmed
+                is_confirmed(
+                    float(effects[s, c]), (intervals[s, c, 0], intervals[s, c, 1]), bars[s]
+                ).is_confirmed
                 for c in range(k)
             ]
             for s in range(n_sweeps)
@@ -424,8 +493,9 @@ def verdicts(tops: np.ndarray, controls: np.ndarray, weights: np.ndarray, strata
 
 @pytest.mark.parametrize("n_confirm", [64, 512])
 def test_null_sweeps_confirm_nothing_in_95_of_100(n_confirm):
-    # no path has an effect, but their churn differs, and the search picks those that look best. Allowed: 5% of 200
-    # sweeps and two standard deviations of that count, 10 + 6.2. Expected is about 2.5%, halved by the controls.
+    # no path has an effect, but their churn differs, and the search picks those that look best.
+    # Allowed: 5% of 200 sweeps and two standard deviations of that count, 10 + 6.2. Expected is
+    # about 2.5%, halved by the controls.
     rng = np.random.default_rng(17)
     n_search = N_ITEMS["race"]
     tops, controls, curse = [], [], []
@@ -439,14 +509,17 @@ def test_null_sweeps_confirm_nothing_in_95_of_100(n_confirm):
         fresh = np.where(rng.random(n_confirm) < 0.5, -1.0, 1.0)
         tops.append(fresh * (rng.random((TOP, n_confirm)) < churns[chosen]))
         controls.append(fresh * (rng.random((TOP, n_confirm)) < rng.uniform(0.02, 0.4, (TOP, 1))))
-    assert np.mean(curse) > 0.05, "the search picked nothing that looks good, so this checks nothing"
+    assert np.mean(curse) > 0.05, (
+        "the search picked nothing that looks good, so this checks nothing"
+    )
     confirmed = verdicts(np.array(tops), np.array(controls), *equal(n_confirm)).any(axis=1)
     assert confirmed.sum() <= 16
 
 
 def test_a_true_gain_of_a_tenth_is_confirmed_with_the_default_settings():
-    # three probes, 300 candidates, one of them with a true +0.10, the others and the controls without effect; the race,
-    # the top of it, then as many fresh items as Sweep.confirm plans. Power at least 0.9 of 200, seen is nearly 1
+    # three probes, 300 candidates, one of them with a true +0.10, the others and the controls
+    # without effect; the race, the top of it, then as many fresh items as Sweep.confirm plans.
+    # Power at least 0.9 of 200, seen is nearly 1
     rng = np.random.default_rng(18)
     n, n_probes = N_ITEMS["race"], 3
     probes, positions = np.repeat(np.arange(n_probes), n), np.tile(np.arange(n), n_probes)
@@ -465,14 +538,19 @@ def test_a_true_gain_of_a_tenth_is_confirmed_with_the_default_settings():
         places.append(int(np.flatnonzero(chosen == 100)[0]) if 100 in chosen else -1)
         tops.append(effects[chosen])
         controls.append(np.zeros(TOP))
-    n_fresh = min(n_planned * n_probes, 768)  # the smallest plan, and no more than memory likes: this is conservative
+    n_fresh = min(
+        n_planned * n_probes, 768
+    )  # the smallest plan, and no more than memory likes: this is conservative
     right = rng.random((N_SWEEPS, n_fresh)) < 0.5
-    fresh = [paired(rng, right[s], np.concatenate([tops[s], controls[s]]), 0.15) for s in range(N_SWEEPS)]
+    fresh = [
+        paired(rng, right[s], np.concatenate([tops[s], controls[s]]), 0.15) for s in range(N_SWEEPS)
+    ]
     drawn = np.array(fresh)
     confirmed = verdicts(drawn[:, :TOP], drawn[:, TOP:], *equal(n_fresh))
     n_found = sum(place >= 0 and confirmed[s, place] for s, place in enumerate(places))
     n_false = sum(
-        np.delete(row, place).any() if place >= 0 else row.any() for row, place in zip(confirmed, places, strict=True)
+        np.delete(row, place).any() if place >= 0 else row.any()
+        for row, place in zip(confirmed, places, strict=True)
     )
     assert n_found >= 0.9 * N_SWEEPS
     assert n_false <= 16

@@ -1,4 +1,6 @@
-"""The file of a sweep: what is written comes back, and a file that is none is refused and left as it is."""
+"""The file of a sweep: what is written comes back, and a file that is none is refused and left as
+it is.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ from rys.probes.result import ProbeResult
 from rys.probes.scorers import Choice
 from rys.sweep.store import APPLICATION_ID, SCHEMA_VERSION, Store, StoreError
 
-STRANGE = ["it's", 'say "no"', "Ünï\N{SNOWMAN}", "nul\0inside", "'); DROP TABLE score; --", "half \ud83d", ""]
+STRANGE = [
+    "it's",
+    'say "no"',
+    "Ünï\N{SNOWMAN}",
+    "nul\0inside",
+    "'); DROP TABLE score; --",
+    "half \ud83d",
+    "",
+]
 
 
 def item(name: str, family: str = "sums") -> Item:
@@ -46,7 +56,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     items = [item(f"item {k} {'x' * 300}") for k in range(40)]
     store.add_items("search", "p", items)
     for k in range(30):
-        store.save("search", "candidate", f"0..{k}", range(k + 1), {"p": result([0.0, 1.0] * 20)}, 0, "done")
+        store.save(
+            "search",
+            "candidate",
+            f"0..{k}",
+            range(k + 1),
+            {"p": result([0.0, 1.0] * 20)},
+            0,
+            "done",
+        )
     store.close()
     return path.read_bytes()
 
@@ -105,7 +123,9 @@ def test_a_new_store_refuses_a_name_that_is_taken(file: Path) -> None:
     assert state(file.parent) == before
 
 
-def test_a_store_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(StoreError, match="cannot be written"):
         Store.create(tmp_path / "no such folder" / "s.db", {"n_layer": 1})
 
@@ -125,13 +145,23 @@ def test_items_measured_in_parts_come_together(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "s.db", {"n_layer": 2})
     for probe in ("b", "a"):
         store.add_items("search", probe, [item(f"{probe}{k}") for k in range(4)])
-    store.save("search", "candidate", "P", [0, 1], {"a": result([1.0]), "b": result([0.5])}, 0, "partial")
+    store.save(
+        "search", "candidate", "P", [0, 1], {"a": result([1.0]), "b": result([0.5])}, 0, "partial"
+    )
     (trial,) = store.trials("search")
     # in the order of `items`: probe a, then b
     np.testing.assert_array_equal(
         store.scores("search")[trial.id], [1, np.nan, np.nan, np.nan, 0.5, np.nan, np.nan, np.nan]
     )
-    store.save("search", "candidate", "P", [0, 1], {"a": result([0, 1, 1]), "b": result([0, 0, 1])}, 1, "done")
+    store.save(
+        "search",
+        "candidate",
+        "P",
+        [0, 1],
+        {"a": result([0, 1, 1]), "b": result([0, 0, 1])},
+        1,
+        "done",
+    )
     (trial,) = store.trials("search")
     assert (trial.status, trial.n_items, trial.seconds, trial.tokens) == ("done", 4, 2.0, 28)
     assert store.scores("search")[trial.id].tolist() == [1, 0, 1, 1, 0.5, 0, 0, 1]
@@ -181,14 +211,25 @@ def test_strange_texts_are_kept(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "s.db", meta)
     store.add_items("search", "p'\"ü", [item(text or "empty", family=text) for text in STRANGE])
     marks = [k / 8 for k in range(len(STRANGE))]
-    store.save("search", "candidate", "0..0", [0], {"p'\"ü": result(marks, STRANGE)}, 0, "failed", "'\0\ud83d")
+    store.save(
+        "search",
+        "candidate",
+        "0..0",
+        [0],
+        {"p'\"ü": result(marks, STRANGE)},
+        0,
+        "failed",
+        "'\0\ud83d",
+    )
     store.close()
     store = Store.open(tmp_path / "s.db")
     as_kept = [text.encode("utf-8", "replace").decode() for text in STRANGE]
     assert as_kept[5] == "half ?"
     assert [row["answer"] for row in store.item_rows()] == as_kept
     assert [row["family"] for row in store.item_rows()] == as_kept
-    assert [name for _, _, name, _ in store.items("search")] == [text or "empty" for text in as_kept]
+    assert [name for _, _, name, _ in store.items("search")] == [
+        text or "empty" for text in as_kept
+    ]
     assert store.trials("search")[0].reason == "'\0?"
     assert store.meta == meta
     assert store.scores("search")[1].tolist() == marks
@@ -276,7 +317,8 @@ def test_settings_that_no_sweep_has_are_damage(file: Path, key: str, value: Any)
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("variant", {"rope_freq_base": 3580165449.0}), ("min_effect", 1), ("seed", -(2**62))]
+    ("key", "value"),
+    [("variant", {"rope_freq_base": 3580165449.0}), ("min_effect", 1), ("seed", -(2**62))],
 )
 def test_settings_that_a_sweep_may_have_can_be_read(file: Path, key: str, value: Any) -> None:
     altered(f"INSERT OR REPLACE INTO meta VALUES ('{key}', '{json.dumps(value)}')")(file)
@@ -327,7 +369,10 @@ def test_a_baseline_has_scores_of_all_items(tmp_path: Path, left: int) -> None:
         (lambda file: (file.unlink(), file.mkdir()), "cannot be read"),
         (foreign, "of another program"),
         (altered(f"PRAGMA application_id = {APPLICATION_ID + 1}"), "of another program"),
-        (altered(f"PRAGMA user_version = {SCHEMA_VERSION + 1}"), "open it with the rys that wrote it"),
+        (
+            altered(f"PRAGMA user_version = {SCHEMA_VERSION + 1}"),
+            "open it with the rys that wrote it",
+        ),
     ],
     ids=[
         "truncated",

@@ -1,4 +1,6 @@
-"""What a sweep says about the reference model, whose answer is known: gains where there are some, and nowhere else."""
+"""What a sweep says about the reference model, whose answer is known: gains where there are some,
+and nowhere else.
+"""
 
 import pytest
 
@@ -42,7 +44,11 @@ def test_the_planted_block_is_found_and_confirmed_with_nine_of_ten_item_seeds(mo
         first = frame.iloc[0]
         planted = frame[frame["path"] == str(rys.LayerPath.block(*PLANTED, n_layer=12))].iloc[0]
         is_confirmed = first["path"] in [row["layer_path"] for row in report["confirmed"]]
-        n_good += overlap(first["path"]) >= 0.6 and first["effect"] >= 0.9 * planted["effect"] and is_confirmed
+        n_good += (
+            overlap(first["path"]) >= 0.6
+            and first["effect"] >= 0.9 * planted["effect"]
+            and is_confirmed
+        )
     assert n_good >= 9
 
 

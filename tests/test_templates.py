@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from rys import templates
+from rys.engine import chat_template
+from rys.engine.chat_template import render_chat_template
 from rys.errors import ChatTemplateError, RequestError
-from rys.templates import render_chat_template
 
 USER = {"role": "user", "content": "Is 1 < 2 & 'so'?"}
 CHAT = [
@@ -24,7 +24,12 @@ CHAT = [
     {"role": "assistant", "content": "<think>easy</think>Yes, größer."},
     {"role": "user", "content": "Thanks"},
 ]
-TOOLS = [{"type": "function", "function": {"name": "add", "parameters": {"b": {"enum": ["<", "ü"]}, "a": None}}}]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {"name": "add", "parameters": {"b": {"enum": ["<", "ü"]}, "a": None}},
+    }
+]
 
 CHATML = """\
 {%- for message in messages %}
@@ -58,34 +63,43 @@ def test_a_chat_is_rendered_to_the_exact_prompt():
 
 
 def test_the_special_tokens_and_further_variables_reach_the_template():
-    template = "{{ bos_token }}|{{ eos_token }}|{{ enable_thinking }}|{{ nothing }}|{{ tools is none }}"
-    assert render(template, bos_token="<s>", eos_token="</s>", enable_thinking=False) == "<s>|</s>|False||True"
+    template = (
+        "{{ bos_token }}|{{ eos_token }}|{{ enable_thinking }}|{{ nothing }}|{{ tools is none }}"
+    )
+    assert (
+        render(template, bos_token="<s>", eos_token="</s>", enable_thinking=False)
+        == "<s>|</s>|False||True"
+    )
     assert render("{{ bos_token }}|{{ eos_token }}|{{ documents is none }}") == "||True"
 
 
 def test_tojson_is_plain_json_without_html_escapes():
     assert render("{{ tools | tojson }}", tools=TOOLS) == json.dumps(TOOLS, ensure_ascii=False)
-    assert render("{{ tools | tojson(indent=2) }}", tools=TOOLS) == json.dumps(TOOLS, ensure_ascii=False, indent=2)
+    assert render("{{ tools | tojson(indent=2) }}", tools=TOOLS) == json.dumps(
+        TOOLS, ensure_ascii=False, indent=2
+    )
     assert render("{{ messages[0] | tojson }}", [MappingProxyType(USER)]) == json.dumps(USER)
 
 
 def test_the_generation_tag_is_accepted_and_keeps_its_scope():
-    template = (
-        "{% for m in messages %}{% generation %}{% set x = m.role %}[{{ x }}]{% endgeneration %}{{ x }}{% endfor %}"
-    )
+    template = "{% for m in messages %}{% generation %}{% set x = m.role %}[{{ x }}]{% endgeneration %}{{ x }}{% endfor %}"
     assert render(template, CHAT) == "[system][user][assistant][user]"
 
 
 def test_loop_controls_are_accepted():
-    template = (
-        "{% for m in messages %}{% if loop.index0 == 1 %}{% continue %}{% endif %}{{ m.role }}{% break %}{% endfor %}"
-    )
+    template = "{% for m in messages %}{% if loop.index0 == 1 %}{% continue %}{% endif %}{{ m.role }}{% break %}{% endfor %}"
     assert render(template, CHAT[1:]) == "user"
 
 
 def test_strftime_now_is_the_date_unless_the_caller_fixes_it():
-    assert render("{{ strftime_now('%Y') }}") in {str(datetime.now().year), str(datetime.now().year - 1)}
-    assert render("{{ strftime_now('%d %b') }}", strftime_now=datetime(2024, 7, 26).strftime) == "26 Jul"
+    assert render("{{ strftime_now('%Y') }}") in {
+        str(datetime.now().year),
+        str(datetime.now().year - 1),
+    }
+    assert (
+        render("{{ strftime_now('%d %b') }}", strftime_now=datetime(2024, 7, 26).strftime)
+        == "26 Jul"
+    )
 
 
 class TransformersGeneration(jinja2.ext.Extension):
@@ -101,7 +115,9 @@ class TransformersGeneration(jinja2.ext.Extension):
 
 
 def render_as_transformers(template, messages, **variables):
-    """The oracle: the environment that transformers' apply_chat_template sets up, without any limit."""
+    """The oracle: the environment that transformers' apply_chat_template sets up, without any
+    limit.
+    """
     return transformers_template(template).render(
         **{"tools": None, "documents": None, "bos_token": "", "eos_token": "", **variables},
         messages=messages,
@@ -112,10 +128,14 @@ def render_as_transformers(template, messages, **variables):
 @functools.cache
 def transformers_template(template):
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[TransformersGeneration, "jinja2.ext.loopcontrols"]
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[TransformersGeneration, "jinja2.ext.loopcontrols"],
     )
-    environment.filters["tojson"] = lambda x, ensure_ascii=False, indent=None, separators=None, sort_keys=False: (
-        json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    environment.filters["tojson"] = (
+        lambda x, ensure_ascii=False, indent=None, separators=None, sort_keys=False: json.dumps(
+            x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        )
     )
     return environment.from_string(template)
 
@@ -162,7 +182,13 @@ SAME_AS_TRANSFORMERS = [
     "{% set y | upper %}z{% endset %}{{ y }}{% with a = 1 %}{{ a }}{% endwith %}{# c #}",
     "{% generation %}{{ messages[0].content }}{% endgeneration %}{% block b %}{{ messages[0].role }}{% endblock %}",
     "{% set " + ", ".join("abcdefghijklmnopqrst") + " = 'abcdefghijklmnopqrst' %}{{ [a, t] }}",
-    "{{ (" + "1, " * 20 + ") }}{{ 2 in [" + "1, " * 20 + "] }}{{ {" + ", ".join(f"{i}: i" for i in range(20)) + "} }}",
+    "{{ ("
+    + "1, " * 20
+    + ") }}{{ 2 in ["
+    + "1, " * 20
+    + "] }}{{ {"
+    + ", ".join(f"{i}: i" for i in range(20))
+    + "} }}",
     "{% set j = joiner(', ') %}{% set c = cycler('a', 'b') %}{{ j() }}{{ c.next() }}{{ j() }}{{ c.next() }}",
 ]
 
@@ -175,7 +201,9 @@ def test_a_template_prints_what_transformers_prints(template):
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(
     st.lists(
-        st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": st.text(max_size=30)}),
+        st.fixed_dictionaries(
+            {"role": st.sampled_from(["user", "assistant"]), "content": st.text(max_size=30)}
+        ),
         max_size=5,
     )
 )
@@ -206,7 +234,10 @@ def test_a_long_chat_is_rendered():
         (USER, "messages is dict, but must be a list of {'role': ..., 'content': ...}"),
         (None, "messages is NoneType, but must be a list of {'role': ..., 'content': ...}"),
         ([USER, "hi"], "messages[1] is str, but must be a dict with a 'role'"),
-        ([USER, {"content": "hi"}], "messages[1]['role'] is None, but must be a str such as 'user'"),
+        (
+            [USER, {"content": "hi"}],
+            "messages[1]['role'] is None, but must be a str such as 'user'",
+        ),
         ([{"role": 1}], "messages[0]['role'] is 1, but must be a str such as 'user'"),
     ],
 )
@@ -223,24 +254,39 @@ def test_malformed_messages_are_refused_by_index(messages, complaint):
             "{{ raise_exception('roles must alternate') }}",
             "the chat template refuses the messages: roles must alternate",
         ),
-        ("a\n{% if %}", "the chat template is broken in line 2: Expected an expression, got 'end of statement block'"),
+        (
+            "a\n{% if %}",
+            "the chat template is broken in line 2: Expected an expression, got 'end of statement block'",
+        ),
         ("\n\n{% generation %}", "the chat template is broken in line 3: "),
         ("{{ x | nosuch }}", "the chat template is broken in line 1: No filter named 'nosuch'."),
         ("{{ messages[9].role }}", "the chat template failed: list object has no element 9"),
-        ("{{ messages[0].tool.name }}", "the chat template failed: 'dict object' has no attribute 'tool'"),
+        (
+            "{{ messages[0].tool.name }}",
+            "the chat template failed: 'dict object' has no attribute 'tool'",
+        ),
         ("{{ nothing() }}", "the chat template failed: 'nothing' is undefined"),
         ("{{ 'a' + 1 }}", 'the chat template failed: can only concatenate str (not "int") to str'),
-        ("{{ nothing | tojson }}", "the chat template failed: Object of type Undefined is not JSON serializable"),
-        ("{% include '/etc/passwd' %}", "the chat template failed: no loader for this environment specified"),
+        (
+            "{{ nothing | tojson }}",
+            "the chat template failed: Object of type Undefined is not JSON serializable",
+        ),
+        (
+            "{% include '/etc/passwd' %}",
+            "the chat template failed: no loader for this environment specified",
+        ),
         (
             "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
             "the chat template failed: maximum recursion depth exceeded",
         ),
         ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "the chat template failed: "),
-        ("{% for a in b %}" * 25 + "{% endfor %}" * 25, "the chat template failed: too many statically nested blocks"),
+        (
+            "{% for a in b %}" * 25 + "{% endfor %}" * 25,
+            "the chat template failed: too many statically nested blocks",
+        ),
         (None, "the chat template is NoneType, but must be a str"),
         (
-            " " * (templates.MAX_TEMPLATE_CHARACTERS + 1),
+            " " * (chat_template.MAX_TEMPLATE_CHARACTERS + 1),
             "the chat template was stopped: its source has more than 131072",
         ),
     ],
@@ -308,7 +354,9 @@ def test_a_template_cannot_call_what_the_caller_passed_inside_a_value():
         (Tool(), "{{ tools[0].run() }}"),
         (Tool, "{{ tools[0]() }}"),
     ):
-        with pytest.raises(ChatTemplateError, match=r"^the chat template was stopped: .* is not safely callable"):
+        with pytest.raises(
+            ChatTemplateError, match=r"^the chat template was stopped: .* is not safely callable"
+        ):
             render(template, tools=[tool])
     assert not calls
     assert render("{{ tools.get('a') }}", tools=OrderedDict(a=1)) == "1"
@@ -319,9 +367,9 @@ def test_a_template_cannot_call_what_the_caller_passed_inside_a_value():
 
 @pytest.fixture
 def small_limits(monkeypatch):
-    monkeypatch.setattr(templates, "MAX_CHARACTERS", 500_000)
-    monkeypatch.setattr(templates, "MAX_TOTAL_CHARACTERS", 5_000_000)
-    monkeypatch.setattr(templates, "MAX_SECONDS", 60.0)
+    monkeypatch.setattr(chat_template, "MAX_CHARACTERS", 500_000)
+    monkeypatch.setattr(chat_template, "MAX_TOTAL_CHARACTERS", 5_000_000)
+    monkeypatch.setattr(chat_template, "MAX_SECONDS", 60.0)
 
 
 def grow(start, step, use=""):
@@ -432,7 +480,8 @@ def test_a_memory_bomb_is_stopped_before_it_takes_memory(template):
     tracemalloc.start()
     try:
         with pytest.raises(
-            ChatTemplateError, match=r"^the chat template was stopped: (it makes|it formats|access to attribute)"
+            ChatTemplateError,
+            match=r"^the chat template was stopped: (it makes|it formats|access to attribute)",
         ):
             render(template)
         peak = tracemalloc.get_traced_memory()[1]
@@ -441,7 +490,9 @@ def test_a_memory_bomb_is_stopped_before_it_takes_memory(template):
     assert peak < 8_000_000  # stopped values would take 10 MB or more, the limits allow 6.5 MB
 
 
-@pytest.mark.parametrize("name", ["range", "lipsum", "center filter", "batch filter", "sum filter", "slice filter"])
+@pytest.mark.parametrize(
+    "name", ["range", "lipsum", "center filter", "batch filter", "sum filter", "slice filter"]
+)
 def test_what_has_no_use_in_a_chat_template_is_missing_or_small(name):
     template = {
         "range": "{{ range(1000000000) | list }}",
@@ -451,7 +502,9 @@ def test_what_has_no_use_in_a_chat_template_is_missing_or_small(name):
         "sum filter": "{{ ([[0] * 1000] * 100000) | sum(start=[]) }}",
         "slice filter": "{{ [1] | slice(1000000000) | list }}",
     }[name]
-    with pytest.raises(ChatTemplateError, match=r"Range too big|'lipsum' is undefined|No filter named"):
+    with pytest.raises(
+        ChatTemplateError, match=r"Range too big|'lipsum' is undefined|No filter named"
+    ):
         render(template)
 
 
@@ -469,9 +522,12 @@ ENDLESS = {
 
 @pytest.mark.parametrize("template", ENDLESS.values(), ids=ENDLESS)
 def test_an_endless_template_is_stopped_after_a_while(template, monkeypatch):
-    monkeypatch.setattr(templates, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(chat_template, "MAX_SECONDS", 0.2)
     start = time.monotonic()
-    with pytest.raises(ChatTemplateError, match=r"^the chat template was stopped: it runs for more than 0\.2 seconds$"):
+    with pytest.raises(
+        ChatTemplateError,
+        match=r"^the chat template was stopped: it runs for more than 0\.2 seconds$",
+    ):
         render("{% set r = range(99999) %}" + template)
     assert time.monotonic() - start < 5
 
@@ -479,7 +535,12 @@ def test_an_endless_template_is_stopped_after_a_while(template, monkeypatch):
 @pytest.mark.parametrize(
     ("limit", "value", "template", "words"),
     [
-        ("MAX_CHARACTERS", 100, "{{ 'x' * %d }}", "a value or a prompt of more than 100 characters"),
+        (
+            "MAX_CHARACTERS",
+            100,
+            "{{ 'x' * %d }}",
+            "a value or a prompt of more than 100 characters",
+        ),
         (
             "MAX_CHARACTERS",
             100,
@@ -489,21 +550,28 @@ def test_an_endless_template_is_stopped_after_a_while(template, monkeypatch):
         ("MAX_INTEGER_BITS", 100, "{{ 2 ** %d > 0 }}", "an integer of more than 100 bits"),
         ("MAX_FIELD_WIDTH", 100, "{{ '%%%dd' %% 1 }}", "a field of more than 100 characters"),
         ("MAX_FIELD_WIDTH", 100, "{{ '{:%d}'.format(1) }}", "a field of more than 100 characters"),
-        ("MAX_TOTAL_CHARACTERS", 100, "{{ ('x' * %d) | length }}", "values of more than 100 characters in total"),
+        (
+            "MAX_TOTAL_CHARACTERS",
+            100,
+            "{{ ('x' * %d) | length }}",
+            "values of more than 100 characters in total",
+        ),
     ],
 )
 def test_a_limit_refuses_what_is_above_it_and_no_less(monkeypatch, limit, value, template, words):
-    monkeypatch.setattr(templates, limit, value)
+    monkeypatch.setattr(chat_template, limit, value)
     assert render(template % (value // 2 - 2))
     with pytest.raises(ChatTemplateError, match=words):
         render(template % (value + 1))
 
 
 def test_a_value_that_no_earlier_check_foresees_is_refused_once_it_is_made(monkeypatch):
-    monkeypatch.setattr(templates, "MAX_CHARACTERS", 100)
+    monkeypatch.setattr(chat_template, "MAX_CHARACTERS", 100)
     assert render("{{ ('x' * 50 + 'x' * 50) | length }}") == "100"
     for value in ("'x' * 50 + 'x' * 51", "('&' * 50) | e", "messages + messages"):
-        with pytest.raises(ChatTemplateError, match="a value or a prompt of more than 100 characters"):
+        with pytest.raises(
+            ChatTemplateError, match="a value or a prompt of more than 100 characters"
+        ):
             render("{{ (" + value + ") | length }}")
 
 
@@ -511,8 +579,8 @@ def test_a_value_that_no_earlier_check_foresees_is_refused_once_it_is_made(monke
 
 
 def test_a_rendering_pays_from_its_own_budget(monkeypatch):
-    monkeypatch.setattr(templates, "MAX_TOTAL_CHARACTERS", 5000)
-    monkeypatch.setattr(templates, "MAX_SECONDS", 0.3)
+    monkeypatch.setattr(chat_template, "MAX_TOTAL_CHARACTERS", 5000)
+    monkeypatch.setattr(chat_template, "MAX_SECONDS", 0.3)
     start = time.monotonic()
     while time.monotonic() - start < 0.5:
         assert len(render("{{ 'x' * 1000 }}")) == 1000
@@ -520,9 +588,9 @@ def test_a_rendering_pays_from_its_own_budget(monkeypatch):
 
 def test_a_template_is_compiled_once():
     template = "{{ messages[0].role }} of test_a_template_is_compiled_once"
-    hits = templates._compile.cache_info().hits
+    hits = chat_template._compile.cache_info().hits
     assert render(template) == render(template)
-    assert templates._compile.cache_info().hits == hits + 1
+    assert chat_template._compile.cache_info().hits == hits + 1
 
 
 def test_templates_are_rendered_in_several_threads():
@@ -535,7 +603,10 @@ def test_templates_are_rendered_in_several_threads():
 
 def test_a_rendering_within_a_rendering_gives_the_outer_one_back_its_budget():
     template = "{{ inner() }}{{ inner() }}{{ other() }}"
-    assert render(template, inner=lambda: render("{{ messages[0].role }}"), other=lambda: "!") == "useruser!"
+    assert (
+        render(template, inner=lambda: render("{{ messages[0].role }}"), other=lambda: "!")
+        == "useruser!"
+    )
 
 
 def test_callables_of_one_rendering_are_not_callable_in_the_next():

@@ -15,11 +15,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import models
 import rys
-from models import log_softmax
-from rys.errors import ChatTemplateError, ContextFullError, EngineError, RequestError, TokenizerError
-from tiny_model import CHAT_TEMPLATE
+from rys.errors import (
+    ChatTemplateError,
+    ContextFullError,
+    EngineError,
+    RequestError,
+    TokenizerError,
+)
+from support import models
+from support.models import log_softmax
+from support.tiny_model import CHAT_TEMPLATE
 
 MESSAGES = [
     {"role": "system", "content": "Be brief."},
@@ -55,10 +61,14 @@ def test_texts_survive_tokenization(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_texts_survive_the_tokenizer_of_real_weights(text: str) -> None:
     with rys.Model(models.stories()) as model:
-        assert model.detokenize(model.tokenize(text, parse_special=False)) == text.replace("\u2581", " ")
+        assert model.detokenize(model.tokenize(text, parse_special=False)) == text.replace(
+            "\u2581", " "
+        )
 
 
 def test_token_strings_of_real_weights() -> None:
@@ -96,7 +106,9 @@ def test_special_token_properties(model: rys.Model) -> None:
 
 
 @pytest.mark.parametrize(("add_bos", "expected"), [(None, [1]), (True, [1]), (False, [])])
-def test_the_file_says_whether_a_text_begins_with_bos(add_bos: bool | None, expected: list[int]) -> None:
+def test_the_file_says_whether_a_text_begins_with_bos(
+    add_bos: bool | None, expected: list[int]
+) -> None:
     with models.open_tiny(model={"add_bos": add_bos}) as model:
         assert model.tokenize("") == expected
         assert model.tokenize("a") == [*expected, *model.tokenize("a", add_special=False)]
@@ -134,7 +146,12 @@ def test_only_a_str_is_a_text(model: rys.Model, text: Any) -> None:
 
 def test_tokens_may_be_of_any_integer_type(model: rys.Model) -> None:
     tokens = model.tokenize("abc")
-    for same in (tuple(tokens), np.array(tokens), np.array(tokens, np.uint16), range(tokens[1], tokens[3] + 1)):
+    for same in (
+        tuple(tokens),
+        np.array(tokens),
+        np.array(tokens, np.uint16),
+        range(tokens[1], tokens[3] + 1),
+    ):
         assert model.detokenize(same) == "abc"
     with pytest.raises(RequestError, match=r"token ids must be integers, but these are \[1\.0\]"):
         model.detokenize([1.0])  # type: ignore[list-item]
@@ -180,7 +197,9 @@ def test_messages_are_rendered_as_transformers_does(
             eos_token="</s>",
             **variables,
         )
-        rendered = model.apply_chat_template(MESSAGES, add_generation_prompt=add_generation_prompt, **variables)
+        rendered = model.apply_chat_template(
+            MESSAGES, add_generation_prompt=add_generation_prompt, **variables
+        )
         assert rendered == expected
         if add_generation_prompt:
             assert model.apply_chat_template(MESSAGES, **variables) == expected
@@ -191,13 +210,17 @@ def test_template_variables_reach_the_template_through_requests() -> None:
     with models.open_tiny(model={"chat_template": template}) as model:
         off = {"enable_thinking": False}
         assert model.chat(MESSAGES, max_tokens=1).n_prompt_tokens == 1 + len("a long prompt")
-        assert model.chat(MESSAGES, max_tokens=1, template_variables=off).n_prompt_tokens == 1 + len("short")
+        assert model.chat(
+            MESSAGES, max_tokens=1, template_variables=off
+        ).n_prompt_tokens == 1 + len("short")
         requests = [
             rys.Generate(MESSAGES, max_tokens=1, template_variables=off),
             rys.NextToken(MESSAGES, template_variables=off),
             rys.LogLikelihood(MESSAGES, [5], template_variables=off),
         ]
-        assert [getattr(result, "n_prompt_tokens", 0) for result in model.run(requests)] == [1 + len("short")] * 3
+        assert [getattr(result, "n_prompt_tokens", 0) for result in model.run(requests)] == [
+            1 + len("short")
+        ] * 3
 
 
 def test_a_request_may_leave_out_the_generation_prompt(model: rys.Model) -> None:
@@ -212,10 +235,13 @@ def test_the_template_may_raise_and_tell_the_date_and_write_json() -> None:
         "{{ messages | tojson }} {{ strftime_now('%Y') }}"
     )
     with models.open_tiny(chat_template=template) as model:
-        with pytest.raises(ChatTemplateError, match="the chat template refuses the messages: begin with the user"):
+        with pytest.raises(
+            ChatTemplateError, match="the chat template refuses the messages: begin with the user"
+        ):
             model.apply_chat_template(MESSAGES)
         assert model.apply_chat_template([{"role": "user", "content": "<é>"}]) in {
-            f'[{{"role": "user", "content": "<é>"}}] {year}' for year in (datetime.now().year, datetime.now().year - 1)
+            f'[{{"role": "user", "content": "<é>"}}] {year}'
+            for year in (datetime.now().year, datetime.now().year - 1)
         }
 
 
@@ -223,10 +249,13 @@ def test_a_model_without_a_template_says_so_and_takes_one() -> None:
     with models.open_tiny(model={"chat_template": None}) as model:
         for use in (model.apply_chat_template, model.chat):
             with pytest.raises(
-                ChatTemplateError, match=r"has no chat template; give one as rys\.Model\(chat_template="
+                ChatTemplateError,
+                match=r"has no chat template; give one as rys\.Model\(chat_template=",
             ):
                 use(MESSAGES)
-    with models.open_tiny(model={"chat_template": None}, chat_template="{{ messages | length }} messages") as model:
+    with models.open_tiny(
+        model={"chat_template": None}, chat_template="{{ messages | length }} messages"
+    ) as model:
         assert model.apply_chat_template(MESSAGES) == "4 messages"
         assert model.chat(MESSAGES, max_tokens=1).n_prompt_tokens == 1 + len("4 messages")
     with models.open_tiny(chat_template="mine") as model:  # instead of the file's
@@ -258,9 +287,19 @@ def test_a_stream_yields_the_text_piece_by_piece(model: rys.Model) -> None:
 
 
 def test_a_stream_never_yields_what_a_stop_string_takes_back(model: rys.Model) -> None:
-    options: dict[str, Any] = {"max_tokens": 30, "grammar": "root ::= [a-z]{400}", "temperature": 3.0, "seed": 1}
+    options: dict[str, Any] = {
+        "max_tokens": 30,
+        "grammar": "root ::= [a-z]{400}",
+        "temperature": 3.0,
+        "seed": 1,
+    }
     text = model.generate("Hello", **options).text
-    for stop in ([text[8:11]], [text[5:7], text[8:12]], [text[9] + "!", text[12:15]], [text[28:] + "a"]):
+    for stop in (
+        [text[8:11]],
+        [text[5:7], text[8:12]],
+        [text[9] + "!", text[12:15]],
+        [text[28:] + "a"],
+    ):
         expected = model.generate("Hello", stop=stop, **options).text
         pieces = list(model.stream("Hello", stop=stop, **options))
         assert "".join(pieces) == expected
@@ -287,7 +326,9 @@ def test_a_stream_takes_messages_and_reports_errors(model: rys.Model) -> None:
 
 
 def windows_of(model: rys.Model, tokens: list[int], n_window: int) -> list[float]:
-    """Return the negative log-probability of every scored token, from logits() and numpy: the oracle."""
+    """Return the negative log-probability of every scored token, from logits() and numpy: the
+    oracle.
+    """
     head = [] if model.bos_token is None else [model.bos_token]
     losses: list[float] = []
     for i in range(0, len(tokens), n_window - len(head)):
@@ -297,13 +338,17 @@ def windows_of(model: rys.Model, tokens: list[int], n_window: int) -> list[float
     return losses
 
 
-@pytest.mark.parametrize(("n_window", "n_text"), [(64, 300), (64, 126), (64, 127), (256, 300), (2, 20), (512, 100)])
+@pytest.mark.parametrize(
+    ("n_window", "n_text"), [(64, 300), (64, 126), (64, 127), (256, 300), (2, 20), (512, 100)]
+)
 def test_perplexity_and_its_standard_error(model: rys.Model, n_window: int, n_text: int) -> None:
     # oracle: exp of the mean loss; error of the mean times the derivative of exp
     text = ("The quick brown fox jumps over the lazy dog. " * 10)[:n_text]
     losses = windows_of(model, model.tokenize(text, add_special=False), min(n_window, model.n_ctx))
     result = model.perplexity(text, n_window=n_window)
-    assert result.n_tokens == len(losses) == n_text  # every token of the text, as each window begins with BOS
+    assert (
+        result.n_tokens == len(losses) == n_text
+    )  # every token of the text, as each window begins with BOS
     assert result.value == pytest.approx(math.exp(np.mean(losses)), rel=1e-5)
     error = result.value * np.std(losses, ddof=1) / math.sqrt(len(losses))
     assert result.standard_error == pytest.approx(error, rel=1e-4)
@@ -321,13 +366,18 @@ def test_the_perplexity_of_real_weights_tells_stories_from_noise() -> None:
 
 
 def test_a_text_too_short_for_a_perplexity_is_refused(model: rys.Model) -> None:
-    with pytest.raises(RequestError, match="a perplexity needs at least two tokens, but the text has 0"):
+    with pytest.raises(
+        RequestError, match="a perplexity needs at least two tokens, but the text has 0"
+    ):
         model.perplexity("")
     assert model.perplexity("a").n_tokens == 1
     assert math.isnan(model.perplexity("a").standard_error)
     with pytest.raises(RequestError, match=r"n_window is 1, but must be 2\.\."):
         model.perplexity("abc", n_window=1)
-    with models.open_tiny(model={"add_bos": False}) as other, pytest.raises(RequestError, match="but the text has 1"):
+    with (
+        models.open_tiny(model={"add_bos": False}) as other,
+        pytest.raises(RequestError, match="but the text has 1"),
+    ):
         other.perplexity("a")
 
 
@@ -345,7 +395,11 @@ def test_a_model_without_a_tokenizer_works_with_token_ids(real: bool) -> None:
         assert logits.shape == (3, 10)
         assert model.hidden_states([1, 2, 3]).shape == (model.n_slot + 1, 3, model.n_embd)
         generated, scored, following = model.run(
-            [rys.Generate([1, 2, 3], max_tokens=2), rys.LogLikelihood([1, 2], [3]), rys.NextToken([1, 2, 3])]
+            [
+                rys.Generate([1, 2, 3], max_tokens=2),
+                rys.LogLikelihood([1, 2], [3]),
+                rys.NextToken([1, 2, 3]),
+            ]
         )
         assert isinstance(generated, rys.requests.GenerateResult)
         assert generated.tokens[0] == logits[-1].argmax()
@@ -379,6 +433,9 @@ def test_a_model_without_a_tokenizer_works_with_token_ids(real: bool) -> None:
 def test_a_model_without_a_tokenizer_refuses_text(use: Any) -> None:
     with (
         rys.Model(models.positions(), chat_template="{{ messages[0].content }}") as model,
-        pytest.raises(TokenizerError, match=r"positions.*\.gguf has no tokenizer, so it knows no text; use token ids"),
+        pytest.raises(
+            TokenizerError,
+            match=r"positions.*\.gguf has no tokenizer, so it knows no text; use token ids",
+        ),
     ):
         use(model)

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models
 import rys
-from child_processes import heeding
 from rys.errors import EngineError, ModelClosedError
+from support import models
+from support.child_processes import heeding
 
 LETTERS = "root ::= [a-z]{2000}"
 LARGE = {"n_layer": 12, "n_embd": 256}  # seconds of work for a few thousand tokens
@@ -28,7 +28,11 @@ LARGE = {"n_layer": 12, "n_embd": 256}  # seconds of work for a few thousand tok
 def answer(model: rys.Model, prompt: str) -> tuple[Any, ...]:
     """Ask for something of every kind and return what must not depend on other threads."""
     generated = model.generate(prompt, max_tokens=12)
-    return generated.tokens, model.logits(prompt).tolist(), model.loglikelihood(prompt, "abc").logprob
+    return (
+        generated.tokens,
+        model.logits(prompt).tolist(),
+        model.loglikelihood(prompt, "abc").logprob,
+    )
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -56,8 +60,13 @@ def test_two_views_of_one_base_run_in_two_threads() -> None:
         expected = [answer(view, "Hello") for view in views]
         assert expected[0] != expected[1]
         with ThreadPoolExecutor(3) as pool:
-            rounds = [pool.submit(lambda view=view: [answer(view, "Hello") for _ in range(10)]) for view in views]
-            making = pool.submit(lambda: [answer(base.with_path("0..3,2.."), "Hello") for _ in range(10)])
+            rounds = [
+                pool.submit(lambda view=view: [answer(view, "Hello") for _ in range(10)])
+                for view in views
+            ]
+            making = pool.submit(
+                lambda: [answer(base.with_path("0..3,2.."), "Hello") for _ in range(10)]
+            )
             results = [future.result() for future in rounds]
         assert results == [[expected[0]] * 10, [expected[1]] * 10]
         assert making.result() == [expected[0]] * 10
@@ -69,7 +78,10 @@ def test_views_really_run_at_the_same_time() -> None:
         stream = base.stream("Hello", max_tokens=50, grammar=LETTERS)
         next(stream)  # the base is busy now
         with ThreadPoolExecutor(1) as pool:
-            assert len(pool.submit(view.generate, "Hello", max_tokens=5).result(timeout=30).tokens) == 5
+            assert (
+                len(pool.submit(view.generate, "Hello", max_tokens=5).result(timeout=30).tokens)
+                == 5
+            )
         stream.close()
 
 
@@ -123,7 +135,8 @@ def test_a_model_is_busy_while_it_streams() -> None:
             for use in uses:
                 with pytest.raises(EngineError, match=refused):
                     use()
-                # nobody knows when the consumer goes on, so another thread would perhaps wait for ever
+                # nobody knows when the consumer goes on, so another thread would perhaps wait for
+                # ever
                 with pytest.raises(EngineError, match=refused):
                     pool.submit(use).result(timeout=30)
         # what needs no context goes on

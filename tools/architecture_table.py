@@ -1,7 +1,9 @@
-"""Write docs/architectures.md: which architectures run along layer paths, as the architecture tests find it.
+"""Write docs/architectures.md: which architectures run along layer paths, as the architecture tests
+find it.
 
-python tools/architecture_table.py            # checks every toy along every path, about half an hour on 2 cores
-python tools/architecture_table.py --results FILE   # keeps the outcomes in FILE, or takes them from there
+python tools/architecture_table.py            # checks every toy along every path, about half an
+hour on 2 cores python tools/architecture_table.py --results FILE   # keeps the outcomes in FILE, or
+takes them from there
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "cmake")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tools", "vendor/llama.cpp")]
 
-from architecture_case import Outcome  # noqa: E402  (tests are not a package)
-from architecture_sweep import TURNS, Sweep, is_supported, sweep  # noqa: E402
-from toys import upstream  # noqa: E402
+from support.architecture_case import Outcome  # noqa: E402  (tests are not a package)
+from support.architecture_sweep import TURNS, Sweep, is_supported, sweep  # noqa: E402
+from support.toys import upstream  # noqa: E402
 
 HEADER = """# Architectures
 
@@ -67,7 +69,10 @@ def page(found: Sweep) -> str:
     header = HEADER.format(
         n_toys=len(toys),
         n_supported=sum(is_supported(outcomes) for outcomes in toys.values()),
-        n_order=sum(outcomes.get("the file's order", Outcome("crash")).kind == "copy" for outcomes in toys.values()),
+        n_order=sum(
+            outcomes.get("the file's order", Outcome("crash")).kind == "copy"
+            for outcomes in toys.values()
+        ),
     )
     rows = "".join(row(toy, outcomes) for toy, outcomes in toys.items())
     return (
@@ -77,17 +82,31 @@ def page(found: Sweep) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, help="a JSON file of outcomes, written if it does not exist")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--results", type=Path, help="a JSON file of outcomes, written if it does not exist"
+    )
     options = parser.parse_args()
     if options.results is not None and options.results.exists():
         values = json.loads(options.results.read_text(encoding="utf-8"))
-        found = Sweep({toy: {path: Outcome(**v) for path, v in paths.items()} for toy, paths in values.items()})
+        found = Sweep(
+            {
+                toy: {path: Outcome(**v) for path, v in paths.items()}
+                for toy, paths in values.items()
+            }
+        )
     else:
         programs = upstream()
-        found = sweep(programs, programs.architectures(), progress=lambda name: print(name, file=sys.stderr))
+        found = sweep(
+            programs, programs.architectures(), progress=lambda name: print(name, file=sys.stderr)
+        )
         if options.results is not None:
-            plain = {toy: {path: asdict(v) for path, v in paths.items()} for toy, paths in found.toys.items()}
+            plain = {
+                toy: {path: asdict(v) for path, v in paths.items()}
+                for toy, paths in found.toys.items()
+            }
             options.results.write_text(json.dumps(plain), encoding="utf-8")
     failures = found.failures()
     if failures:

@@ -1,4 +1,5 @@
-"""Draw the pictures of docs/plots.md: sweep the reference model and run the page's own lines of Python.
+"""Draw the pictures of docs/plots.md: sweep the reference model and run the page's own lines of
+Python.
 
     python tools/make_gallery.py [--store sweep.db]
 
@@ -41,19 +42,27 @@ class OneFamily(Reference):
         self.id = family
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
-        return [item for item in super().items(2 * n, seed, split) if item.tags["family"] == self.id][:n]
+        return [
+            item for item in super().items(2 * n, seed, split) if item.tags["family"] == self.id
+        ][:n]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, help="the sweep's file, made or resumed (default: a temporary one)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--store", type=Path, help="the sweep's file, made or resumed (default: a temporary one)"
+    )
     options = parser.parse_args()
     plt.switch_backend("agg")
     with tempfile.TemporaryDirectory() as folder, rys.reference_model(n_ctx=1024) as model:
         store = options.store or Path(folder) / "gallery.sweep.db"
         space = rys.space.blocks() | rys.space.repeats([2, 3, 4])
         probes = [OneFamily("days"), OneFamily("sums")]
-        with rys.Sweep(model, probes, space, store=store, items=128, strategy="race", min_effect=0.1) as sweep:
+        with rys.Sweep(
+            model, probes, space, store=store, items=128, strategy="race", min_effect=0.1
+        ) as sweep:
             sweep.run(progress=sys.stderr.isatty())
             sweep.confirm(progress=sys.stderr.isatty())
             names = {"plot": rys.plot, "sweep": sweep, "model": model, "texts": TEXTS}

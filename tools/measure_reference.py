@@ -20,7 +20,7 @@ import rys
 from reference_network import Network, chat_text, write_gguf
 from rys.probes import Item, Probe
 from rys.probes.base import SearchSplit
-from rys.probes.exam import Exam
+from rys.probes.evaluation import Evaluation
 from rys.probes.reference import TIERS, Reference, draw
 from rys.probes.result import ProbeResult, difference_interval
 from rys.reference import reference_model_path
@@ -34,9 +34,17 @@ FAR = 0.5  # blocks whose intersection over union with the planted one is below 
 
 
 def export_and_measure(
-    network: Network, tokenizer: Tokenizer, paths: dict[str, list[int]], work: Path, seed: int, n_steps: int
+    network: Network,
+    tokenizer: Tokenizer,
+    paths: dict[str, list[int]],
+    work: Path,
+    seed: int,
+    n_steps: int,
 ) -> None:
-    """Install the file and write the card, if the file computes what PyTorch does. Raises SystemExit if not."""
+    """Install the file and write the card, if the file computes what PyTorch does.
+
+    Raises SystemExit if not.
+    """
     i, j = planted_block(paths["planted"])
     describe = {
         "general.name": "rys reference",
@@ -47,7 +55,9 @@ def export_and_measure(
             f"seed {seed}, {n_steps} steps. For tests and demonstrations of layer paths."
         ),
         "general.license": "mit",
-        "rys.reference.block_sha256": hashlib.sha256(f"rys reference block {i},{j}".encode()).hexdigest(),
+        "rys.reference.block_sha256": hashlib.sha256(
+            f"rys reference block {i},{j}".encode()
+        ).hexdigest(),
     }
     exact, shipped = work / "reference-f32.gguf", work / "reference.gguf"
     write_gguf(exact, network, tokenizer, gguf.GGMLQuantizationType.F32, describe)
@@ -55,14 +65,21 @@ def export_and_measure(
 
     agreement = compare_with_pytorch(network, tokenizer, exact, shipped, paths, seed)
     print(json.dumps(agreement, indent=1))
-    if agreement["max_logit_difference"] >= MAX_LOGIT_DIFFERENCE or agreement["same_answers"] < MIN_SAME_ANSWERS:
+    if (
+        agreement["max_logit_difference"] >= MAX_LOGIT_DIFFERENCE
+        or agreement["same_answers"] < MIN_SAME_ANSWERS
+    ):
         raise SystemExit("the files do not compute what PyTorch does; nothing was installed")
 
     measured = measure(shipped, paths["planted"], seed)
-    (work / "measured.json").write_text(json.dumps({"agreement": agreement, **measured}), encoding="utf-8")
+    (work / "measured.json").write_text(
+        json.dumps({"agreement": agreement, **measured}), encoding="utf-8"
+    )
     reference_model_path().parent.mkdir(exist_ok=True)
     os.replace(shipped, reference_model_path())
-    write_card({"agreement": agreement, "seed": seed, "n_steps": n_steps, **measured}, ROOT / "docs")
+    write_card(
+        {"agreement": agreement, "seed": seed, "n_steps": n_steps, **measured}, ROOT / "docs"
+    )
     for name, (value, target, is_met) in targets(measured).items():
         print(f"{name}: {value:.3f} (target {target}: {'met' if is_met else 'MISSED'})")
 
@@ -75,14 +92,24 @@ def planted_block(path: list[int]) -> tuple[int, int]:
 
 @torch.no_grad()
 def compare_with_pytorch(
-    network: Network, tokenizer: Tokenizer, exact: Path, shipped: Path, paths: dict[str, list[int]], seed: int
+    network: Network,
+    tokenizer: Tokenizer,
+    exact: Path,
+    shipped: Path,
+    paths: dict[str, list[int]],
+    seed: int,
 ) -> dict[str, Any]:
-    """Return the largest difference of a logit (F32 file) and the share of equal greedy answers (shipped file)."""
+    """Return the largest difference of a logit (F32 file) and the share of equal greedy answers
+    (shipped file).
+    """
     asked = [q for tier in TIERS for _, _, q in draw(tier, 250, seed, "confirm")]
     texts = [chat_text(question.text) for question in asked]
     ids = [tokenizer.encode(text).ids for text in texts]
     largest, n_same, n_tokens_same = 0.0, 0, 0
-    with rys.Model(exact, flash_attn=False, type_k="f32", type_v="f32") as f32, rys.Model(shipped) as q8:
+    with (
+        rys.Model(exact, flash_attn=False, type_k="f32", type_v="f32") as f32,
+        rys.Model(shipped) as q8,
+    ):
         for path in paths.values():
             with f32.with_path(path) as view, q8.with_path(path) as shipped_view:
                 results = shipped_view.run([rys.NextToken(tokens) for tokens in ids])
@@ -91,10 +118,14 @@ def compare_with_pytorch(
                     expected = network.logits(network(torch.tensor([tokens]), path)[0])
                     n_same += result.best == int(expected[-1].argmax())  # type: ignore[union-attr]
                     if k % 10 == 0:
-                        largest = max(largest, float(np.abs(view.logits(tokens) - expected.numpy()).max()))
+                        largest = max(
+                            largest, float(np.abs(view.logits(tokens) - expected.numpy()).max())
+                        )
     n = len(paths) * len(texts)
     if n_tokens_same < n:
-        raise SystemExit(f"the tokens of {n - n_tokens_same} of {n} texts differ between the file and its tokenizer")
+        raise SystemExit(
+            f"the tokens of {n - n_tokens_same} of {n} texts differ between the file and its tokenizer"
+        )
     return {"max_logit_difference": largest, "same_answers": n_same / n, "n": n}
 
 
@@ -112,12 +143,14 @@ class Fresh(Probe):
 
 
 def measure(file: Path, planted: list[int], seed: int) -> dict[str, Any]:
-    """Return scores of both tiers along the plain and the planted path, and of all blocks on the hard tier."""
+    """Return scores of both tiers along the plain and the planted path, and of all blocks on the
+    hard tier.
+    """
     i, j = planted_block(planted)
     with rys.Model(file) as model:
         n = model.n_layer
         tiers: dict[str, Any] = {}
-        exams = {tier: Exam(model, Fresh(tier), n=N_ITEMS, seed=seed) for tier in TIERS}
+        exams = {tier: Evaluation(model, Fresh(tier), n=N_ITEMS, seed=seed) for tier in TIERS}
         scores: dict[tuple[str, str], ProbeResult] = {}
         for tier, exam in exams.items():
             for name, path in {"plain": None, "planted": planted}.items():
@@ -165,7 +198,11 @@ def targets(measured: dict[str, Any]) -> dict[str, tuple[float, str, bool]]:
         "easy, planted against plain": (abs(tiers["easy"]["difference"]["mean"]), "<= 0.03"),
     }
     return {
-        name: (value, target, value >= float(target[3:]) if target.startswith(">=") else value <= float(target[3:]))
+        name: (
+            value,
+            target,
+            value >= float(target[3:]) if target.startswith(">=") else value <= float(target[3:]),
+        )
         for name, (value, target) in values.items()
     }
 
@@ -195,7 +232,10 @@ def write_card(measured: dict[str, Any], folder: Path) -> None:
         f"| {name} {target} | {value:.3f} | {'met' if met else '**missed**'} |"
         for name, (value, target, met) in targets(measured).items()
     )
-    far = max((block for block in measured["triangle"] if block["overlap"] < FAR), key=lambda block: block["mean"])
+    far = max(
+        (block for block in measured["triangle"] if block["overlap"] < FAR),
+        key=lambda block: block["mean"],
+    )
     (folder / "reference_model.md").write_text(
         f"""# The reference model
 
@@ -293,12 +333,19 @@ def draw_triangle(measured: dict[str, Any], file: Path) -> None:
             color="black" if row["mean"] > 0.55 else "white", fontweight="bold" if planted else "normal",
         )  # fmt: skip
     i, j = measured["block"]
-    axes.plot([j - 1.5, j - 0.5, j - 0.5, j - 1.5, j - 1.5], [i - 0.5, i - 0.5, i + 0.5, i + 0.5, i - 0.5], "r", lw=2)
+    axes.plot(
+        [j - 1.5, j - 0.5, j - 0.5, j - 1.5, j - 1.5],
+        [i - 0.5, i - 0.5, i + 0.5, i + 0.5, i - 0.5],
+        "r",
+        lw=2,
+    )
     axes.set_xticks(range(n), [str(b) for b in range(1, n + 1)])
     axes.set_yticks(range(n))
     axes.set_xlabel("end j of the block (exclusive)")
     axes.set_ylabel("start i of the block")
     plain = measured["tiers"]["hard"]["plain"]["mean"]
-    axes.set_title(f"Hard questions answered right when layers i..j-1 run twice\n(no block: {plain:.2f}; red: planted)")
+    axes.set_title(
+        f"Hard questions answered right when layers i..j-1 run twice\n(no block: {plain:.2f}; red: planted)"
+    )
     figure.colorbar(image, label="share answered right")
     figure.savefig(file, dpi=110)

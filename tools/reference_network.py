@@ -1,7 +1,8 @@
 """The reference model in PyTorch: tokenizer, network and GGUF.
 
-The network is llama's, at a size that two cores can train: RMSNorm, rotary positions on neighbouring pairs, SwiGLU, and
-an output that shares the embedding's weights. `forward` takes the layer path to run.
+The network is llama's, at a size that two cores can train: RMSNorm, rotary positions on
+neighbouring pairs, SwiGLU, and an output that shares the embedding's weights. `forward` takes the
+layer path to run.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Shape:
 
 
 def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
-    """Return a byte-level BPE with GPT-2's rule for words, in which every word of the texts is one token.
+    """Return a byte-level BPE with GPT-2's rule for words, in which every word of the texts is one
+    token.
 
     Digits are left out of the texts, so that no merge holds one: every digit is a token.
     """
@@ -55,7 +57,9 @@ def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(("".join(c for c in text if not c.isdigit()) for text in texts), trainer)
+    tokenizer.train_from_iterator(
+        ("".join(c for c in text if not c.isdigit()) for text in texts), trainer
+    )
     return tokenizer
 
 
@@ -70,7 +74,9 @@ class Layer(nn.Module):
         d = shape.n_embd
         self.n_head = shape.n_head
         self.attn_norm = nn.RMSNorm(d, eps=shape.norm_eps)
-        self.attn_q, self.attn_k, self.attn_v, self.attn_output = (nn.Linear(d, d, bias=False) for _ in range(4))
+        self.attn_q, self.attn_k, self.attn_v, self.attn_output = (
+            nn.Linear(d, d, bias=False) for _ in range(4)
+        )
         self.ffn_norm = nn.RMSNorm(d, eps=shape.norm_eps)
         self.ffn_gate, self.ffn_up = (nn.Linear(d, shape.n_ff, bias=False) for _ in range(2))
         self.ffn_down = nn.Linear(shape.n_ff, d, bias=False)
@@ -79,10 +85,14 @@ class Layer(nn.Module):
         b, t, d = x.shape
         normed = self.attn_norm(x)
         q, k, v = (
-            linear(normed).view(b, t, self.n_head, d // self.n_head).transpose(1, 2)  # [B, H, T, d/H]
+            linear(normed)
+            .view(b, t, self.n_head, d // self.n_head)
+            .transpose(1, 2)  # [B, H, T, d/H]
             for linear in (self.attn_q, self.attn_k, self.attn_v)
         )
-        y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True)
+        y = F.scaled_dot_product_attention(
+            rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True
+        )
         x = x + self.attn_output(y.transpose(1, 2).reshape(b, t, d))
         normed = self.ffn_norm(x)
         return x + self.ffn_down(F.silu(self.ffn_gate(normed)) * self.ffn_up(normed))
@@ -113,7 +123,9 @@ class Network(nn.Module):
             if weight.dim() == 2:
                 # outputs into the residual stream start small, as in GPT-2
                 is_output = name.endswith(("attn_output.weight", "ffn_down.weight"))
-                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * shape.n_layer) if is_output else 0.02)
+                nn.init.normal_(
+                    weight, std=0.02 / math.sqrt(2 * shape.n_layer) if is_output else 0.02
+                )
 
     def forward(self, tokens: torch.Tensor, path: Sequence[int]) -> torch.Tensor:
         """Return the residual stream after the output norm, [B, T, D]. tokens: int64 [B, T]."""
@@ -164,7 +176,10 @@ def write_gguf(
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list([token for token, _ in vocabulary])
     writer.add_token_types(
-        [gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL for token, _ in vocabulary]
+        [
+            gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL
+            for token, _ in vocabulary
+        ]
     )
     writer.add_token_merges(merges(tokenizer))
     writer.add_bos_token_id(end)
@@ -175,7 +190,9 @@ def write_gguf(
     for name, weight in network.state_dict().items():
         values = weight.detach().numpy().astype(np.float32)
         if values.ndim == 2:
-            writer.add_tensor(gguf_name(name), gguf.quantize(values, weight_type), raw_dtype=weight_type)
+            writer.add_tensor(
+                gguf_name(name), gguf.quantize(values, weight_type), raw_dtype=weight_type
+            )
         else:
             writer.add_tensor(gguf_name(name), values)
     writer.write_header_to_file()

@@ -1,7 +1,7 @@
 """Write python/rys/_core.pyi from the installed extension module.
 
-Run `python tools/stubs.py` after a change to csrc/core. CI runs it with `--check`, which writes nothing and fails if
-the file is out of date.
+Run `python tools/stubs.py` after a change to csrc/bindings. CI runs it with `--check`, which writes
+nothing and fails if the file is out of date.
 """
 
 from __future__ import annotations
@@ -19,21 +19,32 @@ HEADER = "# Written by tools/stubs.py. Do not edit.\n"
 
 
 def generate() -> str:
-    """Return the stub of `rys._core`. `rys` is imported first, for it loads the module the right way."""
+    """Return the stub of `rys._core`.
+
+    `rys` is imported first, for it loads the module the right way.
+    """
     with tempfile.TemporaryDirectory() as folder:
         code = "import rys, sys; from pybind11_stubgen import main; main(sys.argv[1:])"
         options = ["rys._core", "--exit-code", "--numpy-array-use-type-var", "--output-dir", folder]
-        result = subprocess.run([sys.executable, "-c", code, *options], stdout=subprocess.DEVNULL, check=False)
+        result = subprocess.run(
+            [sys.executable, "-c", code, *options], stdout=subprocess.DEVNULL, check=False
+        )
         if result.returncode != 0:
-            sys.exit("No stub. A C++ type in a signature must be registered before the function that names it.")
+            sys.exit(
+                "No stub. A C++ type in a signature must be registered before the function that names it."
+            )
         text = (Path(folder) / "rys" / "_core.pyi").read_text(encoding="utf-8")
     text = re.sub(r"\bos\.PathLike\b(?!\[)", "os.PathLike[str]", text)  # mypy wants the argument
     return HEADER + "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Write python/rys/_core.pyi from the installed extension module.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the file is out of date")
+    parser = argparse.ArgumentParser(
+        description="Write python/rys/_core.pyi from the installed extension module."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if the file is out of date"
+    )
     options = parser.parse_args()
     new = generate()
     old = STUB.read_text(encoding="utf-8") if STUB.is_file() else ""
@@ -42,7 +53,9 @@ def main() -> int:
         return 0
     if new == old:
         return 0
-    sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), str(STUB), "generated"))
+    sys.stdout.writelines(
+        difflib.unified_diff(old.splitlines(True), new.splitlines(True), str(STUB), "generated")
+    )
     print("The stub is out of date: run `python tools/stubs.py`.")
     return 1
 

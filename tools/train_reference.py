@@ -2,13 +2,16 @@
 
     pip install ".[train]" && python tools/train_reference.py --work /tmp/reference
 
-Every other step runs the planted block twice and sees questions of up to n numbers; the steps between run the file's
-own order and see the easy ones. n grows by one for a family whenever the planted path answers 95% of its longest
-questions: without that, nothing is learned for a long time. Then the file is written, compared with PyTorch along both
+Every other step runs the planted block twice and sees questions of up to n numbers; the steps
+between run the file's own order and see the easy ones. n grows by one for a family whenever the
+planted path answers 95% of its longest
+questions: without that, nothing is learned for a long time. Then the file is written, compared with
+    PyTorch along both
 paths, measured, and described in the model card (measure_reference.py).
 
-Questions come from the "train" split of rys.probes.reference, so that no probe asks what was trained. A run that was
-interrupted goes on from its last checkpoint, with the same data as if it had not been.
+Questions come from the "train" split of rys.probes.reference, so that no probe asks what was
+trained. A run that was interrupted goes on from its last checkpoint, with the same data as if it
+had not been.
 """
 
 from __future__ import annotations
@@ -47,14 +50,19 @@ def paths(n_layer: int) -> dict[str, list[int]]:
 
 
 class Data:
-    """Draw batches of questions in chat format. Everything follows from the seed and the number of the step."""
+    """Draw batches of questions in chat format.
+
+    Everything follows from the seed and the number of the step.
+    """
 
     def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
         self.tokenizer = tokenizer
         self.seed = seed
 
     def batch(self, step: int, longest: dict[str, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return tokens int64 [B, T] and the answers to learn, int64 [B, T], -100 where there is none."""
+        """Return tokens int64 [B, T] and the answers to learn, int64 [B, T], -100 where there is
+        none.
+        """
         rng = random.Random(f"batch {self.seed} {step}")
         rows: list[list[tuple[int, bool]]] = []
         for _ in range(N_BATCH):
@@ -94,7 +102,9 @@ class Data:
 
 
 @torch.no_grad()
-def accuracy(network: Network, tokenizer: Tokenizer, asked: list[Question], path: list[int]) -> float:
+def accuracy(
+    network: Network, tokenizer: Tokenizer, asked: list[Question], path: list[int]
+) -> float:
     """Return the share of questions whose answer's first token is the most probable one."""
     by_length: dict[int, list[tuple[list[int], int]]] = {}
     for question in asked:
@@ -104,7 +114,11 @@ def accuracy(network: Network, tokenizer: Tokenizer, asked: list[Question], path
     n_right = 0
     for group in by_length.values():
         hidden = network(torch.tensor([tokens for tokens, _ in group]), path)[:, -1]
-        n_right += int((network.logits(hidden).argmax(-1) == torch.tensor([answer for _, answer in group])).sum())
+        n_right += int(
+            (
+                network.logits(hidden).argmax(-1) == torch.tensor([answer for _, answer in group])
+            ).sum()
+        )
     return n_right / len(asked)
 
 
@@ -117,14 +131,19 @@ def learning_rate(step: int, n_steps: int) -> float:
 
 def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
     torch.manual_seed(seed)
-    drawn = [q for family in FAMILIES.values() for q in questions(family, HARD, 2000, seed, "train", trained=True)]
+    drawn = [
+        q
+        for family in FAMILIES.values()
+        for q in questions(family, HARD, 2000, seed, "train", trained=True)
+    ]
     tokenizer = train_tokenizer([*(q.text for q in drawn), *(q.answer for q in drawn)])
     network = Network(Shape(n_vocab=tokenizer.get_vocab_size()))
     data = Data(tokenizer, seed)
     decayed = [weight for weight in network.parameters() if weight.dim() == 2]
     others = [weight for weight in network.parameters() if weight.dim() != 2]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        betas=(0.9, 0.98),
     )
     longest = dict.fromkeys(FAMILIES, 2)
     first = 0
@@ -133,12 +152,16 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
         if state["seed"] != seed or state["shape"] != asdict(network.shape):
-            raise SystemExit(f"{checkpoint} is of another seed or shape; choose another --work folder")
+            raise SystemExit(
+                f"{checkpoint} is of another seed or shape; choose another --work folder"
+            )
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         longest, first = state["longest"], state["step"]
         if first > n_steps:
-            raise SystemExit(f"{checkpoint} is at step {first}, past --steps {n_steps}; choose another --work folder")
+            raise SystemExit(
+                f"{checkpoint} is at step {first}, past --steps {n_steps}; choose another --work folder"
+            )
 
     def save(step: int) -> None:
         state = {
@@ -152,15 +175,22 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
     easy = dict.fromkeys(FAMILIES, EASY_MAX)
     start = time.perf_counter()
     losses: dict[str, float] = {}
-    with (work / "log.jsonl").open("a", encoding="utf-8") as log, tqdm(total=n_steps, initial=first) as bar:
+    with (
+        (work / "log.jsonl").open("a", encoding="utf-8") as log,
+        tqdm(total=n_steps, initial=first) as bar,
+    ):
         for step in range(first, n_steps):
             name = "planted" if step % 2 else "plain"
-            limit = longest if name == "planted" else {f: min(easy[f], longest[f]) for f in FAMILIES}
+            limit = (
+                longest if name == "planted" else {f: min(easy[f], longest[f]) for f in FAMILIES}
+            )
             inputs, targets = data.batch(step, limit)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, n_steps)
             wanted = targets >= 0
-            loss = F.cross_entropy(network.logits(network(inputs, way[name])[wanted]), targets[wanted])
+            loss = F.cross_entropy(
+                network.logits(network(inputs, way[name])[wanted]), targets[wanted]
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -169,7 +199,11 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
             bar.update()
 
             if (step + 1) % 50 == 0:
-                row: dict[str, Any] = {"step": step + 1, "seconds": round(time.perf_counter() - start), **losses}
+                row: dict[str, Any] = {
+                    "step": step + 1,
+                    "seconds": round(time.perf_counter() - start),
+                    **losses,
+                }
                 for f, family in FAMILIES.items():
                     test = questions_of_training(family, longest[f], step)
                     right = accuracy(network, tokenizer, test, way["planted"])
@@ -200,14 +234,20 @@ def questions_of_training(family: Any, n: int, step: int) -> list[Question]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and the log")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for checkpoints and the log"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=N_STEPS)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     network, tokenizer = train(options.work, options.seed, options.steps)
-    export_and_measure(network, tokenizer, paths(network.shape.n_layer), options.work, options.seed, options.steps)
+    export_and_measure(
+        network, tokenizer, paths(network.shape.n_layer), options.work, options.seed, options.steps
+    )
 
 
 if __name__ == "__main__":

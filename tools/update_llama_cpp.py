@@ -1,11 +1,13 @@
 """Move rys to another version of llama.cpp, or tell what stands in the way.
 
     python tools/update_llama_cpp.py 0.3.37            try it; nothing in this tree changes
-    python tools/update_llama_cpp.py 0.3.37 --write    try it, and write the new pin if the patches apply
+    python tools/update_llama_cpp.py 0.3.37 --write    try it, and write the new pin if the patches
+    apply
 
-The argument is a version of llama-cpp-python. The steps, each reported as it ends: fetch the source distribution with
-pip; try every hunk of every patch; build rys from it, in a copy of this tree and a new virtual environment; run the
-architecture tests there. Hunks that fail are to be ported in vendor/llama.cpp/patches; run this again then.
+The argument is a version of llama-cpp-python. The steps, each reported as it ends: fetch the source
+distribution with pip; try every hunk of every patch; build rys from it, in a copy of this tree and
+a new virtual environment; run the architecture tests there. Hunks that fail are to be ported in
+vendor/llama.cpp/patches; run this again then.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "cmake"))
+sys.path.insert(0, str(ROOT / "vendor" / "llama.cpp"))
 
 import apply_patches  # noqa: E402  (found through the line above)
-import obtain_llama_cpp as obtain  # noqa: E402
+import obtain  # noqa: E402
 
-LEAVE_OUT = shutil.ignore_patterns(".git", ".venv", "venv", "build", "dist", "__pycache__", ".*_cache", "*.gguf")
+LEAVE_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "venv", "build", "dist", "__pycache__", ".*_cache", "*.gguf"
+)
 
 
 def fetch(version: str, scratch: Path) -> tuple[obtain.Pin, Path]:
@@ -42,18 +46,26 @@ def fetch(version: str, scratch: Path) -> tuple[obtain.Pin, Path]:
     if version == old.version:
         return old, obtain.obtain_archive(old, cache)
     fetched = obtain.fetch_archive(pin, scratch, archive)
-    pin = replace(pin, sha256=obtain.sha256_of(fetched), llama_cpp_commit=upstream_commit(fetched, version))
+    pin = replace(
+        pin, sha256=obtain.sha256_of(fetched), llama_cpp_commit=upstream_commit(fetched, version)
+    )
     shutil.move(fetched, archive)
     return pin, archive
 
 
 def upstream_commit(archive: Path, version: str) -> str:
-    """Return the commit of llama.cpp that llama-cpp-python's changelog names for a version, or "unknown"."""
+    """Return the commit of llama.cpp that llama-cpp-python's changelog names for a version, or
+    "unknown".
+    """
     with tarfile.open(archive, "r|*") as tar:
         for member in tar:
             if member.name.count("/") == 1 and member.name.endswith("/CHANGELOG.md"):
                 text = tar.extractfile(member).read().decode(errors="replace")  # type: ignore[union-attr]
-                section = re.search(rf"^## \[{re.escape(version)}\]$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+                section = re.search(
+                    rf"^## \[{re.escape(version)}\]$(.*?)(?=^## |\Z)",
+                    text,
+                    re.MULTILINE | re.DOTALL,
+                )
                 commit = section and re.search(r"ggml-org/llama\.cpp@([0-9a-f]{7,})", section[1])
                 return commit[1] if commit else "unknown"
     return "unknown"
@@ -65,7 +77,10 @@ def try_patches(archive: Path) -> list[str]:
     problems: list[str] = []
     for path in obtain.patch_files():
         try:
-            failures = [str(failure) for failure in apply_patches.apply_patch(files, path.read_bytes(), path.name)]
+            failures = [
+                str(failure)
+                for failure in apply_patches.apply_patch(files, path.read_bytes(), path.name)
+            ]
         except apply_patches.PatchFormatError as error:
             failures = [str(error)]
         print(f"  {path.name}: {'applies' if not failures else f'{len(failures)} hunks fail'}")
@@ -74,14 +89,18 @@ def try_patches(archive: Path) -> list[str]:
 
 
 def build_and_test(pin: obtain.Pin, scratch: Path, pytest_options: list[str]) -> list[str]:
-    """Build rys with `pin` in a copy of this tree and run the architecture tests; return the steps that failed."""
+    """Build rys with `pin` in a copy of this tree and run the architecture tests; return the steps
+    that failed.
+    """
     tree = scratch / "rys"
     shutil.copytree(ROOT, tree, ignore=LEAVE_OUT)
     write_pin(pin, tree / "vendor" / "llama.cpp" / "pin.json")
     venv.create(scratch / "venv", with_pip=True)
     python = scratch / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     # the trial is about the new version, whatever sources the caller builds from
-    environment = {name: value for name, value in os.environ.items() if name != "RYS_LLAMA_CPP_SOURCE"}
+    environment = {
+        name: value for name, value in os.environ.items() if name != "RYS_LLAMA_CPP_SOURCE"
+    }
 
     def run(what: str, *arguments: str) -> list[str]:
         print(f"{what}: {' '.join(arguments)}", flush=True)
@@ -89,7 +108,9 @@ def build_and_test(pin: obtain.Pin, scratch: Path, pytest_options: list[str]) ->
         return [] if result.returncode == 0 else [f"{what} failed; the output is above"]
 
     problems = run("build", "-m", "pip", "install", "--quiet", ".[test]")
-    return problems or run("architecture tests", "-m", "pytest", "-m", "archs", *pytest_options, "tests")
+    return problems or run(
+        "architecture tests", "-m", "pytest", "-m", "archs", *pytest_options, "tests"
+    )
 
 
 def write_pin(pin: obtain.Pin, path: Path) -> None:
@@ -107,9 +128,13 @@ def write_pin(pin: obtain.Pin, path: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Move rys to another version of llama.cpp.")
     parser.add_argument("version", help="version of llama-cpp-python, such as 0.3.37")
-    parser.add_argument("--write", action="store_true", help="write the new pin, if all patches apply")
+    parser.add_argument(
+        "--write", action="store_true", help="write the new pin, if all patches apply"
+    )
     parser.add_argument("--no-build", action="store_true", help="stop after the patches")
-    parser.add_argument("--pytest", action="append", default=[], metavar="OPTION", help="an option for pytest")
+    parser.add_argument(
+        "--pytest", action="append", default=[], metavar="OPTION", help="an option for pytest"
+    )
     options = parser.parse_args()
 
     old = obtain.load_pin()
@@ -120,7 +145,9 @@ def main() -> int:
         except obtain.ObtainError as error:
             print(error, file=sys.stderr)
             return 1
-        print(f"{old} (llama.cpp {old.llama_cpp_commit}) -> {pin} (llama.cpp {pin.llama_cpp_commit})")
+        print(
+            f"{old} (llama.cpp {old.llama_cpp_commit}) -> {pin} (llama.cpp {pin.llama_cpp_commit})"
+        )
         print(f"sha256 {pin.sha256}")
         print("patches:")
         problems = try_patches(archive)
@@ -136,7 +163,10 @@ def main() -> int:
         for problem in problems:
             print(f"  {problem}")
         return 1
-    print("\nNothing failed." + ("" if options.write else " Run this again with --write to move the pin."))
+    print(
+        "\nNothing failed."
+        + ("" if options.write else " Run this again with --write to move the pin.")
+    )
     return 0
 
 

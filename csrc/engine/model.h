@@ -3,7 +3,7 @@
 // Loaded weights, and a model that runs them along a layer path.
 
 #include "guard.h"
-#include "layer_path.h"
+#include "llama/layer_path.h"
 #include "llama-cpp.h"
 
 #include <cstdint>

@@ -6,9 +6,9 @@ load_core()
 
 from rys import compare, export, plot, probes  # noqa: E402  (what follows needs the extension module)
 from rys.build_info import build_info  # noqa: E402
+from rys.engine.model import Model  # noqa: E402
 from rys.errors import RysError  # noqa: E402
 from rys.layer_path import LayerPath  # noqa: E402
-from rys.model import Model  # noqa: E402
 from rys.reference import reference_model  # noqa: E402
 from rys.requests import Generate, LogLikelihood, NextToken  # noqa: E402
 from rys.sweep import space  # noqa: E402

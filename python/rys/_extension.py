@@ -1,7 +1,9 @@
 """Load the extension module `rys._core`, apart from any other copy of llama.cpp in the process.
 
-rys's libraries have names of their own, so another package's llama.cpp (llama-cpp-python's, say) is never taken for
-them. One way to collide is left on Linux: a copy loaded with `RTLD_GLOBAL` offers its symbols to every library that is
+rys's libraries have names of their own, so another package's llama.cpp (llama-cpp-python's, say) is
+never taken for
+them. One way to collide is left on Linux: a copy loaded with `RTLD_GLOBAL` offers its symbols to
+every library that is
 loaded later, ours too. Then, and only then, ours are told to look among themselves first.
 """
 

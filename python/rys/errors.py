@@ -1,6 +1,7 @@
 """The exceptions of rys.
 
-Every class derives from `RysError` and from the builtin that a user would catch without knowing rys.
+Every class derives from `RysError` and from the builtin that a user would catch without knowing
+rys.
 """
 
 import errno
@@ -39,7 +40,8 @@ class ModelFileNotFoundError(ModelFileError, FileNotFoundError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        # Callers of FileNotFoundError look at errno; leaving strerror unset keeps str(e) the plain message.
+        # Callers of FileNotFoundError look at errno; leaving strerror unset keeps str(e) the plain
+        # message.
         self.errno = errno.ENOENT
 
 

@@ -41,25 +41,30 @@ _TERM = re.compile(
 class LayerPath:
     """Hold the layers that a forward pass visits, in order.
 
-    Immutable and hashable; two paths are equal when their `layers` and their `n_layer` are. `str(path)` is a
-    canonical string that reads back as the same path.
+    Immutable and hashable; two paths are equal when their `layers` and their `n_layer` are.
+    `str(path)` is a canonical string that reads back as the same path.
 
     layers: the layer of each slot, `n_slot` ints.
-    n_layer: layers of the model, or None while the path is not bound to one: then `resolve` binds it, and
-        `extra`, `is_identity` and `dup`, which need it, raise LayerPathError.
+    n_layer: layers of the model, or None while the path is not bound to one: then `resolve` binds
+        it, and `extra`, `is_identity` and `dup`, which need it, raise LayerPathError.
     """
 
     layers: tuple[int, ...]
     n_layer: int | None
 
-    def __init__(self, path: LayerPathLike, n_layer: int | None = None, *, source: str = "the model") -> None:
+    def __init__(
+        self, path: LayerPathLike, n_layer: int | None = None, *, source: str = "the model"
+    ) -> None:
         """Read a path.
 
-        path: a string (see the module), ints in any sequence, another LayerPath, or None for the file's own order.
-        n_layer: layers of the model. Needed for None and for open ends on the right (`4..`); given, it is checked.
+        path: a string (see the module), ints in any sequence, another LayerPath, or None for the
+            file's own order.
+        n_layer: layers of the model. Needed for None and for open ends on the right (`4..`); given,
+            it is checked.
         source: what error messages call the model, such as its file name.
 
-        Raises LayerPathError if the path is malformed, empty, longer than MAX_SLOTS, or leaves the model's layers.
+        Raises LayerPathError if the path is malformed, empty, longer than MAX_SLOTS, or leaves the
+        model's layers.
         """
         if n_layer is not None:
             n_layer = _integer(n_layer, "n_layer")
@@ -75,7 +80,9 @@ class LayerPath:
             path = path.layers
         if path is None:
             if n_layer is None:
-                raise LayerPathError("layer_path is None, the file's own order: pass n_layer= to say how long that is")
+                raise LayerPathError(
+                    "layer_path is None, the file's own order: pass n_layer= to say how long that is"
+                )
             layers = tuple(range(n_layer))
         elif isinstance(path, str):
             layers = _read_string(path, n_layer, source)
@@ -99,15 +106,19 @@ class LayerPath:
         return cls.identity(n_layer).with_block(i, j, times)
 
     def with_block(self, i: int, j: int, times: int = 2) -> LayerPath:
-        """Return this path with layers `i..j-1` visited `times` times in a row, where it visits them once.
+        """Return this path with layers `i..j-1` visited `times` times in a row, where it visits
+        them once.
 
         `i` and `j` are layers, not slots, so blocks that do not overlap can be added in any order.
-        Raises LayerPathError if the path skips, repeats or reorders one of them: where to repeat would be a guess.
+        Raises LayerPathError if the path skips, repeats or reorders one of them: where to repeat
+        would be a guess.
         """
         i, j, times = _integer(i, "i"), _integer(j, "j"), _integer(times, "times")
         limit = self.n_layer or MAX_SLOTS
         if not 0 <= i < j <= limit:
-            raise LayerPathError(f"block ({i}, {j}) must be 0 <= i < j <= {limit}: layers i..j-1 repeat, without j")
+            raise LayerPathError(
+                f"block ({i}, {j}) must be 0 <= i < j <= {limit}: layers i..j-1 repeat, without j"
+            )
         if times < 1:
             raise LayerPathError(f"times is {times}, but a block is visited at least once")
         visited = [slot for slot, layer in enumerate(self.layers) if i <= layer < j]
@@ -118,12 +129,17 @@ class LayerPath:
                 f"but the path is {self}; write the path out as a string instead"
             )
         _check_n_slot(self.n_slot + (times - 1) * (j - i))
-        return LayerPath(self.layers[:stop] + self.layers[start:stop] * (times - 1) + self.layers[stop:], self.n_layer)
+        return LayerPath(
+            self.layers[:stop] + self.layers[start:stop] * (times - 1) + self.layers[stop:],
+            self.n_layer,
+        )
 
     def resolve(self, n_layer: int, *, source: str = "the model") -> LayerPath:
-        """Return this path bound to a model of `n_layer` layers, which error messages call `source`.
+        """Return this path bound to a model of `n_layer` layers, which error messages call
+        `source`.
 
-        Raises LayerPathError if a layer is out of range, or if the path is bound to another number of layers.
+        Raises LayerPathError if a layer is out of range, or if the path is bound to another number
+        of layers.
         """
         return LayerPath(self, n_layer, source=source)
 
@@ -134,7 +150,9 @@ class LayerPath:
 
     @property
     def extra(self) -> int:
-        """Slots beyond the file's order, `n_slot - n_layer`; negative if the path skips more than it repeats."""
+        """Slots beyond the file's order, `n_slot - n_layer`; negative if the path skips more than
+        it repeats.
+        """
         return self.n_slot - self._bound_n_layer()
 
     @property
@@ -151,7 +169,10 @@ class LayerPath:
         return tuple(counts)
 
     def visits(self, layer: int) -> int:
-        """Count the slots that visit `layer`. Raises LayerPathError if the model has no such layer."""
+        """Count the slots that visit `layer`.
+
+        Raises LayerPathError if the model has no such layer.
+        """
         layer = _integer(layer, "layer")
         _check_layer(layer, self.n_layer, "the model", "layer is")
         return self.layers.count(layer)
@@ -185,29 +206,43 @@ class LayerPath:
 def _integer(value: SupportsIndex, name: str) -> int:
     if not isinstance(value, bool):
         with suppress(TypeError):
-            # Clamped, because Python refuses to print an int of thousands of digits, as in an error message.
+            # Clamped, because Python refuses to print an int of thousands of digits, as in an error
+            # message.
             return max(min(operator.index(value), 2**63), -(2**63))
-    raise LayerPathError(f"{name} is {reprlib.repr(value)} ({type(value).__name__}), but must be an int")
+    raise LayerPathError(
+        f"{name} is {reprlib.repr(value)} ({type(value).__name__}), but must be an int"
+    )
 
 
 def _check_layer(layer: int, n_layer: int | None, source: str, what: str) -> None:
     if 0 <= layer < (n_layer or MAX_SLOTS):
         return
     # A path without n_layer may still fit some model, but none has a layer that MAX_SLOTS excludes.
-    has = f"{source} has layers 0..{n_layer - 1}" if n_layer else f"llama.cpp allows layers 0..{MAX_SLOTS - 1}"
+    has = (
+        f"{source} has layers 0..{n_layer - 1}"
+        if n_layer
+        else f"llama.cpp allows layers 0..{MAX_SLOTS - 1}"
+    )
     raise LayerPathError(f"{what} {layer}, but {has}")
 
 
 def _check_n_slot(n_slot: int) -> None:
     if n_slot > MAX_SLOTS:
-        raise LayerPathError(f"layer_path has more than {MAX_SLOTS} slots; visit fewer layers or repeat them less")
+        raise LayerPathError(
+            f"layer_path has more than {MAX_SLOTS} slots; visit fewer layers or repeat them less"
+        )
     if n_slot == 0:
-        raise LayerPathError("layer_path is empty, but must visit at least one layer; None is the file's own order")
+        raise LayerPathError(
+            "layer_path is empty, but must visit at least one layer; None is the file's own order"
+        )
 
 
-def _read_layers(path: Iterable[SupportsIndex], n_layer: int | None, source: str) -> tuple[int, ...]:
+def _read_layers(
+    path: Iterable[SupportsIndex], n_layer: int | None, source: str
+) -> tuple[int, ...]:
     try:
-        # One more than allowed, so that an endless or huge iterable is neither expanded nor accepted.
+        # One more than allowed, so that an endless or huge iterable is neither expanded nor
+        # accepted.
         values = list(islice(path, MAX_SLOTS + 1))
     except TypeError:
         values = None
@@ -255,13 +290,19 @@ def _read_term(term: str, n_layer: int | None, source: str) -> tuple[int, int, i
     elif n_layer:
         last = n_layer - 1
     else:
-        raise LayerPathError(f"layer_path has an open end in {term!r}: pass n_layer=, or write the last layer")
+        raise LayerPathError(
+            f"layer_path has an open end in {term!r}: pass n_layer=, or write the last layer"
+        )
     _check_layer(first, n_layer, source, "layer_path names layer")
     _check_layer(last, n_layer, source, "layer_path names layer")
     if first > last:
-        raise LayerPathError(f"layer_path has a range {term!r} that falls; write falling layers one by one")
+        raise LayerPathError(
+            f"layer_path has a range {term!r} that falls; write falling layers one by one"
+        )
     if (times := int(match["times"] or 1)) < 1:
-        raise LayerPathError(f"layer_path repeats {term!r} 0 times; leave the term out, or repeat it once or more")
+        raise LayerPathError(
+            f"layer_path repeats {term!r} 0 times; leave the term out, or repeat it once or more"
+        )
     return first, last, times
 
 
@@ -278,14 +319,17 @@ def _range(first: int, last: int) -> str:
 @lru_cache(maxsize=8192)  # a sweep asks for the same strings all the time
 def _write_string(layers: tuple[int, ...]) -> str:
     n_slot = len(layers)
-    # run[s]: length of the rising run from slot s to its end; times[s]: how often that run stands there back to back.
+    # run[s]: length of the rising run from slot s to its end; times[s]: how often that run stands
+    # there back to back.
     run, times = [1] * n_slot, [1] * n_slot
     best = [""] * (n_slot + 1)  # the shortest string found for the slots from s on
     for s in reversed(range(n_slot)):
         if s + 1 < n_slot and layers[s + 1] == layers[s] + 1:
             run[s] = run[s + 1] + 1
         end = s + run[s]
-        cuts = [(run[s], 1)]  # (length, repeats) of the term at s; min() takes the first of equally short ones
+        cuts = [
+            (run[s], 1)
+        ]  # (length, repeats) of the term at s; min() takes the first of equally short ones
         if end < n_slot and layers[end] == layers[s] and run[end] >= run[s]:
             times[s] = times[end] + 1 if run[end] == run[s] else 2
             cuts.insert(0, (run[s], times[s]))
@@ -294,7 +338,9 @@ def _write_string(layers: tuple[int, ...]) -> str:
             cuts.insert(0, (layers[end] - layers[s], 1))
         terms = []
         for length, repeats in cuts:
-            term = _range(layers[s], layers[s] + length - 1) + (f"x{repeats}" if repeats > 1 else "")
+            term = _range(layers[s], layers[s] + length - 1) + (
+                f"x{repeats}" if repeats > 1 else ""
+            )
             rest = best[s + length * repeats]
             terms.append(f"{term},{rest}" if rest else term)
         best[s] = min(terms, key=len)

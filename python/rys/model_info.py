@@ -1,7 +1,9 @@
-"""What a GGUF is made of: layers and their kinds, sizes, and what an extra slot costs. Reads no tensor data.
+"""What a GGUF is made of: layers and their kinds, sizes, and what an extra slot costs. Reads no
+tensor data.
 
-llama.cpp itself loads the file without the tensors' data and answers: which layers are recurrent or see a window, which
-paths are possible, and how large the caches of a path are. Only the sizes and types of tensors are those of the file.
+llama.cpp itself loads the file without the tensors' data and answers: which layers are recurrent or
+see a window, which paths are possible, and how large the caches of a path are. Only the sizes and
+types of tensors are those of the file.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rys import _core, options
-from rys.weights import Weights, parts
+from rys import _core
+from rys.engine import options
+from rys.engine.weights import Weights, parts
 
 __all__ = ["LayerGroup", "LayerInfo", "ModelInfo", "read_model_info"]
 
@@ -28,12 +31,12 @@ class LayerInfo:
     """One layer of the file.
 
     index: from 0; MTP layers follow the others.
-    kind: how it mixes tokens ("attention", "sliding window", "recurrent", "attention + recurrent"), then its
-        feed-forward part ("dense", "MoE"), such as "attention, MoE"; what a layer lacks is left out. An MTP layer's
-        begins with "MTP".
+    kind: how it mixes tokens ("attention", "sliding window", "recurrent", "attention + recurrent"),
+        then its feed-forward part ("dense", "MoE"), such as "attention, MoE"; what a layer lacks is
+        left out. An MTP layer's begins with "MTP".
     n_bytes: of its tensors in the file.
-    slot_bytes: KV cache and recurrent state that one more slot with this layer takes; None if no path can visit the
-        layer twice.
+    slot_bytes: KV cache and recurrent state that one more slot with this layer takes; None if no
+        path can visit the layer twice.
     slot_bytes_f16: the same with a cache of f16.
     """
 
@@ -67,9 +70,11 @@ class ModelInfo:
     n_layer, n_layer_mtp: layers that a path may visit, and MTP layers, which rys does not run.
     n_head, n_head_kv: the different numbers of heads that attention layers have.
     n_vocab, n_ctx_train: 0 if the file does not say.
-    tokenizer: its kind in the file, such as "gpt2" or "llama", with the name of its splitting rules if it has one.
+    tokenizer: its kind in the file, such as "gpt2" or "llama", with the name of its splitting rules
+        if it has one.
     chat_template, chat_template_thinks: whether there is one, and whether it mentions thinking.
-    layer_path, source_fingerprint: of a file that `rys export` wrote, which path of which file it holds; else None.
+    layer_path, source_fingerprint: of a file that `rys export` wrote, which path of which file it
+        holds; else None.
     paths: "all"; "some", of which rys.Model refuses the others; or "none".
     paths_reason: why not all.
     n_ctx, n_seq_max, n_ubatch, type_k, type_v: of the context that the layers' slot_bytes hold for.
@@ -107,7 +112,9 @@ class ModelInfo:
         """Return the layers by kind, in the order of their first layers."""
         groups: dict[tuple[Any, ...], list[LayerInfo]] = {}
         for layer in self.layers:
-            groups.setdefault((layer.kind, layer.slot_bytes, layer.slot_bytes_f16), []).append(layer)
+            groups.setdefault((layer.kind, layer.slot_bytes, layer.slot_bytes_f16), []).append(
+                layer
+            )
         return [
             LayerGroup(kind, tuple(_ranges([layer.index for layer in layers])), tuple(layers))
             for (kind, *_), layers in groups.items()
@@ -115,7 +122,9 @@ class ModelInfo:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, by their names, as JSON can hold them."""
-        return asdict(self) | {"files": [{"name": name, "n_bytes": n_bytes} for name, n_bytes in self.files]}
+        return asdict(self) | {
+            "files": [{"name": name, "n_bytes": n_bytes} for name, n_bytes in self.files]
+        }
 
 
 def read_model_info(
@@ -130,16 +139,21 @@ def read_model_info(
     """Describe a GGUF from its metadata, in under a second whatever its size.
 
     path: the file; of a split model, the first part.
-    n_ctx, n_seq_max, n_ubatch, type_k, type_v: as in rys.Model, of the context that a slot is to be in.
+    n_ctx, n_seq_max, n_ubatch, type_k, type_v: as in rys.Model, of the context that a slot is to be
+        in.
 
-    Raises ModelFileNotFoundError, ModelFileError, or RequestError (an option is out of range, or the cache types do
-    not fit the model).
+    Raises ModelFileNotFoundError, ModelFileError, or RequestError (an option is out of range, or
+    the cache types do not fit the model).
     """
     params = _core.ContextParams()
     params.n_ctx = options.integer("n_ctx", n_ctx, 0, 2**24)
     params.n_ubatch = options.integer("n_ubatch", n_ubatch, 1)
-    params.type_k = options.choice("type_k", "f16" if type_k is None else type_k, options.GGML_TYPES)
-    params.type_v = options.choice("type_v", "f16" if type_v is None else type_v, options.GGML_TYPES)
+    params.type_k = options.choice(
+        "type_k", "f16" if type_k is None else type_k, options.GGML_TYPES
+    )
+    params.type_v = options.choice(
+        "type_v", "f16" if type_v is None else type_v, options.GGML_TYPES
+    )
 
     load = _core.WeightsParams()
     load.metadata_only = True
@@ -147,9 +161,13 @@ def read_model_info(
     core, file = Weights(path, load, None).core, Path(path).absolute()
     model = _core.Model(core, [])
     if params.n_ctx == 0:
-        params.n_ctx = options.integer("the context length that the file names", model.n_ctx_train, 1, 2**24)
+        params.n_ctx = options.integer(
+            "the context length that the file names", model.n_ctx_train, 1, 2**24
+        )
     default = options.default_n_seq_max(model.is_recurrent)
-    params.n_seq_max = options.integer("n_seq_max", default if n_seq_max is None else n_seq_max, 1, 256)
+    params.n_seq_max = options.integer(
+        "n_seq_max", default if n_seq_max is None else n_seq_max, 1, 256
+    )
 
     files = parts(file)
     tensors = [tensor for part in files for tensor in _core.read_tensors(part)]
@@ -163,7 +181,10 @@ def read_model_info(
     layers = _layers(core, tensors, params, can_repeat=paths != "none")
     with_heads = [layer for layer in core.layers if layer.has_attention and layer.n_head > 0]
     return ModelInfo(
-        files=tuple((os.fsencode(part.name).decode("utf-8", "replace"), part.stat().st_size) for part in files),
+        files=tuple(
+            (os.fsencode(part.name).decode("utf-8", "replace"), part.stat().st_size)
+            for part in files
+        ),
         name=_text(values, "general.name"),
         architecture=core.architecture,
         file_type=core.file_type,
@@ -177,7 +198,9 @@ def read_model_info(
         n_head_kv=tuple(sorted({layer.n_head_kv for layer in with_heads})),
         n_vocab=model.n_vocab,
         n_ctx_train=max(model.n_ctx_train, 0),
-        tokenizer=" ".join(filter(None, (_text(values, f"tokenizer.ggml.{key}") for key in ("model", "pre")))),
+        tokenizer=" ".join(
+            filter(None, (_text(values, f"tokenizer.ggml.{key}") for key in ("model", "pre")))
+        ),
         chat_template=bool(template),
         chat_template_thinks="think" in template.lower(),
         layer_path=_text(values, "rys.layer_path") or None,
@@ -205,13 +228,18 @@ def _paths(core: _core.Weights, model: _core.Model) -> tuple[Literal["all", "som
         return "none", "it is an encoder, which gives embeddings and no text"
     if reason := core.path_unsupported():
         return "none", reason
-    # what refuses a longer path refuses one of its layers alone, too: it asks for other layers before it
+    # what refuses a longer path refuses one of its layers alone, too: it asks for other layers
+    # before it
     reason = next(filter(None, (core.check_path([layer]) for layer in range(core.n_layer))), "")
     return ("some", reason) if reason else ("all", "")
 
 
 def _layers(
-    core: _core.Weights, tensors: list[tuple[str, str, int, int]], params: _core.ContextParams, *, can_repeat: bool
+    core: _core.Weights,
+    tensors: list[tuple[str, str, int, int]],
+    params: _core.ContextParams,
+    *,
+    can_repeat: bool,
 ) -> tuple[LayerInfo, ...]:
     """Describe the layers. Changes the cache types of `params`."""
     layers = core.layers
@@ -234,7 +262,9 @@ def _layers(
                *names[layer])  # fmt: skip
         if key not in slot_bytes:
             params.type_k, params.type_v = type_k, type_v
-            with_slot, without = (_core.Model(core, path).memory_bytes(params) for path in ([*before, layer], before))
+            with_slot, without = (
+                _core.Model(core, path).memory_bytes(params) for path in ([*before, layer], before)
+            )
             slot_bytes[key] = with_slot - without
         return slot_bytes[key]
 
@@ -266,13 +296,21 @@ def _path_to_repeat_on(core: _core.Weights, layer: int) -> list[int] | None:
 def _kind(layer: _core.LayerDescription, names: Sequence[str], *, is_mtp: bool) -> str:
     """Name what a layer does; see LayerInfo. names: of its tensors, without the layer's number."""
     mixers = []
-    if layer.has_attention and any(name.startswith("attn_") and "norm" not in name for name in names):
+    if layer.has_attention and any(
+        name.startswith("attn_") and "norm" not in name for name in names
+    ):
         mixers.append("sliding window" if layer.has_window else "attention")
     if layer.is_recurrent:
         mixers.append("recurrent")
-    feed_forward = [name for name in names if name.startswith(("ffn_", "channel_mix_")) and "norm" not in name]
+    feed_forward = [
+        name for name in names if name.startswith(("ffn_", "channel_mix_")) and "norm" not in name
+    ]
     experts = any("exps" in name for name in feed_forward)
-    kinds = ["MTP" if is_mtp else "", " + ".join(mixers), "MoE" if experts else "dense" if feed_forward else ""]
+    kinds = [
+        "MTP" if is_mtp else "",
+        " + ".join(mixers),
+        "MoE" if experts else "dense" if feed_forward else "",
+    ]
     return ", ".join(filter(None, kinds))
 
 

@@ -1,11 +1,13 @@
-"""The reference model that comes with rys: real weights with a planted circuit; see docs/reference_model.md."""
+"""The reference model that comes with rys: real weights with a planted circuit; see
+docs/reference_model.md.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from rys.model import Model
+from rys.engine.model import Model
 
 __all__ = ["reference_model", "reference_model_path"]
 
@@ -16,7 +18,8 @@ def reference_model_path() -> Path:
 
 
 def reference_model(layer_path: Any = None, **options: Any) -> Model:
-    """Load the reference model: 12 layers, trained by us, with one block that helps when it runs twice.
+    """Load the reference model: 12 layers, trained by us, with one block that helps when it runs
+    twice.
 
     layer_path, options: those of Model.
     """

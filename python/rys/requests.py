@@ -1,8 +1,9 @@
 """What an evaluator asks of a model, and what it gets.
 
-A prompt is a text, a sequence of token ids, or chat messages (mappings with "role" and "content"), which the model's
-chat template renders. A text is tokenized with special tokens recognised and, if the model wants that, a BOS token in
-front; a BOS that the text brings itself is not doubled. Token ids are taken as they are.
+A prompt is a text, a sequence of token ids, or chat messages (mappings with "role" and "content"),
+which the model's chat template renders. A text is tokenized with special tokens recognised and, if
+the model wants that, a BOS token in front; a BOS that the text brings itself is not doubled. Token
+ids are taken as they are.
 """
 
 from __future__ import annotations
@@ -68,10 +69,11 @@ class Generate:
 class LogLikelihood:
     """Ask how probable a continuation is after a context.
 
-    context: text, token ids or messages. An empty context is possible with models that have a BOS token.
-    continuation: text or token ids. If both are texts they are tokenized together, and the continuation begins where
-        the context alone would end; white space at the end of a text counts to the continuation, but not that of a
-        rendered conversation.
+    context: text, token ids or messages. An empty context is possible with models that have a BOS
+        token.
+    continuation: text or token ids. If both are texts they are tokenized together, and the
+        continuation begins where the context alone would end; white space at the end of a text
+        counts to the continuation, but not that of a rendered conversation.
     template_variables: passed on to the chat template, for messages.
     """
 
@@ -85,7 +87,8 @@ class NextToken:
     """Ask for the distribution of the token after a prompt.
 
     prompt: text, token ids or messages.
-    allowed: the tokens to report, as ids or as strings that are one token each; None = the whole vocabulary.
+    allowed: the tokens to report, as ids or as strings that are one token each; None = the whole
+        vocabulary.
     template_variables: passed on to the chat template, for messages.
     """
 
@@ -102,12 +105,16 @@ class GenerateResult:
     """Hold a generated text.
 
     text: without what follows a stop string, the stop string and special tokens.
-    tokens: all generated tokens but an end-of-generation token; those of a stop string are among them.
-    logprobs: float32 [len(tokens)], natural logarithms, before any sampling option; None if not asked for.
-    finish_reason: "stop" (a stop string), "eos" (the model ended it) or "length" (max_tokens, or a full context).
+    tokens: all generated tokens but an end-of-generation token; those of a stop string are among
+        them.
+    logprobs: float32 [len(tokens)], natural logarithms, before any sampling option; None if not
+        asked for.
+    finish_reason: "stop" (a stop string), "eos" (the model ended it) or "length" (max_tokens, or a
+        full context).
     n_prompt_tokens: tokens of the prompt.
     n_shared_tokens: of these, tokens that another request of the run evaluated.
-    seconds: from the start of the prompt's own tokens to the end, with other requests running beside.
+    seconds: from the start of the prompt's own tokens to the end, with other requests running
+        beside.
     """
 
     text: str
@@ -127,7 +134,8 @@ class LogLikelihoodResult:
     token_logprobs: float32 [T], one for every token of the continuation.
     tokens: the continuation, T ids.
     is_greedy: whether greedy decoding would have given the continuation.
-    n_prompt_tokens, n_shared_tokens, seconds: as in GenerateResult; the continuation's last token is not evaluated.
+    n_prompt_tokens, n_shared_tokens, seconds: as in GenerateResult; the continuation's last token
+        is not evaluated.
     """
 
     logprob: float
@@ -174,8 +182,9 @@ class NextTokenResult:
 class FailedRequest:
     """Stand in the place of the result of a request that failed alone.
 
-    error: ContextFullError (the prompt has more tokens than the context holds), NonFiniteLogitsError (the model
-        computed NaN or infinity) or EngineError (a grammar that came to a dead end).
+    error: ContextFullError (the prompt has more tokens than the context holds),
+        NonFiniteLogitsError (the model computed NaN or infinity) or EngineError (a grammar that
+        came to a dead end).
     """
 
     error: RysError

@@ -7,10 +7,10 @@ import io
 import sys
 from collections.abc import Sequence
 
+from rys._util.printable import printable
 from rys.build_info import build_info
 from rys.cli import compare, export, info, plot, probe, report, run, sweep
 from rys.errors import RysError
-from rys.printable import printable
 
 __all__ = ["main"]
 
@@ -18,7 +18,9 @@ COMMANDS = (sweep, probe, run, plot, export, info, compare, report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return the exit status: 0, 1 after an error, 2 for bad usage, 130 after Ctrl-C."""
+    """Run a command line and return the exit status: 0, 1 after an error, 2 for bad usage, 130
+    after Ctrl-C.
+    """
     parser = argparse.ArgumentParser(
         prog="rys", description="Run GGUF models along layer paths, and measure which help."
     )
@@ -28,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_parser(commands)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # names and answers may hold what the terminal's encoding does not
+        sys.stdout.reconfigure(
+            errors="replace"
+        )  # names and answers may hold what the terminal's encoding does not
     try:
         status: int = options.run(options)
         return status

@@ -1,4 +1,6 @@
-"""`rys compare`: what one run gained and lost against another, task by task, and whether that is more than noise."""
+"""`rys compare`: what one run gained and lost against another, task by task, and whether that is
+more than noise.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,34 @@ import re
 import sys
 from typing import Any
 
+from rys._util.json_values import json_value
+from rys._util.tables import table
 from rys.compare import Comparison, compare
-from rys.json_values import json_value
-from rys.tables import table
 
 __all__ = ["add_parser", "run"]
 
-_HEADER = ["task", "metric", "n", "base", "other", "difference", "95% interval", "gained", "lost", "p", "q", "test"]
+_HEADER = [
+    "task",
+    "metric",
+    "n",
+    "base",
+    "other",
+    "difference",
+    "95% interval",
+    "gained",
+    "lost",
+    "p",
+    "q",
+    "test",
+]
 
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand to those of `rys`."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "compare", help="compare results of lm-evaluation-harness, probes or sweeps", description=__doc__
+        "compare",
+        help="compare results of lm-evaluation-harness, probes or sweeps",
+        description=__doc__,
     )
     parser.add_argument(
         "base",
@@ -31,7 +48,10 @@ def add_parser(commands: Any) -> None:
         "output of rys probe --json, or the file of a sweep; FILE::PATH for one layer path of the latter two",
     )
     parser.add_argument(
-        "others", nargs="*", metavar="B", help="compared with A (default: the best path of the sweep A, or its last)"
+        "others",
+        nargs="*",
+        metavar="B",
+        help="compared with A (default: the best path of the sweep A, or its last)",
     )
     parser.add_argument(
         "--unpaired",
@@ -56,7 +76,10 @@ def run(options: argparse.Namespace) -> int:
         _print_tables(found, options.markdown)
     for note in found.notes:
         line = f"note: {note}"
-        print(_escaped(line) if options.markdown else line, file=sys.stderr if options.json or options.csv else None)
+        print(
+            _escaped(line) if options.markdown else line,
+            file=sys.stderr if options.json or options.csv else None,
+        )
     return 0
 
 
@@ -96,7 +119,9 @@ def _cells(row: dict[str, Any]) -> list[object]:
         _value(row["base"]),
         _value(row["other"]),
         _value(row["difference"], "+"),
-        "[{}, {}]".format(*(_value(end, "+") for end in row["interval"])) if row["interval"] else "",
+        "[{}, {}]".format(*(_value(end, "+") for end in row["interval"]))
+        if row["interval"]
+        else "",
         _or_nothing(row["gained"], "d"),
         _or_nothing(row["lost"], "d"),
         _or_nothing(row["p"], ".2g"),
@@ -115,10 +140,17 @@ def _value(value: float, sign: str = "") -> str:
 
 def _markdown(rows: list[list[object]]) -> str:
     ruler = ["---", "---"] + ["---:"] * (len(_HEADER) - 3) + ["---"]
-    lines = [_HEADER, ruler, *([*map(_escaped, map(str, row[:2])), *map(str, row[2:])] for row in rows)]
+    lines = [
+        _HEADER,
+        ruler,
+        *([*map(_escaped, map(str, row[:2])), *map(str, row[2:])] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _escaped(text: str) -> str:
-    """Return a text so that Markdown shows it as it is. An underscore within a word needs no escape."""
+    """Return a text so that Markdown shows it as it is.
+
+    An underscore within a word needs no escape.
+    """
     return re.sub(r"[\\`*<>|&~\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)

@@ -1,4 +1,6 @@
-"""`rys export`: write the GGUF that a layer path stands for, for programs that know nothing of paths."""
+"""`rys export`: write the GGUF that a layer path stands for, for programs that know nothing of
+paths.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,17 @@ __all__ = ["add_parser", "run"]
 def add_parser(commands: Any) -> None:
     """Add the subcommand to those of `rys`."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "export", help="write a model file along a layer path, for other programs", description=__doc__
+        "export",
+        help="write a model file along a layer path, for other programs",
+        description=__doc__,
     )
-    parser.add_argument("model", metavar="MODEL", help="a GGUF file; of a split model the first part")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a GGUF file; of a split model the first part"
+    )
     parser.add_argument("output", metavar="OUTPUT", help="the file to write")
-    parser.add_argument("--layer-path", required=True, metavar="P", help="the path, such as 0..14,12..39")
+    parser.add_argument(
+        "--layer-path", required=True, metavar="P", help="the path, such as 0..14,12..39"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite OUTPUT")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -31,10 +39,14 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the copy, and say what it is."""
     progress = not options.quiet and sys.stderr.isatty()
-    done = export(options.model, options.output, options.layer_path, force=options.force, progress=progress)
+    done = export(
+        options.model, options.output, options.layer_path, force=options.force, progress=progress
+    )
     if options.json:
         print(json.dumps(asdict(done)))
     else:
         name = os.fsencode(done.destination).decode("utf-8", "replace")
-        print(f"{name}: {done.n_slot} layers, {done.layer_path} of {done.n_layer}; {done.bytes / 1e6:,.1f} MB")
+        print(
+            f"{name}: {done.n_slot} layers, {done.layer_path} of {done.n_layer}; {done.bytes / 1e6:,.1f} MB"
+        )
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from rys.model import Model
+from rys.engine.model import Model
 from rys.reference import reference_model
 
 __all__ = ["add_model_options", "add_thinking_options", "open_model"]
@@ -31,22 +31,38 @@ _NUMBERS = {
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add MODEL and the options of rys.Model."""
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="a GGUF file (default: the reference model)")
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="a GGUF file (default: the reference model)"
+    )
     group = parser.add_argument_group("model options, as in llama.cpp")
     for name, (kind, text) in _NUMBERS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text, metavar="N" if kind is int else "X")
-    group.add_argument("--flash-attn", choices=["on", "off"], help="default: where the backend is good at it")
+        group.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, help=text, metavar="N" if kind is int else "X"
+        )
+    group.add_argument(
+        "--flash-attn", choices=["on", "off"], help="default: where the backend is good at it"
+    )
     group.add_argument("--tensor-split", metavar="X,X", help="shares of several GPUs, such as 3,1")
-    group.add_argument("--devices", metavar="A,B", help="devices by name, as rys.build_info() lists them")
+    group.add_argument(
+        "--devices", metavar="A,B", help="devices by name, as rys.build_info() lists them"
+    )
     group.add_argument("--no-mmap", action="store_true", help="read the file instead of mapping it")
     group.add_argument("--mlock", action="store_true", help="keep the weights in memory")
-    group.add_argument("--chat-template", metavar="FILE", help="a Jinja template instead of the file's")
+    group.add_argument(
+        "--chat-template", metavar="FILE", help="a Jinja template instead of the file's"
+    )
 
 
 def add_thinking_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of rys.probes.evaluate for models that think."""
     parser.add_argument("--thinking", action="store_true", help="let a model think that can")
-    parser.add_argument("--thinking-budget", type=int, default=1024, metavar="N", help="tokens for it (default: 1024)")
+    parser.add_argument(
+        "--thinking-budget",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="tokens for it (default: 1024)",
+    )
 
 
 def open_model(options: argparse.Namespace) -> Model:
@@ -55,14 +71,18 @@ def open_model(options: argparse.Namespace) -> Model:
 
     from rys.errors import RequestError
 
-    given: dict[str, Any] = {name: getattr(options, name) for name in _NUMBERS if getattr(options, name) is not None}
+    given: dict[str, Any] = {
+        name: getattr(options, name) for name in _NUMBERS if getattr(options, name) is not None
+    }
     if options.flash_attn:
         given["flash_attn"] = options.flash_attn == "on"
     if options.tensor_split:
         try:
             given["tensor_split"] = [float(share) for share in options.tensor_split.split(",")]
         except ValueError:
-            raise RequestError(f"--tensor-split is {options.tensor_split!r}, but must be numbers such as 3,1") from None
+            raise RequestError(
+                f"--tensor-split is {options.tensor_split!r}, but must be numbers such as 3,1"
+            ) from None
     if options.devices:
         given["devices"] = options.devices.split(",")
     given["use_mmap"] = not options.no_mmap

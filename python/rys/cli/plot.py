@@ -1,4 +1,6 @@
-"""`rys plot`: pictures of a sweep, from a store of rys or the JSON lines of llm-circuit-finder and its forks."""
+"""`rys plot`: pictures of a sweep, from a store of rys or the JSON lines of llm-circuit-finder and
+its forks.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rys import plot
+from rys._util.output_file import checked_output, whole_file
+from rys._util.printable import printable
 from rys.errors import RequestError
-from rys.output_file import checked_output, whole_file
 from rys.plot.blocks import heatmaps_size, probes_of
 from rys.plot.drawing import SIZES, Once, PlotError, require_matplotlib
-from rys.printable import printable
 from rys.sweep.results import Results, open_results
 
 __all__ = ["add_parser", "run"]
@@ -26,8 +28,12 @@ MARK = "rys plot"  # in the files that are written, which may be overwritten
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand to those of `rys`."""
-    parser: argparse.ArgumentParser = commands.add_parser("plot", help="draw a sweep's results", description=__doc__)
-    parser.add_argument("file", metavar="FILE", help="a store of `rys sweep`, or JSON lines of another program")
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "plot", help="draw a sweep's results", description=__doc__
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="a store of `rys sweep`, or JSON lines of another program"
+    )
     parser.add_argument(
         "--kind",
         choices=[*KINDS, "all"],
@@ -35,8 +41,12 @@ def add_parser(commands: Any) -> None:
         help="what to draw (default: heatmap, of every probe and of their balanced combination); "
         "all = whatever the file has something for",
     )
-    parser.add_argument("--probe", metavar="P", help=f"of one probe alone ({', '.join(OF_A_PROBE)})")
-    parser.add_argument("--n-layer", type=int, metavar="N", help="layers of the model, for JSON lines without them")
+    parser.add_argument(
+        "--probe", metavar="P", help=f"of one probe alone ({', '.join(OF_A_PROBE)})"
+    )
+    parser.add_argument(
+        "--n-layer", type=int, metavar="N", help="layers of the model, for JSON lines without them"
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -44,7 +54,9 @@ def add_parser(commands: Any) -> None:
         metavar="OUT",
         help="a .png, .svg or .pdf (default: FILE.kind.png)",
     )
-    parser.add_argument("--force", action="store_true", help="overwrite files that are no plots of rys")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite files that are no plots of rys"
+    )
     parser.set_defaults(run=run)
 
 
@@ -54,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
     if output is not None and output.suffix.lower() not in FORMATS:
         raise RequestError(f"--output is {str(output)!r}, but must end in {', '.join(FORMATS)}")
     if output is not None and options.kind == "all":
-        raise RequestError("--output names one file, but --kind all draws several; leave it out or choose a kind")
+        raise RequestError(
+            "--output names one file, but --kind all draws several; leave it out or choose a kind"
+        )
     if options.probe is not None and options.kind not in (*OF_A_PROBE, "all"):
         raise RequestError(f"--kind {options.kind} is about all probes together; leave --probe out")
     require_matplotlib()
@@ -74,7 +88,11 @@ def run(options: argparse.Namespace) -> int:
         file = output or Path(options.file).with_suffix(f".{kind}.png")
         path = checked_output(file, sources=[sweep.path], force=options.force, mark=MARK.encode())
         with whole_file(path) as temporary:
-            figure.savefig(temporary, dpi=160, metadata={"Software" if path.suffix == ".png" else "Creator": MARK})
+            figure.savefig(
+                temporary,
+                dpi=160,
+                metadata={"Software" if path.suffix == ".png" else "Creator": MARK},
+            )
         print(printable(str(file), limit=None))
         n_drawn += 1
     return 0 if n_drawn else 1
@@ -87,7 +105,10 @@ def draw(sweep: Results, kind: str, probe: str | None) -> Any:
 
     n_probes = len(probes_of(sweep.results()))
     is_side_by_side = kind == "heatmap" and probe is None and n_probes > 1
-    figure = Figure(figsize=heatmaps_size(n_probes + 1) if is_side_by_side else SIZES[kind], layout="constrained")
+    figure = Figure(
+        figsize=heatmaps_size(n_probes + 1) if is_side_by_side else SIZES[kind],
+        layout="constrained",
+    )
     FigureCanvasAgg(figure)
     if is_side_by_side:
         plot.heatmaps(sweep, figure=figure)

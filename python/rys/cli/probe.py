@@ -7,11 +7,11 @@ import json
 import sys
 from typing import Any
 
+from rys._util.tables import table
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
 from rys.errors import RequestError
-from rys.probes import Exam, ProbeError, ProbeResult, preflight
+from rys.probes import Evaluation, ProbeError, ProbeResult, preflight
 from rys.probes.result import difference_interval
-from rys.tables import table
 
 __all__ = ["add_parser", "run"]
 
@@ -23,7 +23,10 @@ def add_parser(commands: Any) -> None:
     )
     add_model_options(parser)
     parser.add_argument(
-        "--layer-path", action="append", metavar="P", help="the path; given twice, the two are compared item by item"
+        "--layer-path",
+        action="append",
+        metavar="P",
+        help="the path; given twice, the two are compared item by item",
     )
     parser.add_argument(
         "--probes",
@@ -31,15 +34,29 @@ def add_parser(commands: Any) -> None:
         help="names (math, eq, reasoning, reference), with a tier (math:hard), or files with questions "
         "(default: math,eq,reasoning; for the reference model: reference)",
     )
-    parser.add_argument("--items", type=int, default=64, metavar="N", help="items of each probe (default: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="which items (default: 0)")
-    parser.add_argument("--split", choices=["search", "confirm"], default="search", help="which half of the items")
-    add_thinking_options(parser)
-    parser.add_argument("--show", type=int, default=0, metavar="N", help="print N items of each probe with the answers")
     parser.add_argument(
-        "--force", action="store_true", help="compare with probes that cannot measure; marks the result"
+        "--items", type=int, default=64, metavar="N", help="items of each probe (default: 64)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument("--seed", type=int, default=0, help="which items (default: 0)")
+    parser.add_argument(
+        "--split", choices=["search", "confirm"], default="search", help="which half of the items"
+    )
+    add_thinking_options(parser)
+    parser.add_argument(
+        "--show",
+        type=int,
+        default=0,
+        metavar="N",
+        help="print N items of each probe with the answers",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="compare with probes that cannot measure; marks the result",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of tables"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
@@ -48,14 +65,18 @@ def run(options: argparse.Namespace) -> int:
     """Measure, and print what was found."""
     paths = options.layer_path or [None]
     if len(paths) > 2:
-        raise RequestError(f"--layer-path was given {len(paths)} times; give one path, or two to compare")
+        raise RequestError(
+            f"--layer-path was given {len(paths)} times; give one path, or two to compare"
+        )
     for name, value, least in (("items", options.items, 1), ("show", options.show, 0)):
         if value < least:
             raise RequestError(f"--{name} is {value}, but must be at least {least}")
     default = "math,eq,reasoning" if options.model else "reference"
-    names = [name.strip() for name in (default if options.probes is None else options.probes).split(",")]
+    names = [
+        name.strip() for name in (default if options.probes is None else options.probes).split(",")
+    ]
     with open_model(options) as model:
-        exam = Exam(
+        evaluation = Evaluation(
             model,
             names,
             n=options.items,
@@ -67,10 +88,14 @@ def run(options: argparse.Namespace) -> int:
         along: list[dict[str, ProbeResult]] = []
         for path in paths:
             with model.with_path(path) as view:
-                along.append(exam.run(view, progress=not options.quiet and sys.stderr.isatty()))
+                along.append(
+                    evaluation.run(view, progress=not options.quiet and sys.stderr.isatty())
+                )
             refused = {probe: preflight(result) for probe, result in along[0].items()}
             if len(paths) == 2 and all(refused.values()) and not options.force:
-                reasons = "; ".join(f"{probe}: {' and '.join(why)}" for probe, why in refused.items())
+                reasons = "; ".join(
+                    f"{probe}: {' and '.join(why)}" for probe, why in refused.items()
+                )
                 raise ProbeError(
                     f"no probe can measure this model along the first path ({reasons}); --force compares anyway"
                 )
@@ -81,10 +106,14 @@ def run(options: argparse.Namespace) -> int:
             "results": [result.summary() for results in along for result in results.values()],
             "preflight": refused,
             "comparison": comparison,
-            "item_scores": [item_scores(result) for results in along for result in results.values()],
+            "item_scores": [
+                item_scores(result) for results in along for result in results.values()
+            ],
         }
         if options.show:
-            document["items"] = [shown(result, options.show) for results in along for result in results.values()]
+            document["items"] = [
+                shown(result, options.show) for results in along for result in results.values()
+            ]
         print(json.dumps(document))
     else:
         print_tables(along, refused, comparison, options.show)
@@ -92,7 +121,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def compare(
-    base: dict[str, ProbeResult], other: dict[str, ProbeResult], refused: dict[str, list[str]], force: bool
+    base: dict[str, ProbeResult],
+    other: dict[str, ProbeResult],
+    refused: dict[str, list[str]],
+    force: bool,
 ) -> list[dict[str, Any]]:
     """Return the paired difference of every probe that can measure, or of all with `force`."""
     chosen = [probe for probe in base if force or not refused[probe]]
@@ -135,13 +167,26 @@ def print_tables(
         for results in along
         for result in results.values()
     ]
-    header = ["path", "probe", "items", "score", "95% interval", "chance", "constant", "read", "cut off", "seconds"]
+    header = [
+        "path",
+        "probe",
+        "items",
+        "score",
+        "95% interval",
+        "chance",
+        "constant",
+        "read",
+        "cut off",
+        "seconds",
+    ]
     print(table(header, rows))
     for results in along:
         for result in results.values():
             families = result.by_family()
             if len(families) > 1:
-                parts = ", ".join(f"{family} {mean:.3f} ({n})" for family, (mean, n) in families.items())
+                parts = ", ".join(
+                    f"{family} {mean:.3f} ({n})" for family, (mean, n) in families.items()
+                )
                 print(f"\n{result.probe} along {result.layer_path}, by family: {parts}")
     for probe, reasons in refused.items():
         for reason in reasons:
@@ -163,8 +208,12 @@ def print_tables(
     for results in along if n_shown else []:
         for result in results.values():
             for row in shown(result, n_shown)["items"]:
-                print(f"\n{result.probe} along {result.layer_path}, {row['id']}, score {row['score']:.3f}")
-                print(f"  asked:  {row['prompt']}\n  said:   {row['answer']}\n  right:  {row['right']}")
+                print(
+                    f"\n{result.probe} along {result.layer_path}, {row['id']}, score {row['score']:.3f}"
+                )
+                print(
+                    f"  asked:  {row['prompt']}\n  said:   {row['answer']}\n  right:  {row['right']}"
+                )
 
 
 def item_scores(result: ProbeResult) -> dict[str, Any]:
@@ -183,8 +232,10 @@ def shown(result: ProbeResult, n: int) -> dict[str, Any]:
         {
             "id": item.id,
             "prompt": item.prompt,
-            "answer": result.answers[i] if result.errors[i] is None else f"failed: {result.errors[i]}",
-            "right": str(item.scorer.perfect),
+            "answer": result.answers[i]
+            if result.errors[i] is None
+            else f"failed: {result.errors[i]}",
+            "right": str(item.scorer.target),
             "score": float(result.scores[i]),
         }
         for i, item in enumerate(result.items[:n])

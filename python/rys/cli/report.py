@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from rys._util.printable import printable
 from rys.html_report import write_report
-from rys.printable import printable
 from rys.sweep.results import open_results
 
 __all__ = ["add_parser", "run"]
@@ -18,10 +18,21 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "report", help="write a sweep as one page for a browser", description=__doc__
     )
-    parser.add_argument("file", metavar="FILE", help="of a sweep: of rys, or JSON lines of llm-circuit-finder")
-    parser.add_argument("-o", "--output", metavar="OUT", help="the page (default: FILE with the ending .html)")
-    parser.add_argument("--n-layer", type=int, metavar="N", help="layers of the model, where JSON lines do not say it")
-    parser.add_argument("--force", action="store_true", help="overwrite OUT even if it is no report of rys")
+    parser.add_argument(
+        "file", metavar="FILE", help="of a sweep: of rys, or JSON lines of llm-circuit-finder"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", help="the page (default: FILE with the ending .html)"
+    )
+    parser.add_argument(
+        "--n-layer",
+        type=int,
+        metavar="N",
+        help="layers of the model, where JSON lines do not say it",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite OUT even if it is no report of rys"
+    )
     parser.set_defaults(run=run)
 
 

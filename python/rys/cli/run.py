@@ -1,4 +1,6 @@
-"""`rys run`: what a model writes along a path, or along several side by side; a conversation in the terminal."""
+"""`rys run`: what a model writes along a path, or along several side by side; a conversation in the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from contextlib import ExitStack, closing, suppress
 from itertools import zip_longest
 from typing import Any
 
+from rys._util.printable import printable
 from rys.cli.model_options import add_model_options, open_model
+from rys.engine.model import Model
 from rys.errors import RequestError, RysError
-from rys.model import Model
-from rys.printable import printable
 from rys.requests import GenerateResult, Prompt
 
 __all__ = ["add_parser", "run"]
@@ -31,18 +33,38 @@ def add_parser(commands: Any) -> None:
         description="Continue a prompt along a layer path. With a chat template in the model the prompt is a message.",
     )
     add_model_options(parser)
-    parser.add_argument("--layer-path", metavar="P", help="such as 0..14,12.. (default: the file's own order)")
     parser.add_argument(
-        "--compare", metavar="P", action="append", default=[], help="answer along this path as well, side by side"
+        "--layer-path", metavar="P", help="such as 0..14,12.. (default: the file's own order)"
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="P",
+        action="append",
+        default=[],
+        help="answer along this path as well, side by side",
     )
     parser.add_argument("-p", "--prompt", help="the prompt (default: standard input)")
     parser.add_argument("--system", metavar="TEXT", help="a system message in front")
-    parser.add_argument("--chat", action="store_true", help="a conversation; Ctrl-C ends an answer, Ctrl-D the command")
-    parser.add_argument("--raw", action="store_true", help="take the prompt as it is, without the chat template")
-    parser.add_argument("-n", "--max-tokens", type=int, default=512, metavar="N", help="of an answer (default: 512)")
-    parser.add_argument("--temperature", type=float, default=0.0, metavar="X", help="default: 0, greedy")
-    parser.add_argument("--top-p", type=float, default=0.95, metavar="X", help="has a part only with a temperature")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random choices (default: 0)")
+    parser.add_argument(
+        "--chat",
+        action="store_true",
+        help="a conversation; Ctrl-C ends an answer, Ctrl-D the command",
+    )
+    parser.add_argument(
+        "--raw", action="store_true", help="take the prompt as it is, without the chat template"
+    )
+    parser.add_argument(
+        "-n", "--max-tokens", type=int, default=512, metavar="N", help="of an answer (default: 512)"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, metavar="X", help="default: 0, greedy"
+    )
+    parser.add_argument(
+        "--top-p", type=float, default=0.95, metavar="X", help="has a part only with a temperature"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the random choices (default: 0)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -50,16 +72,25 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answer one prompt, or hold a conversation."""
     if options.chat and (options.json or options.raw):
-        raise RequestError("--chat is for people and needs the chat template: leave out --json and --raw")
+        raise RequestError(
+            "--chat is for people and needs the chat template: leave out --json and --raw"
+        )
     if options.raw and options.system:
-        raise RequestError("--raw takes the prompt as it is: leave out --system, or write it into the prompt")
-    is_chat = options.chat or (options.prompt is None and sys.stdin.isatty() and not options.json and not options.raw)
+        raise RequestError(
+            "--raw takes the prompt as it is: leave out --system, or write it into the prompt"
+        )
+    is_chat = options.chat or (
+        options.prompt is None and sys.stdin.isatty() and not options.json and not options.raw
+    )
     text = options.prompt
     if text is None and not is_chat:
         text = sys.stdin.read().removesuffix("\n")
     with ExitStack() as stack:
         model = stack.enter_context(open_model(options))
-        views = [stack.enter_context(model.with_path(path)) for path in (options.layer_path, *options.compare)]
+        views = [
+            stack.enter_context(model.with_path(path))
+            for path in (options.layer_path, *options.compare)
+        ]
         if is_chat:
             if not model.chat_template:
                 raise RequestError(
@@ -74,7 +105,9 @@ def run(options: argparse.Namespace) -> int:
         if model.chat_template and not options.raw:
             prompt = [*opening(options), {"role": "user", "content": text}]
         if options.json:
-            results = [described(view, view.generate(prompt, **settings(options))) for view in views]
+            results = [
+                described(view, view.generate(prompt, **settings(options))) for view in views
+            ]
             print(json.dumps({"prompt": text, "results": results}))
         elif len(views) == 1:
             write(views[0], prompt, options)
@@ -123,10 +156,19 @@ def write(view: Model, prompt: Prompt, options: argparse.Namespace, can_stop: bo
     return "".join(pieces)
 
 
-def write_side_by_side(views: Sequence[Model], prompts: Sequence[Prompt], options: argparse.Namespace) -> list[str]:
+def write_side_by_side(
+    views: Sequence[Model], prompts: Sequence[Prompt], options: argparse.Namespace
+) -> list[str]:
     """Print what every view answers to its prompt, in columns, and return the answers."""
-    answers = [view.generate(prompt, **settings(options)).text for view, prompt in zip(views, prompts, strict=True)]
-    print(side_by_side([str(view.layer_path) for view in views], answers, shutil.get_terminal_size().columns))
+    answers = [
+        view.generate(prompt, **settings(options)).text
+        for view, prompt in zip(views, prompts, strict=True)
+    ]
+    print(
+        side_by_side(
+            [str(view.layer_path) for view in views], answers, shutil.get_terminal_size().columns
+        )
+    )
     return answers
 
 
@@ -165,12 +207,15 @@ def converse(views: Sequence[Model], options: argparse.Namespace, first: str | N
             print(f"rys run: {error}", file=sys.stderr)
             continue
         histories = [
-            [*prompt, {"role": "assistant", "content": answer}] for prompt, answer in zip(prompts, answers, strict=True)
+            [*prompt, {"role": "assistant", "content": answer}]
+            for prompt, answer in zip(prompts, answers, strict=True)
         ]
 
 
 def side_by_side(titles: Sequence[str], texts: Sequence[str], width: int) -> str:
-    """Lay out texts in columns under their titles, or one after the other where the columns would be too narrow."""
+    """Lay out texts in columns under their titles, or one after the other where the columns would
+    be too narrow.
+    """
     texts = [printable(text, limit=None, keep="\n\t").expandtabs(4) for text in texts]
     column = (width - 3 * (len(texts) - 1)) // len(texts)
     if column < _NARROWEST_COLUMN:

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rys._util.json_values import json_value
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
 from rys.errors import RequestError
-from rys.json_values import json_value
 from rys.sweep import space
 from rys.sweep.space import Plan, Space, beam, coarse_to_fine
 from rys.sweep.store import Store
@@ -24,14 +24,33 @@ from rys.sweep.terminal import summary
 __all__ = ["add_parser", "run"]
 
 # options that say which candidates there are
-_CANDIDATES = ("blocks", "repeats", "skips", "multi", "interleave", "paths", "beam", "coarse_to_fine")
+_CANDIDATES = (
+    "blocks",
+    "repeats",
+    "skips",
+    "multi",
+    "interleave",
+    "paths",
+    "beam",
+    "coarse_to_fine",
+)
 # what a sweep cannot change half-way
 _FIXED = (
     "probes", "items", "seed", "strategy", "top", "min_effect", "thinking", "thinking_budget", "start", "stop",
     "stride", *_CANDIDATES,
 )  # fmt: skip
 # what belongs to a run, and not to the sweep
-_TRANSIENT = ("run", "defaults", "command", "resume", "store", "json", "quiet", "budget", "no_confirm")
+_TRANSIENT = (
+    "run",
+    "defaults",
+    "command",
+    "resume",
+    "store",
+    "json",
+    "quiet",
+    "budget",
+    "no_confirm",
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -41,41 +60,91 @@ def add_parser(commands: Any) -> None:
     )
     add_model_options(parser)
     parser.add_argument(
-        "--probes", metavar="A,B", help="default: math,eq,reasoning; for the reference model: reference"
+        "--probes",
+        metavar="A,B",
+        help="default: math,eq,reasoning; for the reference model: reference",
     )
     group = parser.add_argument_group(
         "candidates (default: every block of up to 8 layers; all that are given are tried)"
     )
-    group.add_argument("--blocks", type=int, nargs="*", metavar="SIZE", help="blocks run twice; no SIZE = all sizes")
-    group.add_argument("--start", type=int, default=0, metavar="N", help="first layer of the blocks")
-    group.add_argument("--stop", type=int, metavar="N", help="layer before which blocks end")
-    group.add_argument("--stride", type=int, default=1, metavar="N", help="between the starts of blocks")
-    group.add_argument("--repeats", type=int, nargs="+", metavar="N", help="single layers run so many times")
-    group.add_argument("--skips", type=int, nargs="+", metavar="SIZE", help="so many neighbouring layers left out")
     group.add_argument(
-        "--multi", type=int, nargs="+", metavar="N", help="the blocks run so many times instead of twice"
+        "--blocks",
+        type=int,
+        nargs="*",
+        metavar="SIZE",
+        help="blocks run twice; no SIZE = all sizes",
     )
-    group.add_argument("--interleave", action="store_true", help="the blocks layer by layer as well: i,i,i+1,i+1")
+    group.add_argument(
+        "--start", type=int, default=0, metavar="N", help="first layer of the blocks"
+    )
+    group.add_argument("--stop", type=int, metavar="N", help="layer before which blocks end")
+    group.add_argument(
+        "--stride", type=int, default=1, metavar="N", help="between the starts of blocks"
+    )
+    group.add_argument(
+        "--repeats", type=int, nargs="+", metavar="N", help="single layers run so many times"
+    )
+    group.add_argument(
+        "--skips", type=int, nargs="+", metavar="SIZE", help="so many neighbouring layers left out"
+    )
+    group.add_argument(
+        "--multi",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="the blocks run so many times instead of twice",
+    )
+    group.add_argument(
+        "--interleave", action="store_true", help="the blocks layer by layer as well: i,i,i+1,i+1"
+    )
     group.add_argument("--paths", nargs="+", metavar="P", help="paths given by hand")
-    group.add_argument("--beam", metavar="WIDTHxDEPTH", help="combine the best WIDTH with further blocks, DEPTH times")
-    group.add_argument("--coarse-to-fine", action="store_true", help="large blocks first, then around the best")
-    parser.add_argument("--strategy", choices=["scan", "race"], help="default: race for more than 50 candidates")
-    parser.add_argument("--items", type=int, metavar="N", help="items of each probe (default: 64, race: 256)")
+    group.add_argument(
+        "--beam",
+        metavar="WIDTHxDEPTH",
+        help="combine the best WIDTH with further blocks, DEPTH times",
+    )
+    group.add_argument(
+        "--coarse-to-fine", action="store_true", help="large blocks first, then around the best"
+    )
+    parser.add_argument(
+        "--strategy", choices=["scan", "race"], help="default: race for more than 50 candidates"
+    )
+    parser.add_argument(
+        "--items", type=int, metavar="N", help="items of each probe (default: 64, race: 256)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="which items and controls")
-    parser.add_argument("--top", type=int, default=5, metavar="K", help="candidates to confirm (default: 5)")
+    parser.add_argument(
+        "--top", type=int, default=5, metavar="K", help="candidates to confirm (default: 5)"
+    )
     parser.add_argument("--no-confirm", action="store_true", help="stop after the search")
     parser.add_argument(
-        "--min-effect", type=float, default=0.03, metavar="X", help="smallest gain to find (default: 0.03)"
+        "--min-effect",
+        type=float,
+        default=0.03,
+        metavar="X",
+        help="smallest gain to find (default: 0.03)",
     )
     parser.add_argument("--budget", metavar="B", help="stop in good order: 2h, 30min, 500M-tokens")
-    parser.add_argument("--force", action="store_true", help="use probes that cannot measure; marks the result")
-    add_thinking_options(parser)
-    parser.add_argument("--store", metavar="FILE", help="file for the results (default: named after model and probes)")
     parser.add_argument(
-        "--resume", metavar="FILE", help="go on with this file; the other options are those it was made with"
+        "--force", action="store_true", help="use probes that cannot measure; marks the result"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON lines; the last one is the result")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, and only the verdict")
+    add_thinking_options(parser)
+    parser.add_argument(
+        "--store",
+        metavar="FILE",
+        help="file for the results (default: named after model and probes)",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on with this file; the other options are those it was made with",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON lines; the last one is the result"
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress bar, and only the verdict"
+    )
     defaults = vars(parser.parse_args([]))
     # what is not given is None until `with_defaults`, so that --resume can tell what is
     parser.set_defaults(**dict.fromkeys(defaults), run=run, defaults=defaults)
@@ -89,7 +158,9 @@ def run(options: argparse.Namespace) -> int:
     progress = not options.quiet and not options.json and sys.stderr.isatty()
     arguments = {key: value for key, value in vars(options).items() if key not in _TRANSIENT}
     if options.model:
-        arguments["model"] = str(Path(options.model).absolute())  # it may be resumed from another folder
+        arguments["model"] = str(
+            Path(options.model).absolute()
+        )  # it may be resumed from another folder
     with open_model(options) as model:
         sweep = Sweep(
             model,
@@ -111,7 +182,12 @@ def run(options: argparse.Namespace) -> int:
         with sweep:
             notes = sweep.meta.get("notes", [])
             if options.json:
-                start = {"event": "start", "store": str(sweep.path), "model": model.source, "notes": notes}
+                start = {
+                    "event": "start",
+                    "store": str(sweep.path),
+                    "model": model.source,
+                    "notes": notes,
+                }
                 print(json.dumps(start), flush=True)
             elif not options.quiet:
                 for note in notes:
@@ -119,7 +195,9 @@ def run(options: argparse.Namespace) -> int:
             try:
                 sweep.run(progress=progress, to_confirm=not options.no_confirm)
                 if options.json:
-                    print(json.dumps({"event": "searched"} | json_value(sweep.report())), flush=True)
+                    print(
+                        json.dumps({"event": "searched"} | json_value(sweep.report())), flush=True
+                    )
                 if not options.no_confirm:
                     sweep.confirm(progress=progress)
             except KeyboardInterrupt:
@@ -146,16 +224,27 @@ def print_report(sweep: Sweep, options: argparse.Namespace) -> None:
     elif options.quiet:
         print(report["sentence"])
     else:
-        print(summary(report, sweep.results(), has_colours(), width=shutil.get_terminal_size().columns))
+        print(
+            summary(
+                report, sweep.results(), has_colours(), width=shutil.get_terminal_size().columns
+            )
+        )
         print(f"Everything is in {sweep.path}.", end="")
         if report["stopped"]:
-            print(f" Stopped: {report['stopped']}. To go on without one: {resume_command(sweep, options)}", end="")
+            print(
+                f" Stopped: {report['stopped']}. To go on without one: {resume_command(sweep, options)}",
+                end="",
+            )
         print()
 
 
 def has_colours() -> bool:
-    """Return whether standard output is a terminal that shows colours, and nobody minds (no-color.org)."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    """Return whether standard output is a terminal that shows colours, and nobody minds
+    (no-color.org).
+    """
+    return (
+        sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    )
 
 
 def with_defaults(options: argparse.Namespace) -> argparse.Namespace:
@@ -169,10 +258,11 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def resumed(options: argparse.Namespace) -> argparse.Namespace:
-    """Return the options that a file was made with, and of those given now what may differ from run to run.
+    """Return the options that a file was made with, and of those given now what may differ from run
+    to run.
 
-    That is the output, the budget, --force and the model's options: those that would change results are refused later.
-    Raises RequestError for any other.
+    That is the output, the budget, --force and the model's options: those that would change results
+    are refused later. Raises RequestError for any other.
     """
     path = Path(options.resume)
     if options.store:
@@ -181,19 +271,29 @@ def resumed(options: argparse.Namespace) -> argparse.Namespace:
     arguments = store.meta.get("arguments")
     store.close()
     if arguments is None:
-        raise RequestError(f"{path} was made in Python; go on there, with rys.Sweep and the same arguments")
+        raise RequestError(
+            f"{path} was made in Python; go on there, with rys.Sweep and the same arguments"
+        )
     now = given(options)
     refused = [key for key in now if key in _FIXED and now[key] != arguments.get(key)]
     if refused:
         names = ", ".join(f"--{key.replace('_', '-')}" for key in refused)
-        raise RequestError(f"--resume goes on as {path} was begun: leave out {names}, or begin another --store")
+        raise RequestError(
+            f"--resume goes on as {path} was begun: leave out {names}, or begin another --store"
+        )
     kept = {key: value for key, value in arguments.items() if key not in _TRANSIENT}
     return argparse.Namespace(**{**options.defaults, **kept, **now, "store": str(path)})
 
 
 def resume_command(sweep: Sweep, options: argparse.Namespace, budget: str | None = None) -> str:
-    """Return the command that goes on with a sweep in the same manner. budget: for that run, None = none."""
-    flags = [f"--{name.replace('_', '-')}" for name in ("no_confirm", "json", "quiet") if getattr(options, name)]
+    """Return the command that goes on with a sweep in the same manner. budget: for that run, None =
+    none.
+    """
+    flags = [
+        f"--{name.replace('_', '-')}"
+        for name in ("no_confirm", "json", "quiet")
+        if getattr(options, name)
+    ]
     limit = ["--budget", budget] if budget else []
     return shlex.join(["rys", "sweep", "--resume", str(sweep.path), *flags, *limit])
 
@@ -211,7 +311,13 @@ def chosen_space(options: argparse.Namespace) -> Space | Plan | None:
             names = ", ".join(f"--{name}" for name in others if name != "coarse_to_fine")
             raise RequestError(f"--coarse-to-fine is a plan of its own: leave out {names}")
         return coarse_to_fine()
-    sizes = options.blocks if options.blocks else range(2, 9) if chosen and options.blocks is None else None
+    sizes = (
+        options.blocks
+        if options.blocks
+        else range(2, 9)
+        if chosen and options.blocks is None
+        else None
+    )
     blocks = space.blocks(sizes=sizes, stride=options.stride, **window)
     parts: list[Space] = []
     if options.multi:

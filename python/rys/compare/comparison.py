@@ -12,7 +12,7 @@ import numpy as np
 
 from rys.compare import harness, inference, own
 from rys.compare.run import CompareError, Key, Run, Samples, printable, read_json, some
-from rys.sweep.statistics import adjusted_p_values
+from rys.statistics import adjusted_p_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +28,12 @@ class Comparison:
 
     rows: dicts with
         task, metric, filter;
-        n: items, None if unknown; base, other: the values; difference: other - base, whatever is better;
+        n: items, None if unknown; base, other: the values; difference: other - base, whatever is
+        better;
         gained, lost: items that the other run does better and worse, None without pairs;
         p: two-sided; q: p adjusted for all rows by Benjamini and Hochberg; NaN where there is none;
-        interval: of the difference, 95%, or None; paired: whether the same items were compared one by one;
+        interval: of the difference, 95%, or None; paired: whether the same items were compared one
+        by one;
         other_name: the other run; test: what p is from, "McNemar", "sign flips", "Welch" or "none";
         lower_is_better: None if unknown; group: an aggregate over tasks that the harness made;
         notes: what differs between the runs, or why the row is not paired.
@@ -69,13 +71,14 @@ class Comparison:
 def compare(base: str | Path, *others: str | Path, unpaired: bool = False) -> Comparison:
     """Compare runs with a base, on the same tasks and, where their items are known, item by item.
 
-    base, others: results of lm-evaluation-harness (a file or a folder), what `rys probe --json` printed, or the file of
-        a sweep; `FILE::LAYER_PATH` names one of several paths in the latter two. Without others, a sweep's best path
-        is compared with its baseline, and the last path of `rys probe` with its first.
+    base, others: results of lm-evaluation-harness (a file or a folder), what `rys probe --json`
+        printed, or the file of a sweep; `FILE::LAYER_PATH` names one of several paths in the latter
+        two. Without others, a sweep's best path is compared with its baseline, and the last path of
+        `rys probe` with its first.
     unpaired: go on where items, prompts or settings differ: there the reported values are compared.
 
-    Raises CompareError if a file cannot be read, if nothing is in common, or, without `unpaired`, if items, prompts or
-    settings differ.
+    Raises CompareError if a file cannot be read, if nothing is in common, or, without `unpaired`,
+    if items, prompts or settings differ.
     """
     first = _load(base, is_base=True)
     rows: list[dict[str, Any]] = []
@@ -84,7 +87,9 @@ def compare(base: str | Path, *others: str | Path, unpaired: bool = False) -> Co
     for name in others or (base,):
         other = _load(name, is_base=False)
         if other.name == first.name:
-            raise CompareError(f"{first.name} would be compared with itself; give another result to compare with it")
+            raise CompareError(
+                f"{first.name} would be compared with itself; give another result to compare with it"
+            )
         common = [key for key in first.scores if key in other.scores]
         if not common:
             raise CompareError(
@@ -98,14 +103,20 @@ def compare(base: str | Path, *others: str | Path, unpaired: bool = False) -> Co
                 notes.append(f"only {one.name} has {some(missing)}")
         common_tasks = list(dict.fromkeys(key.task for key in common))
         for one, two in ((first, other), (other, first)):
-            missing = [task for task in common_tasks if task in one.samples and task not in two.samples]
+            missing = [
+                task for task in common_tasks if task in one.samples and task not in two.samples
+            ]
             if missing:
-                notes.append(f"only {one.name} has samples of {some(missing)}, so these are not paired")
+                notes.append(
+                    f"only {one.name} has samples of {some(missing)}, so these are not paired"
+                )
         for task in common_tasks:
             samples, differing = _samples(first, other, task)
             for what in differing:
                 problems.setdefault(f"{what}, in {other.name}", []).append(task)
-            rows += [_row(first, other, key, samples, differing) for key in common if key.task == task]
+            rows += [
+                _row(first, other, key, samples, differing) for key in common if key.task == task
+            ]
     if problems and not unpaired:
         raise CompareError(
             f"{first.name} and what is compared with it differ in more than the model:"
@@ -113,9 +124,13 @@ def compare(base: str | Path, *others: str | Path, unpaired: bool = False) -> Co
             + "\n--unpaired (unpaired=True) compares their reported values all the same, and marks the rows"
         )
     if not any(row["paired"] for row in rows):
-        notes.append("no row is paired: items of both runs (lm_eval --log_samples) tell smaller differences from noise")
+        notes.append(
+            "no row is paired: items of both runs (lm_eval --log_samples) tell smaller differences from noise"
+        )
     tested = [row for row in rows if not math.isnan(row["p"])]
-    for row, q in zip(tested, adjusted_p_values(np.array([row["p"] for row in tested])), strict=True):
+    for row, q in zip(
+        tested, adjusted_p_values(np.array([row["p"] for row in tested])), strict=True
+    ):
         row["q"] = float(q)
     return Comparison(first.name, rows, list(dict.fromkeys(notes)))
 
@@ -146,12 +161,16 @@ def _load(what: str | Path, is_base: bool) -> Run:
 
 
 def _samples(base: Run, other: Run, task: str) -> tuple[tuple[Samples, Samples] | None, list[str]]:
-    """Return the items of a task if both runs have them and they are the same, and all that differs."""
+    """Return the items of a task if both runs have them and they are the same, and all that
+    differs.
+    """
     runs = (base, other)
     is_known = all(task in run.samples for run in runs)
     mine, its = (run.settings.get(task, {}) for run in runs)
     differing = [
-        f"{name} {mine[name]} against {its[name]}" if len(mine[name] + its[name]) < 120 else f"{name} differs"
+        f"{name} {mine[name]} against {its[name]}"
+        if len(mine[name] + its[name]) < 120
+        else f"{name} differs"
         for name in mine
         # the hash of a task covers the order of its items, which pairing does not need
         if name in its and mine[name] != its[name] and not (is_known and name == "task hash")
@@ -172,7 +191,11 @@ def _samples(base: Run, other: Run, task: str) -> tuple[tuple[Samples, Samples] 
             for item, identity in first.identities.items()
             if item in second.identities
         }
-        changed = [printable(item) for item, (one, two) in pairs.items() if one != two and None not in (one, two)]
+        changed = [
+            printable(item)
+            for item, (one, two) in pairs.items()
+            if one != two and None not in (one, two)
+        ]
         if changed:
             differing.append(f"{what} of {len(changed)} items differ: {some(changed)}")
     for metric, read_by in first.scores.keys() & second.scores.keys() if not may_shrink else ():
@@ -191,11 +214,17 @@ def _row(
     if samples is not None:
         scores, others = (part.scores.get((key.metric, key.filter), {}) for part in samples)
         items = [item for item in scores if item in others]
-        x, y = (np.array([part[item] for item in items]).reshape(-1, 2) for part in (scores, others))
+        x, y = (
+            np.array([part[item] for item in items]).reshape(-1, 2) for part in (scores, others)
+        )
         if samples[0].may_shrink and items:
-            base, other = (replace(base, value=float(part[:, 0].mean()), n=len(items)) for part in (x, y))
+            base, other = (
+                replace(base, value=float(part[:, 0].mean()), n=len(items)) for part in (x, y)
+            )
         aggregation = inference.aggregation_of(x, base.value)
-        is_same = aggregation is not None and aggregation is inference.aggregation_of(y, other.value)
+        is_same = aggregation is not None and aggregation is inference.aggregation_of(
+            y, other.value
+        )
         if aggregation is not None and is_same and np.array_equal(x[:, 1], y[:, 1]):
             base = replace(base, n=len(items))
             finding = inference.paired(x, y, aggregation, bool(lower))
@@ -217,7 +246,9 @@ def _row(
         "lost": finding.lost,
         "p": finding.p,
         "q": math.nan,
-        "interval": (finding.low, finding.high) if math.isfinite(finding.high - finding.low) else None,
+        "interval": (finding.low, finding.high)
+        if math.isfinite(finding.high - finding.low)
+        else None,
         "paired": is_paired,
         "other_name": second.name,
         "test": finding.test,

@@ -1,7 +1,9 @@
 """Read what lm-evaluation-harness writes: `results_*.json`, and `samples_*.jsonl` beside it.
 
-A result's keys are "metric,filter" and "metric_stderr,filter" (before 0.4 "metric" and "metric_stderr"). Samples are
-found by their names: samples_TASK_DATE.jsonl beside results_DATE.json, before 0.4.3 ARGUMENTS_TASK.jsonl beside
+A result's keys are "metric,filter" and "metric_stderr,filter" (before 0.4 "metric" and
+"metric_stderr"). Samples are
+found by their names: samples_TASK_DATE.jsonl beside results_DATE.json, before 0.4.3
+ARGUMENTS_TASK.jsonl beside
 results.json.
 """
 
@@ -15,14 +17,26 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from rys.compare.run import CompareError, Key, Run, Score, count, mapping, number, printable, read_json, some
+from rys.compare.run import (
+    CompareError,
+    Key,
+    Run,
+    Score,
+    count,
+    mapping,
+    number,
+    printable,
+    read_json,
+    some,
+)
 from rys.compare.samples import read_samples
 
 __all__ = ["is_harness_result", "load_directory", "load_file"]
 
 _DATE = re.compile(r"_(\d{4}-\d\d-\d\dT[\d.-]+)\.json$")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of a function that was written out
-# of a task's configuration, what says nothing about how it was asked and marked, or is looked at elsewhere
+# of a task's configuration, what says nothing about how it was asked and marked, or is looked at
+# elsewhere
 _NOT_ASKED = {
     "alias", "group", "metadata", "num_fewshot", "tag", "task", "task_alias", "unsafe_code", "should_decontaminate",
     "doc_to_decontamination_query",
@@ -40,7 +54,11 @@ class _Result:
     def model(self) -> str:
         """The model with its arguments: two layer paths of one file are two models."""
         config = mapping(self.content.get("config"))
-        return printable(json.dumps([self.content.get("model_name"), config.get("model"), config.get("model_args")]))
+        return printable(
+            json.dumps(
+                [self.content.get("model_name"), config.get("model"), config.get("model_args")]
+            )
+        )
 
     @property
     def date(self) -> tuple[float, str]:
@@ -68,7 +86,10 @@ def load_file(path: Path, content: Mapping[str, Any], name: str) -> Run:
 
 
 def load_directory(path: Path, name: str) -> Run:
-    """Return the run of a folder: of every task the newest result. Raises CompareError for several models or none."""
+    """Return the run of a folder: of every task the newest result.
+
+    Raises CompareError for several models or none.
+    """
     found: list[_Result] = []
     notes: list[str] = []
     for file in sorted(file for file in path.rglob("results*.json") if file.is_file()):
@@ -84,7 +105,9 @@ def load_directory(path: Path, name: str) -> Run:
         )
     if len({result.model for result in found}) > 1:
         files = "".join(f"\n  {result.path}: {result.model}" for result in found)
-        raise CompareError(f"{path} has results of several models; give one file or folder of these:{files}")
+        raise CompareError(
+            f"{path} has results of several models; give one file or folder of these:{files}"
+        )
     run = _merge(sorted(found, key=lambda result: result.date, reverse=True), name)
     run.notes.extend(notes)
     return run
@@ -111,13 +134,19 @@ def _merge(results: list[_Result], name: str) -> Run:
 
 def _add_task(run: Run, result: _Result, task: str) -> None:
     content, entry = result.content, mapping(mapping(result.content["results"])[task])
-    is_group = task in mapping(content.get("groups")) or bool(mapping(content.get("group_subtasks")).get(task))
+    is_group = task in mapping(content.get("groups")) or bool(
+        mapping(content.get("group_subtasks")).get(task)
+    )
     n = _n_items(content, task, entry)
     wanted: dict[str, list[str]] = {}
     for name, value in entry.items():
         metric, _, read_by = name.partition(",")
         is_score = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_score or metric.endswith("_stderr") or metric in ("sample_len", "samples", "sample_count"):
+        if (
+            not is_score
+            or metric.endswith("_stderr")
+            or metric in ("sample_len", "samples", "sample_count")
+        ):
             continue
         stderr = entry.get(f"{metric}_stderr,{read_by}" if read_by else f"{metric}_stderr")
         read_by = read_by or "none"
@@ -137,7 +166,11 @@ def _add_task(run: Run, result: _Result, task: str) -> None:
 
 def _n_items(content: Mapping[str, Any], task: str, entry: Mapping[str, Any]) -> int | None:
     counts = mapping(mapping(content.get("n-samples")).get(task))
-    return count(counts.get("effective")) or count(entry.get("sample_len")) or count(entry.get("samples"))
+    return (
+        count(counts.get("effective"))
+        or count(entry.get("sample_len"))
+        or count(entry.get("samples"))
+    )
 
 
 def _lower_is_better(content: Mapping[str, Any], task: str, metric: str) -> bool | None:
@@ -156,7 +189,11 @@ def _settings(content: Mapping[str, Any], task: str, n: int | None) -> dict[str,
     config = mapping(content.get("config"))
     found = {
         name: mapping(content[key])[task]
-        for name, key in (("task version", "versions"), ("n-shot", "n-shot"), ("task hash", "task_hashes"))
+        for name, key in (
+            ("task version", "versions"),
+            ("n-shot", "n-shot"),
+            ("task hash", "task_hashes"),
+        )
         if task in mapping(content.get(key))
     }
     found |= {"items": n} if n else {"limit": config["limit"]} if "limit" in config else {}
@@ -173,7 +210,9 @@ def _settings(content: Mapping[str, Any], task: str, n: int | None) -> dict[str,
     if found.get("n-shot") and "fewshot_seed" in config:
         found["few-shot seed"] = config["fewshot_seed"]
     asked = mapping(mapping(content.get("configs")).get(task))
-    found |= {f"configuration {key}": value for key, value in asked.items() if key not in _NOT_ASKED}
+    found |= {
+        f"configuration {key}": value for key, value in asked.items() if key not in _NOT_ASKED
+    }
     return {printable(name): _written(value) for name, value in found.items()}
 
 

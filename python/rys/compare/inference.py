@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from rys.compare.run import Score
-from rys.sweep.statistics import Floats, bootstrap_intervals, sign_flip_p_values
+from rys.statistics import Floats, bootstrap_intervals, sign_flip_p_values
 
 __all__ = ["Finding", "aggregation_of", "paired", "unpaired"]
 
-# Reported value as a function of sum(a) / sum(b): means and shares, perplexities of log-likelihoods, bits per byte.
+# Reported value as a function of sum(a) / sum(b): means and shares, perplexities of
+# log-likelihoods, bits per byte.
 Aggregation = Callable[[Any], Any]
 _AGGREGATIONS: tuple[Aggregation, ...] = (
     lambda ratio: ratio,
@@ -33,7 +34,8 @@ _OF_PARTS = "inst_level"  # ifeval's shares of instructions, of which a prompt h
 class Finding:
     """Hold what is known of a difference. NaN stands for what cannot be told.
 
-    gained, lost: items that the other run does better and worse, None without pairs. test: what p is from.
+    gained, lost: items that the other run does better and worse, None without pairs. test: what p
+        is from.
     """
 
     p: float = math.nan
@@ -45,7 +47,9 @@ class Finding:
 
 
 def aggregation_of(scores: Floats, reported: float) -> Aggregation | None:
-    """Return the aggregation that makes the reported value of the items' scores, None if none of the known does."""
+    """Return the aggregation that makes the reported value of the items' scores, None if none of
+    the known does.
+    """
     if not math.isfinite(reported):
         return None
     with np.errstate(all="ignore"):
@@ -59,8 +63,10 @@ def aggregation_of(scores: Floats, reported: float) -> Aggregation | None:
 def paired(base: Floats, other: Floats, aggregation: Aggregation, is_lower_better: bool) -> Finding:
     """Compare scores of the same items.
 
-    Scores of 0 and 1: exact McNemar test, and the adjusted Wald interval of Bonett and Price (2012, J. Educ. Behav.
-    Stat. 37), which holds its level also where few items differ. Others: sign-flip test, and a bootstrap over items.
+    Scores of 0 and 1: exact McNemar test, and the adjusted Wald interval of Bonett and Price (2012,
+    J. Educ. Behav.
+    Stat. 37), which holds its level also where few items differ. Others: sign-flip test, and a
+    bootstrap over items.
     """
     from scipy import stats
 
@@ -75,14 +81,19 @@ def paired(base: Floats, other: Floats, aggregation: Aggregation, is_lower_bette
         p = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
         up, down = (((differences == sign).sum() + 1) / (n + 2) for sign in (1, -1))
         reach = stats.norm.ppf(0.975) * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
-        return Finding(p, max(-1.0, up - down - reach), min(1.0, up - down + reach), gained, lost, "McNemar")
+        return Finding(
+            p, max(-1.0, up - down - reach), min(1.0, up - down + reach), gained, lost, "McNemar"
+        )
 
     p = float(sign_flip_p_values(differences[None], np.full(n, 1 / base[:, 1].sum()))[0])
     low, high = math.nan, math.nan
-    # of differences that are all the same a bootstrap says something only if it is known how large they can be
+    # of differences that are all the same a bootstrap says something only if it is known how large
+    # they can be
     is_bounded = bool(scores.min() >= 0 and scores.max() <= 1)
     if aggregation is _MEAN and is_counted and n > 1 and (is_bounded or np.ptp(differences)):
-        low, high = bootstrap_intervals(differences[None], np.full(n, 1 / n), np.zeros(n, dtype=np.intp))[0]
+        low, high = bootstrap_intervals(
+            differences[None], np.full(n, 1 / n), np.zeros(n, dtype=np.intp)
+        )[0]
     elif n > 1 and np.ptp(differences):
 
         def effect(base: Floats, other: Floats, size: Floats, axis: int) -> Floats:
@@ -99,7 +110,9 @@ def paired(base: Floats, other: Floats, aggregation: Aggregation, is_lower_bette
 
 
 def unpaired(base: Score, other: Score, metric: str) -> Finding:
-    """Compare reported values by their standard errors: Welch's test, the normal one where n is unknown."""
+    """Compare reported values by their standard errors: Welch's test, the normal one where n is
+    unknown.
+    """
     from scipy import stats
 
     errors = [standard_error(score, metric) for score in (base, other)]
@@ -109,16 +122,20 @@ def unpaired(base: Score, other: Score, metric: str) -> Finding:
     distribution = stats.norm()
     if base.n and other.n and min(base.n, other.n) > 1:
         shares = [(error / deviation) ** 2 for error in errors]  # of the variance
-        distribution = stats.t(1 / sum(x * x / (n - 1) for x, n in zip(shares, (base.n, other.n), strict=True)))
+        distribution = stats.t(
+            1 / sum(x * x / (n - 1) for x, n in zip(shares, (base.n, other.n), strict=True))
+        )
     reach = float(distribution.ppf(0.975)) * deviation
     p = 2 * float(distribution.sf(abs(difference) / deviation))
     return Finding(p, difference - reach, difference + reach, test="Welch")
 
 
 def standard_error(score: Score, metric: str) -> float:
-    """Return the reported standard error; without one, the binomial one if the metric is a share of n items.
+    """Return the reported standard error; without one, the binomial one if the metric is a share of
+    n items.
 
-    That of a share is not taken to be below that of one wrong item in n: n right answers do not make a model certain.
+    That of a share is not taken to be below that of one wrong item in n: n right answers do not
+    make a model certain.
     """
     is_share = any(name in metric for name in _SHARES) and not metric.startswith(_OF_PARTS)
     if not score.n or not 0 <= score.value <= 1 or not is_share:

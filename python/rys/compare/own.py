@@ -1,7 +1,8 @@
 """Read what rys writes: the JSON of `rys probe`, and the file of a sweep.
 
-Both may hold several layer paths. `FILE::PATH` names one. Without, the base is a sweep's baseline or the first path of
-`rys probe`, and what is compared with it a sweep's best path, confirmed if there is one, or the last of `rys probe`.
+Both may hold several layer paths. `FILE::PATH` names one. Without, the base is a sweep's baseline
+or the first path of `rys probe`, and what is compared with it a sweep's best path, confirmed if
+there is one, or the last of `rys probe`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from rys.compare.run import CompareError, ItemId, Key, Run, Samples, Score, count, mapping, number, printable, some
+from rys.compare.run import (
+    CompareError,
+    ItemId,
+    Key,
+    Run,
+    Samples,
+    Score,
+    count,
+    mapping,
+    number,
+    printable,
+    some,
+)
 from rys.errors import LayerPathError
 from rys.layer_path import LayerPath
 from rys.sweep.report import report
@@ -38,10 +51,14 @@ def is_sweep(path: Path) -> bool:
 def is_probe_result(content: Any) -> bool:
     """Return whether a JSON document is what `rys probe --json` printed."""
     results = mapping(content).get("results")
-    return isinstance(results, list) and all({"probe", "layer_path", "mean", "n"} <= set(mapping(r)) for r in results)
+    return isinstance(results, list) and all(
+        {"probe", "layer_path", "mean", "n"} <= set(mapping(r)) for r in results
+    )
 
 
-def load_probe(path: Path, content: Mapping[str, Any], name: str, layer_path: str | None, is_base: bool) -> Run:
+def load_probe(
+    path: Path, content: Mapping[str, Any], name: str, layer_path: str | None, is_base: bool
+) -> Run:
     """Return one path's results of `rys probe --json`."""
     results = content["results"]
     paths = list(dict.fromkeys(str(result["layer_path"]) for result in results))
@@ -49,7 +66,9 @@ def load_probe(path: Path, content: Mapping[str, Any], name: str, layer_path: st
         raise CompareError(f"{path} has no results")
     chosen = layer_path or paths[0 if is_base else -1]
     if chosen not in paths:
-        raise CompareError(f"{path} has no layer path {chosen!r}; it has {some(map(printable, paths))}")
+        raise CompareError(
+            f"{path} has no layer path {chosen!r}; it has {some(map(printable, paths))}"
+        )
     run = Run(f"{name} ({printable(chosen)})", {})
     for result in results:
         if result["layer_path"] != chosen:
@@ -71,17 +90,31 @@ def load_probe(path: Path, content: Mapping[str, Any], name: str, layer_path: st
 
 
 def _probe_samples(path: Path, part: Mapping[str, Any], n: int | None) -> Samples:
-    """Return the items of a probe. They are known by their content, so that the same ones are found in any order."""
+    """Return the items of a probe.
+
+    They are known by their content, so that the same ones are found in any order.
+    """
     hashes, scores = part.get("hashes"), part.get("scores")
-    if not isinstance(hashes, list) or not isinstance(scores, list) or not len(hashes) == len(scores) == n:
+    if (
+        not isinstance(hashes, list)
+        or not isinstance(scores, list)
+        or not len(hashes) == len(scores) == n
+    ):
         raise CompareError(f"{path}: the scores of its items are not those of {n} items")
-    items = [f"{printable(content)} {hashes[:k].count(content)}" for k, content in enumerate(hashes)]  # one may recur
+    items = [
+        f"{printable(content)} {hashes[:k].count(content)}" for k, content in enumerate(hashes)
+    ]  # one may recur
     identities: dict[ItemId, tuple[str | None, ...]] = dict.fromkeys(items, (None, None, None))
-    return Samples(identities, {(_METRIC, ""): {item: (number(s), 1.0) for item, s in zip(items, scores, strict=True)}})
+    return Samples(
+        identities,
+        {(_METRIC, ""): {item: (number(s), 1.0) for item, s in zip(items, scores, strict=True)}},
+    )
 
 
 def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> Run:
-    """Return one path's scores of a sweep: those of the search and of the confirmation, told apart by the filter."""
+    """Return one path's scores of a sweep: those of the search and of the confirmation, told apart
+    by the filter.
+    """
     store = Store.open(path, read_only=True)
     try:
         chosen = _chosen_path(store, layer_path, is_base)
@@ -90,7 +123,10 @@ def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> 
         versions = dict(str(probe).rpartition(":")[::2] for probe in meta.get("probes", []))
         for probe, samples in _samples(store, chosen).items():
             run.samples[probe] = partial(replace, samples)
-            run.settings[probe] = {"task version": versions.get(probe, "?"), "thinking": str(meta.get("asking"))}
+            run.settings[probe] = {
+                "task version": versions.get(probe, "?"),
+                "thinking": str(meta.get("asking")),
+            }
             for (metric, stage), scores in samples.scores.items():
                 values = np.array(list(scores.values()))[:, 0]
                 n = len(values)
@@ -126,7 +162,9 @@ def _chosen_path(store: Store, layer_path: str | None, is_base: bool) -> str:
         best = report(store)["best"]
         found = best and best["layer_path"]
     if found is None:
-        raise CompareError(f"{store.path} has measured no {'baseline' if is_base else 'candidate'} yet")
+        raise CompareError(
+            f"{store.path} has measured no {'baseline' if is_base else 'candidate'} yet"
+        )
     return str(found)
 
 
@@ -137,7 +175,9 @@ def _samples(store: Store, layer_path: str) -> dict[str, Samples]:
         trial = next((trial for trial in store.trials(stage) if trial.path == layer_path), None)
         values = None if trial is None else store.scores(stage).get(trial.id)
         hashes = store.item_hashes(stage)
-        for (probe, position, _, _), value in zip(store.items(stage), [] if values is None else values, strict=False):
+        for (probe, position, _, _), value in zip(
+            store.items(stage), [] if values is None else values, strict=False
+        ):
             if not math.isnan(value):
                 samples = found.setdefault(printable(probe), Samples({}, {}, may_shrink=True))
                 item = f"{stage} {position}"

@@ -1,4 +1,6 @@
-"""What a run says of its tasks, whichever program wrote it: reported scores, settings, and the items' own scores."""
+"""What a run says of its tasks, whichever program wrote it: reported scores, settings, and the
+items' own scores.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rys import printable as terminal_text
+from rys._util import printable as terminal_text
 from rys.errors import RysError
 
 __all__ = [
@@ -60,10 +62,13 @@ class Score:
 class Samples:
     """Hold the items of one task.
 
-    identities: for every item the hashes of its question, its prompt and its right answer, None where unknown.
-    scores: by metric and filter, for every item a pair (a, b). A metric is a function of sum(a) / sum(b): b is 1 for
-        most, the number of words or answers where the items count by these. NaN where an item has no such number.
-    may_shrink: items that another run lacks are left out, as a race does; otherwise they are an error.
+    identities: for every item the hashes of its question, its prompt and its right answer, None
+        where unknown.
+    scores: by metric and filter, for every item a pair (a, b). A metric is a function of sum(a) /
+        sum(b): b is 1 for most, the number of words or answers where the items count by these. NaN
+        where an item has no such number.
+    may_shrink: items that another run lacks are left out, as a race does; otherwise they are an
+        error.
     """
 
     identities: dict[ItemId, tuple[str | None, ...]]
@@ -94,7 +99,11 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise CompareError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # the former also for bytes that are no text
-        cure = "; give the results*.json beside the samples, or the folder" if path.suffix == ".jsonl" else ""
+        cure = (
+            "; give the results*.json beside the samples, or the folder"
+            if path.suffix == ".jsonl"
+            else ""
+        )
         raise CompareError(f"{path} is not JSON: {error}{cure}") from None
 
 

@@ -1,4 +1,6 @@
-"""Read the items of a task, `samples_*.jsonl` of lm-evaluation-harness, line by line: hashes and scores are kept."""
+"""Read the items of a task, `samples_*.jsonl` of lm-evaluation-harness, line by line: hashes and
+scores are kept.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ __all__ = ["read_samples"]
 def read_samples(path: Path, wanted: Mapping[str, Sequence[str]], n: int | None) -> Samples:
     """Return the items of a samples file.
 
-    wanted: metrics by filter, in the order of the results file. n: items that the results count, None if unknown.
-    Before 0.4.5 samples do not name their filter: there an item's k-th line belongs to the k-th filter.
+    wanted: metrics by filter, in the order of the results file. n: items that the results count,
+        None if unknown.
+    Before 0.4.5 samples do not name their filter: there an item's k-th line belongs to the k-th
+    filter.
 
     Raises CompareError if the file is damaged or has other items than the results.
     """
@@ -30,7 +34,9 @@ def read_samples(path: Path, wanted: Mapping[str, Sequence[str]], n: int | None)
     for place, sample in _objects(path):
         item = sample.get("doc_id")
         if not isinstance(item, (int, str)):
-            raise CompareError(f"{path}, {place}: no sample of lm-evaluation-harness (it has no doc_id)")
+            raise CompareError(
+                f"{path}, {place}: no sample of lm-evaluation-harness (it has no doc_id)"
+            )
         by_turn = filters[n_seen[item]] if n_seen[item] < len(filters) else "?"
         read_by = str(sample.get("filter", by_turn))
         n_seen[item] += 1
@@ -44,7 +50,9 @@ def read_samples(path: Path, wanted: Mapping[str, Sequence[str]], n: int | None)
         places.add((item, read_by))
         identity = _identity(sample)
         if found.identities.setdefault(item, identity) != identity:
-            raise CompareError(f"{path}, {place}: item {printable(item)} was another question on an earlier line")
+            raise CompareError(
+                f"{path}, {place}: item {printable(item)} was another question on an earlier line"
+            )
         for metric in wanted[read_by]:
             if metric in sample:
                 found.scores[metric, read_by][item] = _pair(sample[metric])
@@ -71,7 +79,9 @@ def _objects(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _identity(sample: Mapping[str, Any]) -> tuple[str | None, ...]:
-    """Return hashes of question, prompt and right answer: those of the file, else what the harness would write."""
+    """Return hashes of question, prompt and right answer: those of the file, else what the harness
+    would write.
+    """
     given = [sample.get(name) for name in ("doc_hash", "prompt_hash", "target_hash")]
     if all(isinstance(value, str) for value in given):
         return tuple(given)

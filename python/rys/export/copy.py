@@ -1,9 +1,10 @@
 """Write the GGUF that a layer path stands for, for programs that know nothing of paths.
 
-Block `s` of the copy holds, byte for byte, the tensors of block `path[s]`; what the file says per layer is gathered
-along the path; the blocks of multi-token prediction stay behind it. An unmodified llama.cpp that loads the copy then
-computes what rys computes along the path if, and only if, a layer means the same in its new place. rules.py sees to
-that, and refuses the paths for which no file means the same.
+Block `s` of the copy holds, byte for byte, the tensors of block `path[s]`; what the file says per
+layer is gathered along the path; the blocks of multi-token prediction stay behind it. An unmodified
+llama.cpp that loads the copy then computes what rys computes along the path if, and only if, a
+layer means the same in its new place. rules.py sees to that, and refuses the paths for which no
+file means the same.
 """
 
 from __future__ import annotations
@@ -19,19 +20,22 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from rys import weights
+from rys._util.output_file import checked_output, whole_file
+from rys._util.printable import printable
+from rys.engine import weights
 from rys.errors import ModelFileError, OutputFileError, RysError
 from rys.export.gguf_file import Kind, Tensor, encode, pack_field
 from rys.export.rules import rewrite_metadata
 from rys.export.source import Source
 from rys.layer_path import LayerPathLike
-from rys.output_file import checked_output, whole_file
-from rys.printable import printable
 
 __all__ = ["Export", "export"]
 
 CHUNK = 8 << 20  # bytes that are held at once
-TABLES = ("per_layer_token_embd.weight", "per_layer_model_proj.weight")  # of gemma3n and gemma4: a part for each layer
+TABLES = (
+    "per_layer_token_embd.weight",
+    "per_layer_model_proj.weight",
+)  # of gemma3n and gemma4: a part for each layer
 MAX_NAME = 63  # bytes, GGML_MAX_NAME without the end
 
 
@@ -57,8 +61,8 @@ class Export:
 class Piece:
     """A tensor of the copy, and what it takes of the source's tensor.
 
-    That is all of it, unless the tensor has a part for each layer: then, of `n_rows` rows of `n_parts` equal parts
-    each, the parts with the numbers in `parts`.
+    That is all of it, unless the tensor has a part for each layer: then, of `n_rows` rows of
+    `n_parts` equal parts each, the parts with the numbers in `parts`.
     """
 
     name: bytes
@@ -89,11 +93,16 @@ class Piece:
         else:
             for row in range(self.n_rows):
                 for part in self.parts:
-                    yield from read(self.tensor, (row * self.n_parts + part) * self.part_bytes, self.part_bytes)
+                    yield from read(
+                        self.tensor, (row * self.n_parts + part) * self.part_bytes, self.part_bytes
+                    )
 
 
 def read(tensor: Tensor, start: int, n_bytes: int) -> Iterator[bytes]:
-    """Yield bytes of a tensor, at most CHUNK at a time. Plain reads: mapped pages would count as memory."""
+    """Yield bytes of a tensor, at most CHUNK at a time.
+
+    Plain reads: mapped pages would count as memory.
+    """
     try:
         with tensor.file.open("rb", buffering=0) as file:
             file.seek(tensor.offset + start)
@@ -113,17 +122,25 @@ def gather(m: Source) -> Iterator[Piece]:
     for name, tensor in m.tensors.items():
         if match := re.fullmatch(r"blk\.(\d+)\.(.+)", name):
             blocks.setdefault(int(match[1]), []).append((match[2], tensor))
-    m.require(m.path == list(range(m.n)) or all(i in blocks for i in m.path), "a layer has no tensors")
+    m.require(
+        m.path == list(range(m.n)) or all(i in blocks for i in m.path), "a layer has no tensors"
+    )
     named = [(k, t) for k, t in m.tensors.items() if not re.match(r"blk\.\d+\.", k)]
-    named += [(f"blk.{s}.{rest}", t) for s, i in enumerate(m.layers) for rest, t in blocks.get(i, [])]
+    named += [
+        (f"blk.{s}.{rest}", t) for s, i in enumerate(m.layers) for rest, t in blocks.get(i, [])
+    ]
     for name, tensor in named:
         raw, shape = encode(name), list(tensor.shape)
         m.require(len(raw) <= 8 + MAX_NAME, f"the name {name} is too long for llama.cpp")
         if name not in TABLES or m.arch not in ("gemma3n", "gemma4"):
             yield Piece(raw, shape, tensor)
             continue
-        axis = TABLES.index(name)  # the dimension that runs through all layers; dimension 0 is the fastest
-        whole = shape[axis] % m.n == 0 and (axis == 1 or shape[0] // m.n % block_size(tensor.type) == 0)
+        axis = TABLES.index(
+            name
+        )  # the dimension that runs through all layers; dimension 0 is the fastest
+        whole = shape[axis] % m.n == 0 and (
+            axis == 1 or shape[0] // m.n % block_size(tensor.type) == 0
+        )
         m.require(whole, f"{name} cannot be cut between two layers")
         shape[axis] = shape[axis] // m.n * len(m.path)
         yield Piece(raw, shape, tensor, shape[1] if axis == 0 else 1, m.n, tuple(m.path))
@@ -137,7 +154,8 @@ def block_size(tensor_type: int) -> int:
 
 
 def plan(m: Source, fingerprint: str) -> tuple[list[bytes], list[Piece], list[int]]:
-    """Return what to write: the header in pieces, the tensors, and where each begins and the file ends.
+    """Return what to write: the header in pieces, the tensors, and where each begins and the file
+    ends.
 
     Raises CannotExpressError.
     """
@@ -157,7 +175,10 @@ def plan(m: Source, fingerprint: str) -> tuple[list[bytes], list[Piece], list[in
     ends = [0]  # of the tensors, from where the first begins
     for piece in pieces:
         n_dims = len(piece.shape)
-        header += [piece.name, struct.pack(f"<I{n_dims}QIQ", n_dims, *piece.shape, piece.tensor.type, ends[-1])]
+        header += [
+            piece.name,
+            struct.pack(f"<I{n_dims}QIQ", n_dims, *piece.shape, piece.tensor.type, ends[-1]),
+        ]
         ends.append(ends[-1] + piece.n_bytes + -piece.n_bytes % m.alignment)
     size = sum(map(len, header))
     begin = size + -size % m.alignment
@@ -172,18 +193,20 @@ def export(
     force: bool = False,
     progress: bool = False,
 ) -> Export:
-    """Write to `destination` the GGUF whose layers are those of `source` along a path, for programs without paths.
+    """Write to `destination` the GGUF whose layers are those of `source` along a path, for programs
+    without paths.
 
-    Weights are copied as stored, never converted. The copy is written under another name and then renamed, so that
-    `destination` is whole or not there at all.
+    Weights are copied as stored, never converted. The copy is written under another name and then
+    renamed, so that `destination` is whole or not there at all.
 
     source: a GGUF; of a split model the first part. The copy is one file.
     layer_path: any form that LayerPath reads; None = the file's own order.
     force: overwrite `destination`.
     progress: show a progress bar.
 
-    Raises ModelFileError, LayerPathError (the model lacks a layer), CannotExpressError (no GGUF of this architecture
-    says what the path says) or OutputFileError (the destination). Nothing is written then.
+    Raises ModelFileError, LayerPathError (the model lacks a layer), CannotExpressError (no GGUF of
+    this architecture says what the path says) or OutputFileError (the destination). Nothing is
+    written then.
     """
     source, destination = Path(source), Path(destination)
     weights.check_file(source)
@@ -194,7 +217,8 @@ def export(
     except RysError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
-        # The rules trust that keys have the types and lengths with which llama.cpp would load the model.
+        # The rules trust that keys have the types and lengths with which llama.cpp would load the
+        # model.
         raise ModelFileError(f"{source}: its metadata contradict themselves: {error!r}") from error
     path = checked_output(destination, sources=m.files, force=force)
     check_space(path, needed=offsets[-1])
@@ -220,12 +244,16 @@ def check_space(path: Path, needed: int) -> None:
         )
 
 
-def write(path: Path, header: list[bytes], pieces: list[Piece], offsets: list[int], progress: bool) -> None:
+def write(
+    path: Path, header: list[bytes], pieces: list[Piece], offsets: list[int], progress: bool
+) -> None:
     """Write the copy, whole or not at all."""
     with (
         whole_file(path) as temporary,
         temporary.open("xb") as out,
-        tqdm(total=offsets[-1], unit="B", unit_scale=True, desc="exporting", disable=not progress) as bar,
+        tqdm(
+            total=offsets[-1], unit="B", unit_scale=True, desc="exporting", disable=not progress
+        ) as bar,
     ):
         out.writelines(header)
         for piece, offset in zip(pieces, offsets, strict=False):

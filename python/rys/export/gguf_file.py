@@ -1,7 +1,9 @@
-"""Read the header of a GGUF file: its key-values as the bytes they are, its tensors as places in the file.
+"""Read the header of a GGUF file: its key-values as the bytes they are, its tensors as places in
+the file.
 
-A vocabulary has hundreds of thousands of strings, and a copy needs none of them as an object: a value is decoded when
-it is asked for. llama.cpp's own parser has accepted the file before; lengths are checked here all the same.
+A vocabulary has hundreds of thousands of strings, and a copy needs none of them as an object: a
+value is decoded when it is asked for. llama.cpp's own parser has accepted the file before; lengths
+are checked here all the same.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from rys import weights
+from rys.engine import weights
 from rys.errors import ModelFileError
 
 __all__ = ["Field", "GGUFFile", "Kind", "Tensor", "encode", "pack_field"]
@@ -36,7 +38,9 @@ class Kind(IntEnum):
     FLOAT64 = 12
 
 
-FORMATS = {kind: code for kind, code in zip(Kind, "BbHhIif?  Qqd", strict=True) if code != " "}  # of the struct module
+FORMATS = {
+    kind: code for kind, code in zip(Kind, "BbHhIif?  Qqd", strict=True) if code != " "
+}  # of the struct module
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,9 @@ class Field:
     def value(self) -> Any:
         """The value: a number, a bool, a string or a list of them."""
         if self.kind is not Kind.STRING:
-            values = list(struct.unpack_from(f"<{self.count}{FORMATS[self.kind]}", self.raw, self.start))
+            values = list(
+                struct.unpack_from(f"<{self.count}{FORMATS[self.kind]}", self.raw, self.start)
+            )
         else:
             values, start = [], self.start
             for _ in range(self.count):
@@ -71,7 +77,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor: its dimensions, the fastest first, ggml's number of its type, and where its bytes are."""
+    """A tensor: its dimensions, the fastest first, ggml's number of its type, and where its bytes
+    are.
+    """
 
     shape: tuple[int, ...]
     type: int
@@ -99,10 +107,14 @@ class GGUFFile:
                     for (name, shape, kind), (offset, n_bytes) in zip(infos, layout, strict=True)
                 }
             except (struct.error, LookupError, ValueError):
-                raise ModelFileError(f"{path}: is not a readable GGUF file, or is being written to") from None
+                raise ModelFileError(
+                    f"{path}: is not a readable GGUF file, or is being written to"
+                ) from None
         end = max((tensor.offset + tensor.n_bytes for tensor in self.tensors.values()), default=0)
         if end > (size := path.stat().st_size):
-            raise ModelFileError(f"{path}: is cut off: it has {size} bytes, but its data end at byte {end}")
+            raise ModelFileError(
+                f"{path}: is cut off: it has {size} bytes, but its data end at byte {end}"
+            )
 
     def _read(self, n_bytes: int) -> bytes:
         if n_bytes > self._left:
@@ -126,7 +138,10 @@ class GGUFFile:
         kind, count = Kind(int.from_bytes(head, "little")), 1
         if is_array := kind is Kind.ARRAY:
             head += self._read(12)
-            kind, count = Kind(int.from_bytes(head[4:8], "little")), int.from_bytes(head[8:], "little")
+            kind, count = (
+                Kind(int.from_bytes(head[4:8], "little")),
+                int.from_bytes(head[8:], "little"),
+            )
         value = bytearray()  # a list of all strings would take much more memory than they
         if kind is Kind.STRING:
             for _ in range(count):
@@ -143,7 +158,9 @@ class GGUFFile:
 
 
 def decode(raw: bytes) -> str:
-    """Return a string of the file from its length and its bytes; what is not UTF-8 survives `encode`."""
+    """Return a string of the file from its length and its bytes; what is not UTF-8 survives
+    `encode`.
+    """
     return raw[8:].decode("utf-8", "surrogateescape")
 
 
@@ -154,9 +171,15 @@ def encode(text: str) -> bytes:
 
 
 def pack_field(name: str, value: Any, kind: Kind) -> bytes:
-    """Return a key-value as GGUF holds it. value: a number, a bool, a string, or a list of numbers or bools."""
+    """Return a key-value as GGUF holds it. value: a number, a bool, a string, or a list of numbers
+    or bools.
+    """
     if kind is Kind.STRING:
         return encode(name) + struct.pack("<I", kind) + encode(value)
     values = value if isinstance(value, list) else [value]
-    head = struct.pack("<IIQ", Kind.ARRAY, kind, len(values)) if values is value else struct.pack("<I", kind)
+    head = (
+        struct.pack("<IIQ", Kind.ARRAY, kind, len(values))
+        if values is value
+        else struct.pack("<I", kind)
+    )
     return encode(name) + head + struct.pack(f"<{len(values)}{FORMATS[kind]}", *values)

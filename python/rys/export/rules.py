@@ -1,8 +1,9 @@
-"""Say of each architecture what a layer takes from its place, and rewrite a copy's metadata so that it stays the same.
+"""Say of each architecture what a layer takes from its place, and rewrite a copy's metadata so that
+it stays the same.
 
-The rules follow src/models/*.cpp and src/llama-model.cpp of llama.cpp. They write out what the loader would otherwise
-derive anew from the number of layers or from their order, and refuse what no metadata can say. Keys stand without
-their "{arch}." throughout.
+The rules follow src/models/*.cpp and src/llama-model.cpp of llama.cpp. They write out what the
+loader would otherwise derive anew from the number of layers or from their order, and refuse what no
+metadata can say. Keys stand without their "{arch}." throughout.
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ REFUSED = {
 }
 
 HEADS, KV_HEADS = "attention.head_count", "attention.head_count_kv"
-FFN, EXPERT_FFN, EXPERTS_USED = "feed_forward_length", "expert_feed_forward_length", "expert_used_count"
+FFN, EXPERT_FFN, EXPERTS_USED = (
+    "feed_forward_length",
+    "expert_feed_forward_length",
+    "expert_used_count",
+)
 WINDOWS, RECURRENT = "attention.sliding_window_pattern", "attention.recurrent_layers"
 INDEXERS, DEEPSTACK = "attention.indexer.types", "deepstack_mapping"
 TAKEN_FROM_SLOT_0 = (HEADS, KV_HEADS, FFN, EXPERT_FFN, EXPERTS_USED)
@@ -67,10 +72,13 @@ NOT_PER_LAYER = names("""
     ple.head_vocab_sizes ple.layer_multipliers ple.layers rope.dimension_sections
 """)
 
-# The period of the sliding-window pattern that a loader assumes, and whether the period begins with a full layer.
+# The period of the sliding-window pattern that a loader assumes, and whether the period begins with
+# a full layer.
 WINDOW_PERIOD = {
     **dict.fromkeys(names("gemma2 gpt-oss"), (2, False)),
-    **dict.fromkeys(names("afmoe cohere2 exaone-moe exaone4 llama4 mellum muse-glimmer olmo2"), (4, False)),
+    **dict.fromkeys(
+        names("afmoe cohere2 exaone-moe exaone4 llama4 mellum muse-glimmer olmo2"), (4, False)
+    ),
     **dict.fromkeys(names("cohere2moe laguna smallthinker"), (4, True)),
     **dict.fromkeys(names("gemma3 gemma-embedding"), (6, False)),
     "gemma3n": (5, False),
@@ -90,7 +98,9 @@ HYBRID = names("""
 LOOKED_UP: dict[str, set[str]] = {
     **{arch: {KV_HEADS} for arch in HYBRID},
     **{arch: {HEADS, KV_HEADS, FFN} for arch in ("deci", "openelm")},
-    **{arch: {KV_HEADS, FFN, EXPERT_FFN, EXPERTS_USED} for arch in ("nemotron_h", "nemotron_h_moe")},
+    **{
+        arch: {KV_HEADS, FFN, EXPERT_FFN, EXPERTS_USED} for arch in ("nemotron_h", "nemotron_h_moe")
+    },
     "gemma4": {KV_HEADS, FFN},
 }
 ROPE_LOOKED_UP = names("gemma4 maple spark2_5 step35")
@@ -112,20 +122,27 @@ BY_COUNT: dict[str, Callable[[Source, int], Hashable]] = {
     "gemma3": lambda m, n: attention_width(m, largest=n == 62),
     "minicpm3": lambda m, n: n,  # scale of the residual
 }
-# What the place of a layer among n decides and no key can set: (source, place, layer, n) -> the decision.
+# What the place of a layer among n decides and no key can set: (source, place, layer, n) -> the
+# decision.
 BY_PLACE: dict[str, Callable[[Source, int, int, int], Hashable]] = {
     **dict.fromkeys(names("afmoe smollm3"), lambda m, at, i, n: (at + 1) % 4 == 0),  # no RoPE
     "ernie4_5-moe": lambda m, at, i, n: (at + 1) % m.integer("interleave_moe_layer_step") == 0,
     "gemma3n": lambda m, at, i, n: (at < 10, at < 20),  # sparse activations, KV of its own
-    **dict.fromkeys(names("granite granite_swa"), lambda m, at, i, n: at > 0 and image_of(m, i) >= 0),
-    "llama4": lambda m, at, i, n: (at + 1) % (4 if has_windows(m) else n) == 0,  # no RoPE
-    "minimax-01": lambda m, at, i, n: ("decay", at / (n - 1) if n > 1 else None) if is_recurrent(m, i, n) else None,
     **dict.fromkeys(
-        names("qwen3tts qwen3vl qwen3vlmoe"), lambda m, at, i, n: at if at < m.integer("n_deepstack_layers") else None
+        names("granite granite_swa"), lambda m, at, i, n: at > 0 and image_of(m, i) >= 0
+    ),
+    "llama4": lambda m, at, i, n: (at + 1) % (4 if has_windows(m) else n) == 0,  # no RoPE
+    "minimax-01": lambda m, at, i, n: (
+        ("decay", at / (n - 1) if n > 1 else None) if is_recurrent(m, i, n) else None
+    ),
+    **dict.fromkeys(
+        names("qwen3tts qwen3vl qwen3vlmoe"),
+        lambda m, at, i, n: at if at < m.integer("n_deepstack_layers") else None,
     ),
     "smallthinker": lambda m, at, i, n: has_windows(m) and at % 4 == 0,  # no RoPE
 }
-# A period that a key sets: (key, (place, period) -> the decision). Another period may say the same of the copy.
+# A period that a key sets: (key, (place, period) -> the decision). Another period may say the same
+# of the copy.
 BY_PERIOD: dict[str, tuple[str, Callable[[int, int], bool]]] = {
     "kimi-k3": ("attn_res.block_size", lambda at, period: at % period == 0),
     "llama4": ("interleave_moe_layer_step", lambda at, period: (at + 1) % period == 0),
@@ -139,7 +156,9 @@ def has_windows(m: Source) -> bool:
     if m.arch == "exaone4":
         return m.n == 64
     absent = 1 if m.arch == "llama4" else 0
-    return m.arch in WINDOW_ALWAYS or (m.arch in WINDOW_PERIOD and m.integer("attention.sliding_window", absent) > 0)
+    return m.arch in WINDOW_ALWAYS or (
+        m.arch in WINDOW_PERIOD and m.integer("attention.sliding_window", absent) > 0
+    )
 
 
 def has_window(m: Source, layer: int, n: int) -> bool:
@@ -148,20 +167,29 @@ def has_window(m: Source, layer: int, n: int) -> bool:
         return layer < len(listed) and bool(listed[layer])
     period, full_first = WINDOW_PERIOD[m.arch]
     period = m.integer(WINDOWS, period)
-    return layer < n and (period == 0 or (layer % period > 0 if full_first else (layer + 1) % period > 0))
+    return layer < n and (
+        period == 0 or (layer % period > 0 if full_first else (layer + 1) % period > 0)
+    )
 
 
 def is_recurrent(m: Source, layer: int, n: int) -> bool:
-    """Return whether the loader makes this layer of `n` recurrent, in an architecture that has both kinds."""
+    """Return whether the loader makes this layer of `n` recurrent, in an architecture that has both
+    kinds.
+    """
     if m.arch not in RECURRENT_PERIOD:
         return bool((m.listed(KV_HEADS) or [1] * m.n_all)[layer] == 0)
     if (listed := m.listed(RECURRENT)) is not None:
         return bool(listed[layer])
-    return layer < n and (layer + 1) % m.integer("full_attention_interval", RECURRENT_PERIOD[m.arch]) > 0
+    return (
+        layer < n
+        and (layer + 1) % m.integer("full_attention_interval", RECURRENT_PERIOD[m.arch]) > 0
+    )
 
 
 def kind_of(m: Source, layer: int) -> Hashable:
-    """Return the memory or the input that the layer needs: llama.cpp aborts when no layer uses one of them."""
+    """Return the memory or the input that the layer needs: llama.cpp aborts when no layer uses one
+    of them.
+    """
     if m.arch == "deepseek4":
         return m.get("attention.compress_ratios")[layer] or None
     if m.arch in ("dots3note", "gemma-embedding", "modern-bert"):
@@ -180,7 +208,9 @@ def image_of(m: Source, layer: int) -> int:
 
 
 def attention_width(m: Source, *, largest: bool) -> int:
-    """Return the width that gemma's scale of attention is the root of; its largest model has another."""
+    """Return the width that gemma's scale of attention is the root of; its largest model has
+    another.
+    """
     width = m.integer("embedding_length") // heads_of(m, 0)
     return width if largest else m.integer("attention.key_length", width)
 
@@ -195,13 +225,21 @@ def rewrite_metadata(m: Source) -> None:
     m.set("block_count", len(m.layers))
     for name, field in m.fields.items():
         key = name.removeprefix(f"{m.arch}.")
-        if field.is_array and name.startswith((f"{m.arch}.", "xielu.")) and key not in NOT_PER_LAYER:
+        if (
+            field.is_array
+            and name.startswith((f"{m.arch}.", "xielu."))
+            and key not in NOT_PER_LAYER
+        ):
             per_layer = key in PER_LAYER and field.count >= n and field.kind is not Kind.STRING
             m.require(per_layer, f"{name} does not list a value for each layer")
             values = m.get(key)
             m.set(key, ([values[i] for i in path] + values[n:])[:MAX_SLOTS], field.kind)
             alike = values[path[0]] == values[0] or key in LOOKED_UP.get(m.arch, set())
-            m.require(alike or key not in TAKEN_FROM_SLOT_0, f"all layers take {key} from the first slot", START_AT_0)
+            m.require(
+                alike or key not in TAKEN_FROM_SLOT_0,
+                f"all layers take {key} from the first slot",
+                START_AT_0,
+            )
     missing = {kind_of(m, i) for i in range(n)} - {kind_of(m, i) for i in path} - {None}
     m.require(not missing, "llama.cpp aborts unless every kind of layer is visited", EVERY_KIND)
     keep_head_sizes(m)
@@ -211,9 +249,15 @@ def rewrite_metadata(m: Source) -> None:
 
 
 def keep_head_sizes(m: Source) -> None:
-    """Write out the sizes that loaders divide by the heads of slot 0 when the file does not name them."""
+    """Write out the sizes that loaders divide by the heads of slot 0 when the file does not name
+    them.
+    """
     old, new, width = heads_of(m, 0), heads_of(m, m.path[0]), m.integer("embedding_length")
-    m.require((old == 0) == (new == 0), "whether there is attention at all is read off the first slot", START_AT_0)
+    m.require(
+        (old == 0) == (new == 0),
+        "whether there is attention at all is read off the first slot",
+        START_AT_0,
+    )
     if old not in (0, new):
         size = m.integer("attention.key_length", width // old)
         m.set("attention.key_length", size)
@@ -222,7 +266,9 @@ def keep_head_sizes(m: Source) -> None:
 
 
 def keep_kinds(m: Source) -> None:
-    """Write out which layers have a sliding window and which are recurrent, unless the loader finds the same."""
+    """Write out which layers have a sliding window and which are recurrent, unless the loader finds
+    the same.
+    """
     n, path, n_slot = m.n, m.path, len(m.path)
     if m.arch in RECURRENT_PERIOD and m.listed(RECURRENT) is None:
         recurrent = [is_recurrent(m, i, n) for i in m.layers]
@@ -231,10 +277,20 @@ def keep_kinds(m: Source) -> None:
     if not has_windows(m):
         return
     windows = [has_window(m, i, n) for i in m.layers]
-    if m.listed(WINDOWS) is None and windows != [has_window(m, s, n_slot) for s in range(len(windows))]:
+    if m.listed(WINDOWS) is None and windows != [
+        has_window(m, s, n_slot) for s in range(len(windows))
+    ]:
         m.set(WINDOWS, windows, Kind.BOOL)
-    m.require(any(windows[:n_slot]), "llama.cpp aborts unless a layer with a sliding window is visited", EVERY_KIND)
-    m.require(m.arch != "gemma4" or not all(windows), "its RoPE factors belong to the full layers", EVERY_KIND)
+    m.require(
+        any(windows[:n_slot]),
+        "llama.cpp aborts unless a layer with a sliding window is visited",
+        EVERY_KIND,
+    )
+    m.require(
+        m.arch != "gemma4" or not all(windows),
+        "its RoPE factors belong to the full layers",
+        EVERY_KIND,
+    )
     if has_window(m, path[0], n) != has_window(m, 0, n):
         sizes = {"attention.key_length", "attention.value_length"} if m.arch != "gemma4" else set()
         sizes |= {"rope.dimension_count"} if m.arch not in ROPE_LOOKED_UP else set()
@@ -243,14 +299,18 @@ def keep_kinds(m: Source) -> None:
 
 
 def keep_places(m: Source) -> None:
-    """Adapt the keys that speak of places, and refuse a path that would give a layer's place another meaning."""
+    """Adapt the keys that speak of places, and refuse a path that would give a layer's place
+    another meaning.
+    """
     n, path, n_slot = m.n, m.path, len(m.path)
     for key, heeded_by in LEADING.items():
         if m.arch in heeded_by and (first := m.integer(key)):
             kept = sum(i < first for i in path)
             ahead = all(i < first for i in path[:kept])
             cure = f"let all visits of layers 0..{first - 1} come first"
-            m.require(ahead, f"{key} counts layers at the front, and some come later", cure, USE_RYS)
+            m.require(
+                ahead, f"{key} counts layers at the front, and some come later", cure, USE_RYS
+            )
             m.set(key, kept)
     if by_count := BY_COUNT.get(m.arch):
         m.require(
@@ -265,7 +325,11 @@ def keep_places(m: Source) -> None:
     if m.arch in BY_PERIOD and (old := m.integer(BY_PERIOD[m.arch][0])):
         key, marks = BY_PERIOD[m.arch]
         marked = [marks(i, old) for i in path]
-        fitting = [new for new in (old, *range(1, n_slot + 2)) if marked == [marks(s, new) for s in range(n_slot)]]
+        fitting = [
+            new
+            for new in (old, *range(1, n_slot + 2))
+            if marked == [marks(s, new) for s in range(n_slot)]
+        ]
         m.require(bool(fitting), f"no {key} marks these layers", WHOLE_PERIODS, USE_RYS)
         m.set(key, fitting[0])
 
@@ -288,7 +352,9 @@ def keep_peculiarities(m: Source) -> None:
         if n in lite and n_slot not in lite:
             m.set("attention.q_lora_rank", 0)
         if m.integer("expert_gating_func") == 0:
-            m.set("expert_gating_func", 2 if n in (47, 48) and n_vocab == 154880 else 1)  # sigmoid, softmax
+            m.set(
+                "expert_gating_func", 2 if n in (47, 48) and n_vocab == 154880 else 1
+            )  # sigmoid, softmax
     m.require(
         m.arch != "llama4" or not has_windows(m) or n_slot >= 4,
         "llama.cpp aborts unless a layer has no RoPE",
@@ -296,7 +362,10 @@ def keep_peculiarities(m: Source) -> None:
     )
     if m.arch == "modern-bert" and "blk.0.attn_norm.weight" not in m.tensors:
         m.require(
-            0 not in path[1:], "only the first block may lack a norm", "visit layer 0 only in the first slot", USE_RYS
+            0 not in path[1:],
+            "only the first block may lack a norm",
+            "visit layer 0 only in the first slot",
+            USE_RYS,
         )
     if m.arch in ("rwkv7", "arwkv7"):
         m.require(
@@ -304,12 +373,18 @@ def keep_peculiarities(m: Source) -> None:
             "all layers mix in the value of layer 0",
             "visit layer 0 first, and once",
         )
-    if m.arch in ("glm-dsa", "glm5-next") or (m.arch == "hy_v4" and m.integer("attention.indexer.top_k")):
+    if m.arch in ("glm-dsa", "glm5-next") or (
+        m.arch == "hy_v4" and m.integer("attention.indexer.top_k")
+    ):
         sparse = m.arch == "glm-dsa" and m.integer("context_length") >= 1048576
         default = [int(not sparse or i < 2 or (i % 4 == 2 and i < 78)) for i in range(n)]
         own = m.listed(INDEXERS) or [m.get(INDEXERS, d) for d in default]
         attending = [i for i in path if m.arch != "glm5-next" or not is_recurrent(m, i, n)]
-        m.require(bool(own[attending[0]]), f"layer {attending[0]} takes the selection of a layer before it", START_AT_0)
+        m.require(
+            bool(own[attending[0]]),
+            f"layer {attending[0]} takes the selection of a layer before it",
+            START_AT_0,
+        )
         if sparse and m.get(INDEXERS) is None:
             m.set(INDEXERS, [own[i] for i in path])
     if m.arch in ("gemma3n", "gemma4"):
@@ -338,11 +413,17 @@ def keep_peculiarities(m: Source) -> None:
             m.set("attention.shared_kv_layers", n_slot - kept)
     images = {image_of(m, i) for i in range(n)} if m.arch in ("granite", "granite_swa") else set()
     m.require(
-        images <= {image_of(m, i) for i in path} | {-1}, "a layer that takes images in is left out", "visit it", USE_RYS
+        images <= {image_of(m, i) for i in path} | {-1},
+        "a layer that takes images in is left out",
+        "visit it",
+        USE_RYS,
     )
     if listed := m.listed("ple.layers"):
         slots = [s for s, i in enumerate(path) if i in listed]
         m.require(
-            len(slots) == 1, "exactly one layer may hold the n-gram embeddings", f"visit one of {listed} once", USE_RYS
+            len(slots) == 1,
+            "exactly one layer may hold the n-gram embeddings",
+            f"visit one of {listed} once",
+            USE_RYS,
         )
         m.set("ple.layers", slots)

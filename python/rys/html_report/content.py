@@ -1,4 +1,6 @@
-"""What the page shows, computed apart from how it looks: plain values that JSON can hold, None for what is unknown."""
+"""What the page shows, computed apart from how it looks: plain values that JSON can hold, None for
+what is unknown.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rys.json_values import json_value
+from rys._util.json_values import json_value
 from rys.layer_path import LayerPath
+from rys.next_steps import commands, sweep_command
 from rys.sweep.block_map import colour_limit
-from rys.sweep.commands import commands, sweep_command
 from rys.sweep.results import Results
 from rys.sweep.space import repeated_block
 
@@ -76,13 +78,18 @@ def repeated(report: dict[str, Any]) -> list[tuple[str, str]]:
 def candidates(frame: pd.DataFrame, probes: list[str], report: dict[str, Any]) -> dict[str, Any]:
     """Return the candidates column by column, in the order of the frame.
 
-    columns: key, label and kind of those that hold anything. values: by key. blocks: (i, j) or None. confirmed: rows.
+    columns: key, label and kind of those that hold anything. values: by key. blocks: (i, j) or
+        None. confirmed: rows.
     """
-    per_probe = [(f"{probe}_difference", probe, "signed") for probe in probes] if len(probes) > 1 else []
+    per_probe = (
+        [(f"{probe}_difference", probe, "signed") for probe in probes] if len(probes) > 1 else []
+    )
     columns = [*_BEFORE_PROBES, *per_probe, *_AFTER_PROBES]
     if not frame["n_items"].any():
         frame = frame.assign(n_items=np.nan)  # sweeps of other programs do not say
-    columns = [column for column in columns if (frame[column[0]].notna() & (frame[column[0]] != "")).any()]
+    columns = [
+        column for column in columns if (frame[column[0]].notna() & (frame[column[0]] != "")).any()
+    ]
     confirmed = {row["layer_path"] for row in report["confirmed"]}
     n_layer = int(report["n_layer"])
     return {
@@ -117,14 +124,18 @@ def maps(results: Results, frame: pd.DataFrame, probes: list[str]) -> list[dict[
 
 
 def confirm_stage(report: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the rows of the confirm stage with what their drawing needs, None if it was not run to its end.
+    """Return the rows of the confirm stage with what their drawing needs, None if it was not run to
+    its end.
 
     rows: as in the report, with `role`. bar: as in the report.
     start, end: of the scale. curse: mean gain of the best paths in the search and on fresh items.
     """
     if not report["top"]:
         return None
-    rows = [row | {"role": "confirmed" if row["confirmed"] else "not confirmed"} for row in report["top"]]
+    rows = [
+        row | {"role": "confirmed" if row["confirmed"] else "not confirmed"}
+        for row in report["top"]
+    ]
     rows += [row | {"role": "control"} for row in report["controls"]]
     bar = report["bar"]
     names = ("effect", "low", "high", "search_effect")
@@ -145,7 +156,10 @@ def confirm_stage(report: dict[str, Any]) -> dict[str, Any] | None:
 def departures(frame: pd.DataFrame) -> list[tuple[str, int]]:
     """Return why candidates were not measured to the end, with how many."""
     left = frame[frame["status"] == "left"]["n_items"].value_counts().sort_index()
-    found = [(f"left the race after {items} items: too far from the best to catch up", n) for items, n in left.items()]
+    found = [
+        (f"left the race after {items} items: too far from the best to catch up", n)
+        for items, n in left.items()
+    ]
     partial = int((frame["status"] == "partial").sum())
     found += [("measured in part", partial)] if partial else []
     failed = frame[frame["status"] == "failed"]["reason"].value_counts()
@@ -159,9 +173,13 @@ def warnings(report: dict[str, Any]) -> list[str]:
     said = list(report["notes"])
     if report["forced"]:
         said.append("Probes were used that cannot measure this model (--force).")
-    said += [f"{probe}: {reason}" for probe, reasons in report["preflight"].items() for reason in reasons]
+    said += [
+        f"{probe}: {reason}" for probe, reasons in report["preflight"].items() for reason in reasons
+    ]
     if not report["is_complete"]:
-        said.append(f"The sweep is not complete{': ' if report['stopped'] else ''}{report['stopped']}.")
+        said.append(
+            f"The sweep is not complete{': ' if report['stopped'] else ''}{report['stopped']}."
+        )
     elif report["stopped"]:
         said.append(f"Stopped: {report['stopped']}.")
     return said
@@ -176,12 +194,18 @@ def settings(report: dict[str, Any], meta: dict[str, Any]) -> list[tuple[str, st
         ("model", report["model"]),
         ("fingerprint", report["fingerprint"]),
         ("layers", report["n_layer"]),
-        ("options that change results", variant and ", ".join(f"{k}={v}" for k, v in variant.items() if v is not None)),
+        (
+            "options that change results",
+            variant and ", ".join(f"{k}={v}" for k, v in variant.items() if v is not None),
+        ),
         ("probes", ", ".join(map(str, report["probes"] or []))),
         ("items of each probe", meta.get("items")),
         ("fresh items of the confirmation", report["confirm_items"] or None),
         ("thinking", asking.get("thinking") and f"up to {asking.get('thinking_budget')} tokens"),
-        ("candidates", f"{report['n_candidates']:,}" + (f", {report['space']}" if report["space"] else "")),
+        (
+            "candidates",
+            f"{report['n_candidates']:,}" + (f", {report['space']}" if report["space"] else ""),
+        ),
         ("strategy", report["strategy"]),
         ("seed", meta.get("seed")),
         ("candidates to confirm", meta.get("top")),
@@ -193,7 +217,11 @@ def settings(report: dict[str, Any], meta: dict[str, Any]) -> list[tuple[str, st
         ("llama.cpp", meta.get("llama_cpp")),
         ("file", report["store"]),
     ]
-    return [(name, str(value)) for name, value in pairs if value is not None and value is not False and value != ""]
+    return [
+        (name, str(value))
+        for name, value in pairs
+        if value is not None and value is not False and value != ""
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from rys._util.output_file import checked_output, whole_file
 from rys.build_info import build_info
 from rys.html_report.content import content
-from rys.output_file import checked_output, whole_file
 from rys.sweep.results import Results
 
 __all__ = ["render", "write_report"]
@@ -21,16 +21,23 @@ _FOLDER = Path(__file__).parent
 _GENERATOR = '<meta name="generator" content="rys report '  # near the start of every report
 
 
-def write_report(results: Results, destination: str | os.PathLike[str], *, force: bool = False) -> None:
+def write_report(
+    results: Results, destination: str | os.PathLike[str], *, force: bool = False
+) -> None:
     """Write the page of a sweep. It is whole or not there at all.
 
     results: as rys.sweep.results.open_results or rys.Sweep gives them.
-    destination: the file; an earlier report is overwritten. force: so is any other file, but that of the sweep.
+    destination: the file; an earlier report is overwritten. force: so is any other file, but that
+        of the sweep.
 
     Raises OutputFileError.
     """
-    path = checked_output(destination, sources=[results.path], force=force, mark=_GENERATOR.encode())
-    page = render(results).encode("utf-8", "replace")  # half a surrogate pair, as in odd file names, becomes "?"
+    path = checked_output(
+        destination, sources=[results.path], force=force, mark=_GENERATOR.encode()
+    )
+    page = render(results).encode(
+        "utf-8", "replace"
+    )  # half a surrogate pair, as in odd file names, becomes "?"
     with whole_file(path) as temporary:
         temporary.write_bytes(page)
 
@@ -46,7 +53,9 @@ def render(results: Results) -> str:
     )
     environment.filters["signed"] = signed
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    script, style = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
+    script, style = (
+        (_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css")
+    )
     return environment.get_template("template.html").render(
         content(results),
         generator=Markup(_GENERATOR),

@@ -1,4 +1,7 @@
-"""Plots of sweeps and of models, with matplotlib (`pip install "rys[plot]"`). Each returns its Axes."""
+"""Plots of sweeps and of models, with matplotlib (`pip install "rys[plot]"`).
+
+Each returns its Axes.
+"""
 
 from rys.plot.blocks import heatmap, heatmaps, skyline
 from rys.plot.candidates import pareto, repeats

@@ -1,4 +1,6 @@
-"""Blocks (i, j) that run twice: the heatmap over start and end, several side by side, and its skyline."""
+"""Blocks (i, j) that run twice: the heatmap over start and end, several side by side, and its
+skyline.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["BlockMap", "Skyline", "balanced_map", "block_map", "heatmap", "heatmaps", "skyline", "skyline_of"]
+__all__ = [
+    "BlockMap",
+    "Skyline",
+    "balanced_map",
+    "block_map",
+    "heatmap",
+    "heatmaps",
+    "skyline",
+    "skyline_of",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,9 +55,12 @@ Floats = npt.NDArray[np.float64]
 class BlockMap:
     """Hold the gains of the blocks of a model with L layers.
 
-    gain: float64 [L, L], row i, column j - 1, NaN where nothing was measured. what: the gain of what, in words.
-    is_uncertain: bool [L, L], where the 95% interval contains 0. best: (i, j) of the best that answered everything.
-    confirmed: (i, j) of those that held on fresh items. has_intervals: False if the file knows none.
+    gain: float64 [L, L], row i, column j - 1, NaN where nothing was measured. what: the gain of
+        what, in words.
+    is_uncertain: bool [L, L], where the 95% interval contains 0. best: (i, j) of the best that
+        answered everything.
+    confirmed: (i, j) of those that held on fresh items. has_intervals: False if the file knows
+        none.
     """
 
     gain: Floats
@@ -63,7 +77,10 @@ class BlockMap:
 
 
 def block_map(sweep: Results, probe: str | None = None) -> BlockMap:
-    """Return the differences to the baseline of one probe, or the mean over all. Raises PlotError without blocks."""
+    """Return the differences to the baseline of one probe, or the mean over all.
+
+    Raises PlotError without blocks.
+    """
     frame = sweep.results(probe)
     frame = frame.assign(uncertain=(frame["low"] <= 0) & (frame["high"] >= 0))
     what = probe or ("mean over probes" if len(probes_of(frame)) > 1 else "")
@@ -72,27 +89,35 @@ def block_map(sweep: Results, probe: str | None = None) -> BlockMap:
 
 def probes_of(frame: pd.DataFrame) -> list[str]:
     """Return the probes of a sweep's results."""
-    return [name.removesuffix("_difference") for name in frame.columns if name.endswith("_difference")]
+    return [
+        name.removesuffix("_difference") for name in frame.columns if name.endswith("_difference")
+    ]
 
 
 def balanced_map(sweep: Results) -> BlockMap:
-    """Return the mean over probes of the z-scores of their differences, over the paths that were measured.
+    """Return the mean over probes of the z-scores of their differences, over the paths that were
+    measured.
 
-    Probes whose scores vary little count as much as those whose scores vary widely; 0 is the average path. Uncertain
-    are the blocks whose mean difference over the probes has a 95% interval that contains 0.
+    Probes whose scores vary little count as much as those whose scores vary widely; 0 is the
+    average path. Uncertain are the blocks whose mean difference over the probes has a 95% interval
+    that contains 0.
     """
     frame = sweep.results()
     names = [f"{probe}_difference" for probe in probes_of(frame)]
     differences = frame[names].where(frame["effect"].notna())
     deviations = differences.std(ddof=0).replace(0.0, 1.0)
-    frame = frame.assign(z=((differences - differences.mean()) / deviations).mean(axis=1, skipna=False))
+    frame = frame.assign(
+        z=((differences - differences.mean()) / deviations).mean(axis=1, skipna=False)
+    )
     frame = frame.assign(uncertain=(frame["low"] <= 0) & (frame["high"] >= 0))
     frame = frame.sort_values("z", ascending=False, kind="stable")
     has_intervals = bool(frame["low"].notna().any())
     return _map_of(sweep, frame, "z", "balanced: mean of z-scores", has_intervals)
 
 
-def _map_of(sweep: Results, frame: pd.DataFrame, column: str, what: str, has_intervals: bool) -> BlockMap:
+def _map_of(
+    sweep: Results, frame: pd.DataFrame, column: str, what: str, has_intervals: bool
+) -> BlockMap:
     n_layer = int(sweep.meta["n_layer"])
     gain = block_matrix(frame, n_layer, column)
     if np.isnan(gain).all():
@@ -102,7 +127,9 @@ def _map_of(sweep: Results, frame: pd.DataFrame, column: str, what: str, has_int
         )
     done = frame[frame["status"] == "done"]
     in_order = (repeated_block(LayerPath(list(layers), n_layer)) for layers in done["layers"])
-    confirmed = (repeated_block(LayerPath(row["layer_path"], n_layer)) for row in sweep.report()["confirmed"])
+    confirmed = (
+        repeated_block(LayerPath(row["layer_path"], n_layer)) for row in sweep.report()["confirmed"]
+    )
     return BlockMap(
         gain=gain,
         what=what,
@@ -116,10 +143,11 @@ def _map_of(sweep: Results, frame: pd.DataFrame, column: str, what: str, has_int
 def heatmap(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw what repeating each block gains or costs: starts i go down, ends j across.
 
-    Colours are centred on 0 and clip as `colour_limit` says. Dots lie on cells whose 95% interval contains
-    0, squares around blocks that were confirmed, a star on the best of the search.
+    Colours are centred on 0 and clip as `colour_limit` says. Dots lie on cells whose 95% interval
+    contains 0, squares around blocks that were confirmed, a star on the best of the search.
 
-    sweep: a rys.Sweep, or what rys.sweep.results.open_results returns. probe: None = the mean over probes.
+    sweep: a rys.Sweep, or what rys.sweep.results.open_results returns. probe: None = the mean over
+        probes.
     Raises PlotError if no block was measured, RequestError if there is no such probe.
     """
     found = block_map(sweep, probe)
@@ -129,7 +157,9 @@ def heatmap(sweep: Results, probe: str | None = None, *, ax: Axes | None = None)
     return ax
 
 
-def heatmaps(sweep: Results, probes: Sequence[str] | None = None, *, figure: Any = None) -> list[Axes]:
+def heatmaps(
+    sweep: Results, probes: Sequence[str] | None = None, *, figure: Any = None
+) -> list[Axes]:
     """Draw a heatmap for every probe and, for two or more, one of their balanced combination.
 
     probes: None = all. figure: a matplotlib Figure or SubFigure to draw in; None = a new one.
@@ -148,7 +178,11 @@ def heatmaps(sweep: Results, probes: Sequence[str] | None = None, *, figure: Any
         figure = plt.figure(figsize=heatmaps_size(len(found)), layout="constrained")
     panels = [figure.add_subplot(*_grid(len(found)), k + 1) for k in range(len(found))]
     for ax, one in zip(panels, found, strict=True):
-        _draw(ax, one, "mean z-score" if one.what.startswith("balanced") else "difference to the baseline")
+        _draw(
+            ax,
+            one,
+            "mean z-score" if one.what.startswith("balanced") else "difference to the baseline",
+        )
         set_title(ax, "", joined(one.what, one.lack))
     figure.suptitle(f"{model_name(sweep)}: blocks that run twice", fontsize="medium")
     return panels
@@ -183,11 +217,15 @@ def _draw(ax: Axes, found: BlockMap, label: str) -> None:
             "markeredgecolor": "black",
         }
         ax.plot([j], [i], linestyle="", zorder=4, **star)
-        held = ", confirmed" if found.best in found.confirmed else ""  # the star hides the square of a small cell
+        held = (
+            ", confirmed" if found.best in found.confirmed else ""
+        )  # the star hides the square of a small cell
         handles.append(Line2D([], [], linestyle="", label=f"best: ({i}, {j}){held}", **star))
     for i, j in found.confirmed:
         for colour, width in (("white", 2.6), ("black", 1.3)):
-            square = Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3)
+            square = Rectangle(
+                (j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3
+            )
             ax.add_patch(square)
     if found.confirmed:
         handles.append(Patch(fill=False, edgecolor="black", linewidth=1.3, label="confirmed"))
@@ -203,10 +241,13 @@ def _draw(ax: Axes, found: BlockMap, label: str) -> None:
 
 @dataclass(frozen=True)
 class Skyline:
-    """Hold the mean gain of the measured blocks that start at a layer, and of those that end before one.
+    """Hold the mean gain of the measured blocks that start at a layer, and of those that end before
+    one.
 
-    by_start: float64 [L], of layer i. by_end: float64 [L], of end j at index j - 1. NaN where there are none.
-    start_peak, end_peak: i and j of the largest means, of those over at least half as many blocks as the most have:
+    by_start: float64 [L], of layer i. by_end: float64 [L], of end j at index j - 1. NaN where there
+        are none.
+    start_peak, end_peak: i and j of the largest means, of those over at least half as many blocks
+        as the most have:
     a corner of the triangle has few blocks, whose mean is mostly noise.
     """
 
@@ -231,8 +272,8 @@ def skyline_of(found: BlockMap) -> Skyline:
 
 
 def skyline(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) -> Axes:
-    """Draw the mean gain of all blocks that start at a layer, and of all that end there: where the circuit begins and
-    ends.
+    """Draw the mean gain of all blocks that start at a layer, and of all that end there: where the
+    circuit begins and ends.
 
     probe: None = the mean over probes. Raises PlotError if no block was measured.
     """
@@ -245,7 +286,14 @@ def skyline(sweep: Results, probe: str | None = None, *, ax: Axes | None = None)
     )
     for name, values, first, peak, colour, style in lines:
         layers = np.arange(first, first + n_layer)
-        ax.plot(layers, values, style, color=colour, drawstyle="steps-mid", label=f"by {name}, highest at {peak}")
+        ax.plot(
+            layers,
+            values,
+            style,
+            color=colour,
+            drawstyle="steps-mid",
+            label=f"by {name}, highest at {peak}",
+        )
         ax.plot([peak], [values[peak - first]], "o", color=colour, markersize=5)
     ax.axhline(0, color="0.4", linewidth=0.8)
     ax.set_xlim(-0.5, n_layer + 0.5)

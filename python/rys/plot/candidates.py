@@ -39,16 +39,25 @@ MAX_ROWS = 12  # of the front, in the legend
 
 
 def repeated_layer(layers: Sequence[int], n_layer: int) -> tuple[int, int] | None:
-    """Return the one layer that a path repeats in place, and its visits in a row; None for paths of another form."""
+    """Return the one layer that a path repeats in place, and its visits in a row; None for paths of
+    another form.
+    """
     times = len(layers) - n_layer + 1
     layer = next((a for a, b in pairwise(layers) if a == b), None)
-    if layer is None or list(layers) != [*range(layer), *[layer] * times, *range(layer + 1, n_layer)]:
+    if layer is None or list(layers) != [
+        *range(layer),
+        *[layer] * times,
+        *range(layer + 1, n_layer),
+    ]:
         return None
     return layer, times
 
 
-def repeat_matrix(frame: pd.DataFrame, n_layer: int, column: str = "effect") -> npt.NDArray[np.float64]:
-    """Return a column's values of paths that repeat one layer: float64 [K, n_layer], row k for k + 2 visits in a row.
+def repeat_matrix(
+    frame: pd.DataFrame, n_layer: int, column: str = "effect"
+) -> npt.NDArray[np.float64]:
+    """Return a column's values of paths that repeat one layer: float64 [K, n_layer], row k for k +
+    2 visits in a row.
 
     NaN where a path was not tried. K is 0 if no path is of this form.
     """
@@ -72,8 +81,12 @@ def repeats(sweep: Results, probe: str | None = None, *, ax: Axes | None = None)
     frame = sweep.results(probe)
     values = repeat_matrix(frame, n_layer)
     if np.isnan(values).all():
-        raise PlotError(f"{sweep.path} has no path that repeats a single layer; sweep some with --repeats 2 3 4")
-    uncertain = repeat_matrix(frame.assign(uncertain=(frame["low"] <= 0) & (frame["high"] >= 0)), n_layer, "uncertain")
+        raise PlotError(
+            f"{sweep.path} has no path that repeats a single layer; sweep some with --repeats 2 3 4"
+        )
+    uncertain = repeat_matrix(
+        frame.assign(uncertain=(frame["low"] <= 0) & (frame["high"] >= 0)), n_layer, "uncertain"
+    )
     ax = axes_or_new(ax, "repeats")
     draw_matrix(ax, values, 2, 0, colour_limit(values), "difference to the baseline")
     rows, columns = np.nonzero(uncertain == 1)
@@ -87,10 +100,14 @@ def repeats(sweep: Results, probe: str | None = None, *, ax: Axes | None = None)
     return ax
 
 
-def pareto_points(sweep: Results, probe: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the measured candidates, those of the front, and the confirmed paths with the gain on fresh items.
+def pareto_points(
+    sweep: Results, probe: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the measured candidates, those of the front, and the confirmed paths with the gain on
+    fresh items.
 
-    The columns that matter: path, extra_slots, effect, low, high. Raises PlotError if nothing was measured.
+    The columns that matter: path, extra_slots, effect, low, high. Raises PlotError if nothing was
+    measured.
     """
     import pandas as pd
 
@@ -106,9 +123,11 @@ def pareto_points(sweep: Results, probe: str | None = None) -> tuple[pd.DataFram
 
 
 def pareto(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) -> Axes:
-    """Draw gain against extra slots, which cost time and memory; those that none beats with as few are the front.
+    """Draw gain against extra slots, which cost time and memory; those that none beats with as few
+    are the front.
 
-    Intervals are of 95%: those of the front from the search, those of the confirmed paths from fresh items.
+    Intervals are of 95%: those of the front from the search, those of the confirmed paths from
+    fresh items.
 
     probe: None = the mean over probes. Raises PlotError if nothing was measured.
     """
@@ -120,20 +139,34 @@ def pareto(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) 
         (measured[ended], GREY, "candidates"),
     ):
         if len(rows):
-            ax.plot(rows["extra_slots"], rows["effect"], ".", color=colour, markersize=4, label=name, zorder=1)
+            ax.plot(
+                rows["extra_slots"],
+                rows["effect"],
+                ".",
+                color=colour,
+                markersize=4,
+                label=name,
+                zorder=1,
+            )
     if len(confirmed):
         x = confirmed["extra_slots"] + 0.25  # beside what the search said
         draw_intervals(ax, x, confirmed, "D", ORANGE, "confirmed, on fresh items")
     if len(front):
-        draw_intervals(ax, front["extra_slots"], front, "o", BLUE, "no other gains more with as few:")
-        ax.step(front["extra_slots"], front["effect"], where="post", color=BLUE, linewidth=1, zorder=2)
+        draw_intervals(
+            ax, front["extra_slots"], front, "o", BLUE, "no other gains more with as few:"
+        )
+        ax.step(
+            front["extra_slots"], front["effect"], where="post", color=BLUE, linewidth=1, zorder=2
+        )
     ax.axhline(0, color="0.4", linewidth=0.8)
     whole_ticks(ax.xaxis)
     ax.set_xlabel("extra slots")
     ax.set_ylabel("difference to the baseline")
     rows = [
         f"{slots:+d}: {effect:+.3f}  {shortened(path, 28)}"
-        for slots, effect, path in zip(front["extra_slots"], front["effect"], front["path"], strict=True)
+        for slots, effect, path in zip(
+            front["extra_slots"], front["effect"], front["path"], strict=True
+        )
     ][-MAX_ROWS:]
     top = max(0.0, float(measured["effect"].max()))
     n_below = int((measured["effect"] < -2 * top).sum()) if top else 0
@@ -144,14 +177,20 @@ def pareto(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) 
     set_title(
         ax,
         model_name(sweep),
-        joined("Gain against extra slots", probe, lack, f"{n_below:,} more below" if n_below else ""),
+        joined(
+            "Gain against extra slots", probe, lack, f"{n_below:,} more below" if n_below else ""
+        ),
     )
     return ax
 
 
-def draw_intervals(ax: Axes, x: Any, rows: pd.DataFrame, marker: str, colour: str, label: str) -> None:
+def draw_intervals(
+    ax: Axes, x: Any, rows: pd.DataFrame, marker: str, colour: str, label: str
+) -> None:
     """Draw effects with their intervals, where there are any. rows: effect, low and high."""
-    reach = np.abs(rows[["low", "high"]].to_numpy(np.float64).T - rows["effect"].to_numpy(np.float64))
+    reach = np.abs(
+        rows[["low", "high"]].to_numpy(np.float64).T - rows["effect"].to_numpy(np.float64)
+    )
     ax.errorbar(
         x, rows["effect"], np.nan_to_num(reach), fmt=marker, color=colour, markersize=5, elinewidth=1, capsize=2,
         label=label, zorder=3,

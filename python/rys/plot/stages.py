@@ -34,7 +34,8 @@ __all__ = ["Round", "race", "race_rounds", "shrinkage", "shrinkage_rows"]
 class Round:
     """Hold what became of the candidates at one number of items.
 
-    n_items: of each probe. n_in: candidates that answered so many. left: float64, effects of those that left then.
+    n_items: of each probe. n_in: candidates that answered so many. left: float64, effects of those
+        that left then.
     """
 
     n_items: int
@@ -67,7 +68,9 @@ def race(sweep: Results, *, ax: Axes | None = None) -> Axes:
     frame = sweep.results()
     rounds = race_rounds(frame)
     if not rounds:
-        raise PlotError(f"{sweep.path}: no candidate left a race; `rys sweep --strategy race` lets them leave")
+        raise PlotError(
+            f"{sweep.path}: no candidate left a race; `rys sweep --strategy race` lets them leave"
+        )
     stayed = frame.loc[frame["status"].isin(["done", "partial"]), ["n_items", "effect"]].dropna()
     ax = axes_or_new(ax, "race")
     rng = np.random.default_rng(0)
@@ -75,11 +78,16 @@ def race(sweep: Results, *, ax: Axes | None = None) -> Axes:
         here = stayed.loc[stayed["n_items"] == one.n_items, "effect"].to_numpy(np.float64)
         for values, colour, marker in ((one.left, ORANGE, "."), (here, BLUE, "o")):
             aside = rng.uniform(-0.28, 0.28, len(values))  # so that they do not hide each other
-            ax.plot(x + aside, values, marker, color=colour, markersize=4, alpha=0.5, markeredgewidth=0)
+            ax.plot(
+                x + aside, values, marker, color=colour, markersize=4, alpha=0.5, markeredgewidth=0
+            )
     ax.plot([], [], ".", color=ORANGE, label="left after so many items")
     ax.plot([], [], "o", color=BLUE, markersize=4, label="stayed")
     ax.axhline(0, color="0.4", linewidth=0.8)
-    ax.set_xticks(range(len(rounds)), [f"{one.n_items}\n{one.n_in:,} in\n{len(one.left):,} left" for one in rounds])
+    ax.set_xticks(
+        range(len(rounds)),
+        [f"{one.n_items}\n{one.n_in:,} in\n{len(one.left):,} left" for one in rounds],
+    )
     ax.set_xlim(-0.5, len(rounds) - 0.5)
     ax.set_xlabel("items of each probe, and candidates")
     ax.set_ylabel("difference to the baseline")
@@ -91,7 +99,8 @@ def race(sweep: Results, *, ax: Axes | None = None) -> Axes:
 def shrinkage_rows(sweep: Results) -> pd.DataFrame:
     """Return one row per path of the confirm stage: path, role, search, effect, low, high.
 
-    role: "confirmed", "not confirmed" or "control". search: the gain in the search, NaN for controls outside of it.
+    role: "confirmed", "not confirmed" or "control". search: the gain in the search, NaN for
+        controls outside of it.
     Raises PlotError without a confirm stage.
     """
     import pandas as pd
@@ -119,9 +128,11 @@ def shrinkage_rows(sweep: Results) -> pd.DataFrame:
 
 
 def shrinkage(sweep: Results, *, ax: Axes | None = None) -> Axes:
-    """Draw the gain on fresh items against that of the search: points below the diagonal shrank (the winner's curse).
+    """Draw the gain on fresh items against that of the search: points below the diagonal shrank
+    (the winner's curse).
 
-    Controls that the search did not have stand at the left edge. Raises PlotError without a confirm stage.
+    Controls that the search did not have stand at the left edge. Raises PlotError without a confirm
+    stage.
     """
     frame = shrinkage_rows(sweep)
     known = frame["search"].dropna().to_numpy(np.float64)
@@ -131,7 +142,14 @@ def shrinkage(sweep: Results, *, ax: Axes | None = None) -> Axes:
     low, high = ends.min() - margin, ends.max() + margin
     ax = axes_or_new(ax, "shrinkage")
     styles = {"confirmed": ("D", ORANGE), "not confirmed": ("o", BLUE), "control": ("s", GREY)}
-    ax.plot([low, high], [low, high], color="0.4", linewidth=0.8, linestyle="--", label="as in the search")
+    ax.plot(
+        [low, high],
+        [low, high],
+        color="0.4",
+        linewidth=0.8,
+        linestyle="--",
+        label="as in the search",
+    )
     ax.axhline(0, color="0.4", linewidth=0.8)
     for role, (marker, colour) in styles.items():
         rows = frame[frame["role"] == role]
@@ -146,7 +164,9 @@ def shrinkage(sweep: Results, *, ax: Axes | None = None) -> Axes:
         ax,
         [
             f"{search:+.3f} became {effect:+.3f}: {shortened(path, 28)}"
-            for search, effect, path in zip(tops["search"], tops["effect"], tops["path"], strict=True)
+            for search, effect, path in zip(
+                tops["search"], tops["effect"], tops["path"], strict=True
+            )
         ],
     )
     set_title(ax, model_name(sweep), "What the confirmation left of the search's gains")

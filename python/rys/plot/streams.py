@@ -11,13 +11,31 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rys.model import Model
-from rys.plot.drawing import BLUE, GREY, ORANGE, PlotError, axes_or_new, joined, legend_beside, set_title, whole_ticks
+from rys.engine.model import Model
+from rys.plot.drawing import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PlotError,
+    axes_or_new,
+    joined,
+    legend_beside,
+    set_title,
+    whole_ticks,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Similarity", "Texts", "anatomy", "anatomy_of", "influence", "influence_of", "similarities"]
+__all__ = [
+    "Similarity",
+    "Texts",
+    "anatomy",
+    "anatomy_of",
+    "influence",
+    "influence_of",
+    "similarities",
+]
 
 Floats = npt.NDArray[np.float64]
 # texts, or for every content its forms (languages, formats), in the same order
@@ -28,7 +46,8 @@ Texts: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]]
 class Similarity:
     """Hold the cosine similarities of one kind of pairs of texts. P pairs, S slots.
 
-    raw, centred: float64 [P, S + 1], before every slot and after the last; centred: less the mean over texts.
+    raw, centred: float64 [P, S + 1], before every slot and after the last; centred: less the mean
+        over texts.
     """
 
     kind: str
@@ -39,16 +58,23 @@ class Similarity:
 def anatomy_of(model: Model, texts: Texts) -> list[Similarity]:
     """Return how alike the residual stream of texts is before every slot and after the last.
 
-    A text's vector is the mean over its tokens of the stream scaled to length 1, so that a few tokens of huge length do
-    not stand for all; the first token, in which models park attention, counts only if it is the only one.
+    A text's vector is the mean over its tokens of the stream scaled to length 1, so that a few
+    tokens of huge length do not stand for all; the first token, in which models park attention,
+    counts only if it is the only one.
 
-    With forms of contents, pairs of the same content and other forms stand against pairs of other content and the same
-    form: where the first are the more alike, the model has left the form behind. Else all pairs are of one kind.
+    With forms of contents, pairs of the same content and other forms stand against pairs of other
+    content and the same
+    form: where the first are the more alike, the model has left the form behind. Else all pairs are
+        of one kind.
 
     Raises PlotError for fewer than three texts, which have no centre to speak of.
     """
     grid = list(texts.values()) if isinstance(texts, Mapping) else [[text] for text in texts]
-    flat = [(content, form, text) for content, forms in enumerate(grid) for form, text in enumerate(forms)]
+    flat = [
+        (content, form, text)
+        for content, forms in enumerate(grid)
+        for form, text in enumerate(forms)
+    ]
     if len(flat) < 3 or isinstance(texts, str) or any(isinstance(forms, str) for forms in grid):
         raise PlotError(
             f"anatomy was given {texts!r}, but compares at least three texts: a list, or a dict with lists of forms"
@@ -66,7 +92,9 @@ def anatomy_of(model: Model, texts: Texts) -> list[Similarity]:
     return [similarities(vectors, pairs, kind) for kind, pairs in kinds.items()]
 
 
-def similarities(vectors: Floats, pairs: Sequence[tuple[int, int]], kind: str = "all pairs") -> Similarity:
+def similarities(
+    vectors: Floats, pairs: Sequence[tuple[int, int]], kind: str = "all pairs"
+) -> Similarity:
     """Return the cosine similarities of pairs of texts. vectors: float64 [S + 1, N, D] of N texts."""
     a, b = np.array(pairs).T
     raw, centred = (
@@ -91,13 +119,16 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def anatomy(model: Model, texts: Texts, *, ax: Axes | None = None) -> Axes:
-    """Draw the cosine similarity of the residual stream between texts, slot by slot, raw and centred.
+    """Draw the cosine similarity of the residual stream between texts, slot by slot, raw and
+    centred.
 
-    Centred, less the mean over texts, it shows the phases: form comes first (encode), content in the middle (reason),
-    form again at the end (decode). Lines are means over pairs, bands hold 80% of the pairs. Slots that visit a layer
-    again are shaded.
+    Centred, less the mean over texts, it shows the phases: form comes first (encode), content in
+    the middle (reason),
+    form again at the end (decode). Lines are means over pairs, bands hold 80% of the pairs. Slots
+    that visit a layer again are shaded.
 
-    texts: at least three, or the forms of every content: {"rain": ["It rains.", "Es regnet."], ...}; see anatomy_of.
+    texts: at least three, or the forms of every content: {"rain": ["It rains.", "Es regnet."],
+        ...}; see anatomy_of.
     """
     found = anatomy_of(model, texts)
     ax = axes_or_new(ax, "anatomy")
@@ -109,12 +140,15 @@ def anatomy(model: Model, texts: Texts, *, ax: Axes | None = None) -> Axes:
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     ax.axhline(0, color="0.4", linewidth=0.8)
     ax.set_ylabel("cosine similarity")
-    _finish(ax, model, f"Anatomy: how alike {_n_texts(texts)} texts are before each slot", offset=0.0)
+    _finish(
+        ax, model, f"Anatomy: how alike {_n_texts(texts)} texts are before each slot", offset=0.0
+    )
     return ax
 
 
 def influence_of(model: Model, texts: Sequence[str]) -> list[Floats]:
-    """Return 1 - cosine between the stream before and after each slot: float64 [S, T] for every text of T tokens.
+    """Return 1 - cosine between the stream before and after each slot: float64 [S, T] for every
+    text of T tokens.
 
     Its mean is the Block Influence of Men et al., ShortGPT (2024). Raises PlotError without texts.
     """
@@ -125,16 +159,22 @@ def influence_of(model: Model, texts: Sequence[str]) -> list[Floats]:
 
 
 def influence(model: Model, texts: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """Draw how much each slot's layer turns the residual stream: 1 - cosine between its input and output.
+    """Draw how much each slot's layer turns the residual stream: 1 - cosine between its input and
+    output.
 
-    The line is the mean over tokens and texts, the band holds 80% of the tokens. Slots that visit a layer again are
-    shaded.
+    The line is the mean over tokens and texts, the band holds 80% of the tokens. Slots that visit a
+    layer again are shaded.
     """
     values = np.concatenate(influence_of(model, texts), axis=1)
     ax = axes_or_new(ax, "influence")
     x = np.arange(len(values))
     ax.fill_between(
-        x, *np.percentile(values, [10, 90], axis=1), color=BLUE, alpha=0.2, linewidth=0, label="80% of tokens"
+        x,
+        *np.percentile(values, [10, 90], axis=1),
+        color=BLUE,
+        alpha=0.2,
+        linewidth=0,
+        label="80% of tokens",
     )
     ax.plot(x, values.mean(axis=1), "o-", color=BLUE, markersize=3, label="mean over tokens")
     ax.set_ylim(bottom=0)
@@ -163,10 +203,14 @@ def again_slots(layers: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _finish(ax: Axes, model: Model, what: str, offset: float) -> None:
-    """Shade repeated slots, and write what all plots over slots have. offset: of a slot's middle from its number."""
+    """Shade repeated slots, and write what all plots over slots have. offset: of a slot's middle
+    from its number.
+    """
     for k, (first, end) in enumerate(again_slots(model.layer_path.layers)):
         label = "layers visited again" if k == 0 else None
-        ax.axvspan(first - offset, end - offset, color=GREY, alpha=0.2, linewidth=0, zorder=0, label=label)
+        ax.axvspan(
+            first - offset, end - offset, color=GREY, alpha=0.2, linewidth=0, zorder=0, label=label
+        )
     whole_ticks(ax.xaxis)
     ax.margins(x=0.01)
     ax.set_xlabel("slot" if offset else "slot that comes next")

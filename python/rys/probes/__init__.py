@@ -1,6 +1,7 @@
 """Short objective tests of a model: `evaluate(model, ["math", "eq", "reasoning"])`.
 
-Names of probes: "math", "eq", "reasoning" and "reference", also with a tier ("math:hard"); or the path of a file with
+Names of probes: "math", "eq", "reasoning" and "reference", also with a tier ("math:hard"); or the
+path of a file with
 questions (see rys.probes.files).
 """
 
@@ -10,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rys.probes.base import Item, Probe, ProbeError, Reading, Scorer
-from rys.probes.exam import Exam, evaluate
+from rys.probes.evaluation import Evaluation, evaluate
 from rys.probes.preflight import preflight
 from rys.probes.result import ProbeResult
 
 __all__ = [
     "BUILT_IN",
-    "Exam",
+    "Evaluation",
     "Item",
     "Probe",
     "ProbeError",
@@ -42,7 +43,12 @@ def load(name: str) -> Probe:
     from rys.probes.reasoning import Reasoning
     from rys.probes.reference import Reference
 
-    kinds: dict[str, Callable[..., Probe]] = {"math": Math, "eq": EQ, "reasoning": Reasoning, "reference": Reference}
+    kinds: dict[str, Callable[..., Probe]] = {
+        "math": Math,
+        "eq": EQ,
+        "reasoning": Reasoning,
+        "reference": Reference,
+    }
     base, colon, tier = name.partition(":")
     if base in kinds:
         return kinds[base](tier) if colon else kinds[base]()

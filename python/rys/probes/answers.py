@@ -1,7 +1,10 @@
-r"""Read the answers that chat models really give: in prose, in Markdown, in LaTeX, with or without reasons.
+r"""Read the answers that chat models really give: in prose, in Markdown, in LaTeX, with or without
+reasons.
 
-Every parser gives None where no answer can be read with confidence, and never raises. All take time that grows linearly
-with the text: repeats in the patterns are bounded, or are never followed by something that could fail.
+Every parser gives None where no answer can be read with confidence, and never raises. All take time
+that grows linearly
+with the text: repeats in the patterns are bounded, or are never followed by something that could
+fail.
 """
 
 from __future__ import annotations
@@ -37,10 +40,20 @@ _CHARACTERS = str.maketrans(
     | dict.fromkeys("\u2018\u2019", "'")
     | dict.fromkeys("\u201c\u201d", '"')
     | dict.fromkeys("\r\u200b\u2060\ufeff", "")
-    | {"\uff08": "(", "\uff09": ")", "\uff1a": ":", "\uff1d": "=", "\uff0c": ", ", "\u3002": ". ", "\uff1f": "? "}
+    | {
+        "\uff08": "(",
+        "\uff09": ")",
+        "\uff1a": ":",
+        "\uff1d": "=",
+        "\uff0c": ", ",
+        "\u3002": ". ",
+        "\uff1f": "? ",
+    }
 )
 # "**" between digits is a power, elsewhere bold type. "\(" and "\[" open LaTeX.
-_MARKUP = re.compile(r"\\[()\[\]!]|(?<!\d)\*\*|\*\*(?!\d)|`|(?<!\w)__|__(?!\w)|\\(?:left|right)(?![a-z])")
+_MARKUP = re.compile(
+    r"\\[()\[\]!]|(?<!\d)\*\*|\*\*(?!\d)|`|(?<!\w)__|__(?!\w)|\\(?:left|right)(?![a-z])"
+)
 _STYLED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox)[ ]?\{([^{}]{0,200})\}")
 
 _ANSWER = (
@@ -74,17 +87,25 @@ _EUROPEAN = re.compile(
 )
 _ASIDE = re.compile(r"\([^()\n]{0,200}\)|\b(?:because|since)\b[^.,;\n]{0,200}", re.IGNORECASE)
 _MARKER = re.compile(r"(?m)^[ \t>*-]{0,8}(\d{1,2})[.)][ \t]+(?=\S)")
-_NUMBERED = re.compile(r"\b(?:step|part|case|question|problem|equation|option)[ ]\d{1,2}\b", re.IGNORECASE)
-_NEARLY = re.compile(r"[\s*_:=~≈$\"']{0,6}(?:(?:approximately|about|around|roughly|exactly|equal to|just)[ ])?", re.I)
+_NUMBERED = re.compile(
+    r"\b(?:step|part|case|question|problem|equation|option)[ ]\d{1,2}\b", re.IGNORECASE
+)
+_NEARLY = re.compile(
+    r"[\s*_:=~≈$\"']{0,6}(?:(?:approximately|about|around|roughly|exactly|equal to|just)[ ])?", re.I
+)
 _UNIT = r"(?:[ ]{0,2}[^\s\d.,;:!?()=+*/<>-][^\s.,;:!?()=+*]{0,14})?"
 _ALONE = re.compile(rf"{_UNIT}[ .!;$*_\"'\]]{{0,6}}\Z")
-_LEADS = re.compile(rf"[.!;][ ]+\D|{_UNIT}[ ]?,?[ ](?:as|for|if|not|when|where|which|with)\b|{_ALONE.pattern}")
+_LEADS = re.compile(
+    rf"[.!;][ ]+\D|{_UNIT}[ ]?,?[ ](?:as|for|if|not|when|where|which|with)\b|{_ALONE.pattern}"
+)
 _REFUSAL = re.compile(
     r"\b(?:cannot|can't|can not|unable to|not able to|(?:not|im)\s?possible to|not enough|insufficient)\b[^.\n]{0,40}?"
     r"\b(?:answer|assist|calculate|compute|determine|help|information|know|provide|say|solve|tell)",
     re.IGNORECASE,
 )
-_CONCLUDES = re.compile(r"[=≈]|\b(?:so|thus|hence|therefore|but|however|assum\w{1,5}|approximately|total)\b", re.I)
+_CONCLUDES = re.compile(
+    r"[=≈]|\b(?:so|thus|hence|therefore|but|however|assum\w{1,5}|approximately|total)\b", re.I
+)
 
 _LETTER = "[^\\W\u3040-\u9fff]"  # Chinese and Japanese set no spaces around a word
 _FILLER = (
@@ -107,11 +128,14 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _LABEL_ENDS = re.compile(
-    r"[)\]}\"'*_]{0,4}[ ]{0,2}(?:\Z|[\n,;:!?(\u2014]|\.(?!\w\.)|-[ ]|(?:because|since|as|which|not|due|based)\b)", re.I
+    r"[)\]}\"'*_]{0,4}[ ]{0,2}(?:\Z|[\n,;:!?(\u2014]|\.(?!\w\.)|-[ ]|(?:because|since|as|which|not|due|based)\b)",
+    re.I,
 )
 _LINE_ENDS = re.compile(r"[)\]}\"'*_.!]{0,4}[ ]{0,8}(?:\Z|\n)")
 
-_YES_OR_NO = re.compile(r"\b(?:yes|no)\W{0,4}(?:and|or|/)\W{0,4}(?:yes|no)\b|\b(?:yes/no|no/yes)\b", re.IGNORECASE)
+_YES_OR_NO = re.compile(
+    r"\b(?:yes|no)\W{0,4}(?:and|or|/)\W{0,4}(?:yes|no)\b|\b(?:yes/no|no/yes)\b", re.IGNORECASE
+)
 # "No" before any other word is a determiner: "No one", "No idea".
 _YES_NO = (
     r"(?:(?P<yes>yes)\b|(?P<no>no)\b(?![-'/])(?=\W{0,3}(?:\Z|\n)|[*_\"')\]]{0,3}[ ]?[.,!;:\u2014(-]|[*_\"')\]]{0,3}[ ]"
@@ -122,9 +146,12 @@ _YES_NO_STATED = re.compile(
     rf"{_FILLER}{_YES_NO}",
     re.IGNORECASE,
 )
-_YES_NO_LEADS = re.compile(rf"[\s*_>#\"'({{\[?.-]{{0,8}}(?:(?:well|hmm|a)[,:.]?[ ])?{_YES_NO}", re.IGNORECASE)
+_YES_NO_LEADS = re.compile(
+    rf"[\s*_>#\"'({{\[?.-]{{0,8}}(?:(?:well|hmm|a)[,:.]?[ ])?{_YES_NO}", re.IGNORECASE
+)
 _YES_NO_SAID = re.compile(
-    rf"(?:\?[\"'*_)]{{0,3}}\s{{1,3}}|\b(?:think|believe|guess|answer|say|is a)[ ][\"']?){_YES_NO}", re.IGNORECASE
+    rf"(?:\?[\"'*_)]{{0,3}}\s{{1,3}}|\b(?:think|believe|guess|answer|say|is a)[ ][\"']?){_YES_NO}",
+    re.IGNORECASE,
 )
 
 _RATED = (
@@ -138,8 +165,8 @@ _BARE_RATING = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:/10)?\.?")
 def remove_thinking(text: str) -> tuple[str, bool]:
     """Return a text without its thinking blocks, and whether a block is still open.
 
-    An open block leaves the text before it. A first closing tag without an opening one ends a block that the prompt's
-    template opened, so all before it is thinking.
+    An open block leaves the text before it. A first closing tag without an opening one ends a block
+    that the prompt's template opened, so all before it is thinking.
     """
     visible, start, is_open, n_block = [], 0, False, 0
     for tag in _THINKING.finditer(text):
@@ -158,12 +185,14 @@ def remove_thinking(text: str) -> tuple[str, bool]:
 def parse_number(text: str) -> Decimal | None:
     r"""Return the number that an answer means, by the first of these rules that finds one.
 
-    1. The last `\boxed{}`. 2. The last statement such as "answer is", "answer:" or "####": the number right after it,
-    else the last one of its sentence (of its paragraph after a colon). 3. None if the text refuses and then concludes
-    nothing. 4. The last line, if it is a number alone. 5. The number that the first line is or begins with, as in
-    "12 (because 7 + 5)". 6. The last number outside of parentheses and reasons, list markers left out.
-    One comma before three digits, and any repeated separator before groups of three, mark thousands; another single
-    comma is a decimal one. Fractions are divided, "million" and the like multiply, "%" does not.
+    1. The last `\boxed{}`. 2. The last statement such as "answer is", "answer:" or "####": the
+    number right after it,
+    else the last one of its sentence (of its paragraph after a colon). 3. None if the text refuses
+    and then concludes nothing. 4. The last line, if it is a number alone. 5. The number that the
+    first line is or begins with, as in "12 (because 7 + 5)". 6. The last number outside of
+    parentheses and reasons, list markers left out. One comma before three digits, and any repeated
+    separator before groups of three, mark thousands; another single comma is a decimal one.
+    Fractions are divided, "million" and the like multiply, "%" does not.
     """
     text = _plain(text)
     value = _last_number(_boxed(text))
@@ -181,14 +210,20 @@ def parse_number(text: str) -> Decimal | None:
     if refusals and not _CONCLUDES.search(text, refusals[-1].end()):
         return None
     lines = _lines(text) or [""]
-    for value in (_leading_number(lines[-1], _ALONE), _leading_number(lines[0]), _last_number(text)):
+    for value in (
+        _leading_number(lines[-1], _ALONE),
+        _leading_number(lines[0]),
+        _last_number(text),
+    ):
         if value is not None:
             return value
     return None
 
 
 def parse_whole_number(text: str) -> int | None:
-    """Return the number that is meant, rounded; None if there is none, or if it is too large to be written out."""
+    """Return the number that is meant, rounded; None if there is none, or if it is too large to be
+    written out.
+    """
     number = parse_number(text)
     if number is None or not number.is_finite() or abs(number.adjusted()) > LARGEST_EXPONENT:
         return None
@@ -196,25 +231,36 @@ def parse_whole_number(text: str) -> int | None:
 
 
 def parse_choice(text: str, labels: Sequence[str]) -> str | None:
-    r"""Return the label of the option that an answer chooses, such as "D" or "(D)", as it is spelled in `labels`.
+    r"""Return the label of the option that an answer chooses, such as "D" or "(D)", as it is
+    spelled in `labels`.
 
-    1. The last `\boxed{}`. 2. The last statement such as "answer: D", "option C is correct" or "I think it's B"; one of
-    several labels gives None. 3. The last line, if it is a label alone. 4. The label that the first line begins with,
-    unless that begins a list of the options. 5. The only "(D)" or "option D" of the text, else of its last line.
-    A letter within prose is no choice, and a small letter only where it stands alone or is marked off.
+    1. The last `\boxed{}`. 2. The last statement such as "answer: D", "option C is correct" or "I
+    think it's B"; one of
+    several labels gives None. 3. The last line, if it is a label alone. 4. The label that the first
+    line begins with, unless that begins a list of the options. 5. The only "(D)" or "option D" of
+    the text, else of its last line. A letter within prose is no choice, and a small letter only
+    where it stands alone or is marked off.
     """
     text = _plain(text)
-    find_stated, find_right, find_several, find_leading, find_marked = _choice_patterns(tuple(labels))
+    find_stated, find_right, find_several, find_leading, find_marked = _choice_patterns(
+        tuple(labels)
+    )
 
     def leading(line: str) -> re.Match[str] | None:
         match = find_leading.match(line)
         return match if match and _is_label(match, "line") else None
 
     lines = _lines(text) or [""]
-    stated = [match for match in find_stated.finditer(text) if _is_label(match, "weak" if match["weak"] else "strong")]
+    stated = [
+        match
+        for match in find_stated.finditer(text)
+        if _is_label(match, "weak" if match["weak"] else "strong")
+    ]
     stated += [match for match in find_right.finditer(text) if not match["label"].islower()]
     begun = [match for match in map(leading, lines) if match]
-    found = leading(_boxed(text)) or max(stated, key=lambda match: match.start("label"), default=None)
+    found = leading(_boxed(text)) or max(
+        stated, key=lambda match: match.start("label"), default=None
+    )
     order = [_index(match) for match in begun]
     if not found and len(order) > 1 and order == list(range(len(order))):
         return None
@@ -224,9 +270,15 @@ def parse_choice(text: str, labels: Sequence[str]) -> str | None:
         elif begun[0].string == lines[0] and (_index(begun[0]) > 0 or len(set(order)) == 1):
             found = begun[0]
     if found:
-        return None if find_several.match(found.string, found.end("label")) else labels[_index(found)]
+        return (
+            None if find_several.match(found.string, found.end("label")) else labels[_index(found)]
+        )
     for part in (text, lines[-1]):
-        marked = [match for match in find_marked.finditer(part) if match["open"] or not match["label"].islower()]
+        marked = [
+            match
+            for match in find_marked.finditer(part)
+            if match["open"] or not match["label"].islower()
+        ]
         indices = {_index(match) for match in marked if not _DENIED.match(part, match.end("label"))}
         if len(indices) == 1:
             return labels[indices.pop()]
@@ -234,16 +286,22 @@ def parse_choice(text: str, labels: Sequence[str]) -> str | None:
 
 
 def parse_yes_no(text: str) -> Literal["Yes", "No"] | None:
-    r"""Return whether an answer is yes or no; None for any other language and for "not", however negative it sounds.
+    r"""Return whether an answer is yes or no; None for any other language and for "not", however
+    negative it sounds.
 
-    1. The last `\boxed{}`. 2. The last conclusion such as "answer is no" or "so, yes". 3. The last line,
-    then the first, if it begins with the word. 4. What all weaker statements agree on. "Yes or no" is left out as part
-    of a question.
+    1. The last `\boxed{}`. 2. The last conclusion such as "answer is no" or "so, yes". 3. The last
+    line,
+    then the first, if it begins with the word. 4. What all weaker statements agree on. "Yes or no"
+    is left out as part of a question.
     """
     text = _YES_OR_NO.sub(" ", _plain(text))
     lines = _lines(text) or [""]
     stated = list(_YES_NO_STATED.finditer(text))[-1:]
-    for match in (_YES_NO_LEADS.match(_boxed(text)), *stated, *map(_YES_NO_LEADS.match, (lines[-1], lines[0]))):
+    for match in (
+        _YES_NO_LEADS.match(_boxed(text)),
+        *stated,
+        *map(_YES_NO_LEADS.match, (lines[-1], lines[0])),
+    ):
         if match:
             return "Yes" if match["yes"] else "No"
     said = {bool(match["yes"]) for match in _YES_NO_SAID.finditer(text)}
@@ -253,9 +311,11 @@ def parse_yes_no(text: str) -> Literal["Yes", "No"] | None:
 def parse_word(text: str, words: Sequence[str]) -> str | None:
     r"""Return the one of some words or phrases that an answer gives, as it is spelled in `words`.
 
-    1. The last `\boxed{}`. 2. The last statement such as "answer is Tuesday"; one of several words gives None. 3. Lines
-    that are a word alone, if they agree. 4. The word that the first line begins with, marked off. 5. The only word
-    mentioned in the text, else after its last question, else in its last line. "Not Tuesday" does not mention Tuesday.
+    1. The last `\boxed{}`. 2. The last statement such as "answer is Tuesday"; one of several words
+    gives None. 3. Lines
+    that are a word alone, if they agree. 4. The word that the first line begins with, marked off.
+    5. The only word mentioned in the text, else after its last question, else in its last line.
+    "Not Tuesday" does not mention Tuesday.
     """
     text = _plain(text)
     find_word, find_direct, find_several, find_leading = _word_patterns(tuple(words))
@@ -289,26 +349,44 @@ def parse_word(text: str, words: Sequence[str]) -> str | None:
 
 
 def parse_ratings(text: str, names: Sequence[str]) -> list[float] | None:
-    """Return a rating in 0..10 for each name, in their order; None if any is missing, out of range or itself a range.
+    """Return a rating in 0..10 for each name, in their order; None if any is missing, out of range
+    or itself a range.
 
-    A name's last rating counts, so that a revised one replaces the first. "7/10" is 7. Without any name, a bare list of
+    A name's last rating counts, so that a revised one replaces the first. "7/10" is 7. Without any
+    name, a bare list of
     exactly as many numbers is taken in order: the whole text, or its last line.
     """
     text = _plain(text)
     ratings: dict[int, float | None] = {}
     for match in _rating_pattern(tuple(names)).finditer(text):
-        is_negative = match["gap"].endswith("-") and match["gap"] != "-" and match["gap"][:-1].strip(" *_\"'") != ""
+        is_negative = (
+            match["gap"].endswith("-")
+            and match["gap"] != "-"
+            and match["gap"][:-1].strip(" *_\"'") != ""
+        )
         rating = float(match["value"].replace(",", "."))
-        is_valid = rating <= 10 and not is_negative and not match["range"] and int(match["scale"] or 10) == 10
+        is_valid = (
+            rating <= 10
+            and not is_negative
+            and not match["range"]
+            and int(match["scale"] or 10) == 10
+        )
         ratings[_index(match)] = rating if is_valid else None
     values = [ratings.get(index) for index in range(len(names))]
     for part in [text, *_lines(text)[-1:]] if not ratings else []:
         part = _MARKER.sub("", part.partition(":")[2] or part)
-        bare = [_BARE_RATING.fullmatch(number) for number in re.split(r"[\s,;|\[\]()*]+", part.strip(" \n,;|[]()*"))]
+        bare = [
+            _BARE_RATING.fullmatch(number)
+            for number in re.split(r"[\s,;|\[\]()*]+", part.strip(" \n,;|[]()*"))
+        ]
         if len(bare) == len(names):
-            values = [float(number[1]) if number and float(number[1]) <= 10 else None for number in bare]
+            values = [
+                float(number[1]) if number and float(number[1]) <= 10 else None for number in bare
+            ]
             break
-    return [value for value in values if value is not None] if values and None not in values else None
+    return (
+        [value for value in values if value is not None] if values and None not in values else None
+    )
 
 
 def _plain(text: str) -> str:
@@ -349,7 +427,10 @@ def _first_sentence(text: str) -> str:
 
 
 def _numbers(text: str) -> Iterator[tuple[int, int, Decimal]]:
-    """Yield start, end and value of each number. One of more than 300 digits, from a model that loops, is left out."""
+    """Yield start, end and value of each number.
+
+    One of more than 300 digits, from a model that loops, is left out.
+    """
     for match in _NUMBER.finditer(text):
         sign = "-" if "-" in (match["sign"] or "") or match["inner"] else ""
         if top := match["top"] or match["over"]:
@@ -371,7 +452,11 @@ def _numbers(text: str) -> Iterator[tuple[int, int, Decimal]]:
             # By way of a text, because arithmetic would round to 28 digits.
             value = Decimal(f"{sign if i == 0 else ''}{digits}e{exponent if is_last else 0}")
             start = match.start("digits") + offset
-            yield match.start() if i == 0 else start, match.end() if is_last else start + len(digits), value
+            yield (
+                match.start() if i == 0 else start,
+                match.end() if is_last else start + len(digits),
+                value,
+            )
 
 
 def _split(digits: str) -> Iterator[tuple[int, str]]:
@@ -407,7 +492,9 @@ def _last_number(text: str) -> Decimal | None:
 
 
 def _any_of(words: Sequence[str]) -> str:
-    """Return a pattern of whole words, the group "w0" for the first of them and so on, "label" for any."""
+    """Return a pattern of whole words, the group "w0" for the first of them and so on, "label" for
+    any.
+    """
     longest_first = sorted(range(len(words)), key=lambda index: -len(words[index]))
     groups = [
         f"(?P<w{index}>{r'[ ]{1,3}'.join(map(re.escape, words[index].split()))})"
@@ -418,11 +505,18 @@ def _any_of(words: Sequence[str]) -> str:
 
 
 def _index(match: re.Match[str]) -> int:
-    return next(int(name[1:]) for name, found in match.groupdict().items() if found and re.fullmatch(r"w\d+", name))
+    return next(
+        int(name[1:])
+        for name, found in match.groupdict().items()
+        if found and re.fullmatch(r"w\d+", name)
+    )
 
 
 def _is_label(match: re.Match[str], place: Literal["weak", "line", "strong"]) -> bool:
-    """Return whether a letter is set apart from prose. The more a place calls for a label, the less that takes."""
+    """Return whether a letter is set apart from prose.
+
+    The more a place calls for a label, the less that takes.
+    """
     text, label, end = match.string, match["label"], match.end("label")
     is_closed = place != "weak" and text[end : end + 1] in (")", "]")
     if label in ("a", "i"):

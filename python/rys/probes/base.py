@@ -1,7 +1,8 @@
 """What a probe is made of: items, each a prompt with a scorer.
 
-A scorer makes the requests for its item's prompt, reads an answer from their results, and marks it. Reading and marking
-are apart, so that constant and perfect answers can be marked without a model: that is where the floors come from.
+A scorer makes the requests for its item's prompt, reads an answer from their results, and marks it.
+Reading and marking are apart, so that constant and perfect answers can be marked without a model:
+that is where the floors come from.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rys.errors import RysError
 from rys.requests import Request, Result
 
 if TYPE_CHECKING:
-    from rys.probes.asker import Asker
+    from rys.probes.prompter import Prompter
 
 __all__ = ["Item", "Probe", "ProbeError", "Reading", "Scorer", "SearchSplit", "choose", "halves"]
 
@@ -51,17 +52,17 @@ class Scorer(ABC):
     """Make an item's requests, read the answer from the results and mark it.
 
     perfect: an answer, in the form that `read` gives, that `mark` gives 1.
-    constants: answers that one could give to every item of the probe without reading it. The best of them, over all
-        items, is the probe's best-constant floor.
+    constants: answers that one could give to every item of the probe without reading it. The best
+        of them, over all items, is the probe's best-constant floor.
     chance: the score that is expected of an answer drawn at random.
     """
 
-    perfect: Any
+    target: Any
     constants: Sequence[Any] = ()
     chance: float = 0.0
 
     @abstractmethod
-    def requests(self, prompt: str | Messages, asker: Asker) -> list[Request]:
+    def requests(self, prompt: str | Messages, prompter: Prompter) -> list[Request]:
         """Return the requests that ask a model for the answer to a prompt."""
 
     @abstractmethod
@@ -69,12 +70,12 @@ class Scorer(ABC):
         """Return the answer that the results of `requests` hold."""
 
     @abstractmethod
-    def mark(self, answer: Any) -> float:
+    def score(self, answer: Any) -> float:
         """Return the score of an answer, in [0, 1]."""
 
     def describe(self) -> str:
         """Return what tells this scorer from others, for the item's hash."""
-        return f"{type(self).__name__} {self.perfect!r}"
+        return f"{type(self).__name__} {self.target!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,15 +99,20 @@ class Item:
 
     @property
     def content_hash(self) -> str:
-        """Return 32 hexadecimal digits that differ between items of different prompts or right answers."""
-        content = json.dumps([self.prompt, self.scorer.describe()], ensure_ascii=False, default=list)
+        """Return 32 hexadecimal digits that differ between items of different prompts or right
+        answers.
+        """
+        content = json.dumps(
+            [self.prompt, self.scorer.describe()], ensure_ascii=False, default=list
+        )
         return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 class Probe(ABC):
     """Ask objective questions that are quick to answer.
 
-    id: short name. version: raised whenever the items or their marking change, so that old scores are not compared
+    id: short name. version: raised whenever the items or their marking change, so that old scores
+        are not compared
     with new ones.
     """
 
@@ -117,17 +123,25 @@ class Probe(ABC):
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
         """Return up to n different items: the same for the same arguments, on every machine.
 
-        A probe with a fixed list may have fewer. The splits "search" and "confirm" never share an item.
+        A probe with a fixed list may have fewer. The splits "search" and "confirm" never share an
+        item.
         """
 
 
-def halves(pool: Sequence[Value], split: SearchSplit, seed: int, key: Callable[[Value], str]) -> list[Value]:
+def halves(
+    pool: Sequence[Value], split: SearchSplit, seed: int, key: Callable[[Value], str]
+) -> list[Value]:
     """Return one half of a fixed list, shuffled by a seed: the part of a split.
 
-    key: the text that an element is known by. Halves follow from the keys' hashes, whatever the order of the list.
+    key: the text that an element is known by. Halves follow from the keys' hashes, whatever the
+        order of the list.
     """
-    ranked = sorted(pool, key=lambda element: hashlib.sha256(key(element).encode("utf-8", "replace")).digest())
-    half = ranked[: (len(ranked) + 1) // 2] if split == "search" else ranked[(len(ranked) + 1) // 2 :]
+    ranked = sorted(
+        pool, key=lambda element: hashlib.sha256(key(element).encode("utf-8", "replace")).digest()
+    )
+    half = (
+        ranked[: (len(ranked) + 1) // 2] if split == "search" else ranked[(len(ranked) + 1) // 2 :]
+    )
     random.Random(f"{seed} {split}").shuffle(half)
     return half
 

@@ -1,8 +1,9 @@
 """Marks as the published probes give them, for comparisons with published numbers.
 
-These follow the sources' formulae, with what is odd about them: a constant answer or an unreadable one may score high,
-see each function. The probes of rys use them only where their documentation says so. Numbers in the text of an answer
-are read by other rules than ours, too; those are here as `*_number`, `*_numbers`, `*_answer`.
+These follow the sources' formulae, with what is odd about them: a constant answer or an unreadable
+one may score high, see each function. The probes of rys use them only where their documentation
+says so. Numbers in the text of an answer are read by other rules than ours, too; those are here as
+`*_number`, `*_numbers`, `*_answer`.
 """
 
 from __future__ import annotations
@@ -28,17 +29,20 @@ _MAX_INT_DIGITS = 4300  # int() refuses longer texts
 
 
 def ng_partial_credit(answer: int, estimate: int) -> float:
-    """Return the partial credit of an estimate beside the right answer, in [0, 1], both in either order.
+    """Return the partial credit of an estimate beside the right answer, in [0, 1], both in either
+    order.
 
-    With L the longer and S the shorter number of digits, and both numbers filled up with zeros at the right to L
-    digits, a' and e':
+    With L the longer and S the shorter number of digits, and both numbers filled up with zeros at
+    the right to L digits, a' and e':
 
         score = (1 - |a' - e'| / max(a', e')) * S / L, cut to [0, 1];   0 if max(a', e') is 0
 
-    The arithmetic is exact and only the score is rounded. The first digits decide: random digits of the right number
-    score about 0.5. Zero for zero scores 0. Meant for numbers from 0 on; a minus sign counts as a digit.
+    The arithmetic is exact and only the score is rounded. The first digits decide: random digits of
+    the right number score about 0.5. Zero for zero scores 0. Meant for numbers from 0 on; a minus
+    sign counts as a digit.
 
-    Source: dnhkng/RYS, src/workers/math_worker.py, calculate_score; alainnothere/llm-circuit-finder, math_probe.py.
+    Source: dnhkng/RYS, src/workers/math_worker.py, calculate_score;
+        alainnothere/llm-circuit-finder, math_probe.py.
     Raises ValueError for numbers that Python cannot write, of more than 4300 digits.
     """
     n_answer, n_estimate = len(str(answer)), len(str(estimate))
@@ -53,20 +57,26 @@ def ng_partial_credit(answer: int, estimate: int) -> float:
 
 
 def ng_numbers(text: str) -> tuple[int, ...]:
-    """Return all whole numbers in an answer, [n]: its runs of digits, so neither signs nor decimal points count.
+    """Return all whole numbers in an answer, [n]: its runs of digits, so neither signs nor decimal
+    points count.
 
-    Thinking between <think> and </think>, or after a <think> that is never closed, is left out, unless there is no
+    Thinking between <think> and </think>, or after a <think> that is never closed, is left out,
+    unless there is no
     number without it. Source: dnhkng/RYS, src/workers/math_worker.py.
     """
-    said = re.sub(r"<think>.*", "", re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL), flags=re.DOTALL)
+    said = re.sub(
+        r"<think>.*", "", re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL), flags=re.DOTALL
+    )
     runs = re.findall(r"\d+", said) or re.findall(r"\d+", text)
     return tuple(int(run) for run in runs if len(run) <= _MAX_INT_DIGITS)
 
 
 def ng_math_answer(text: str, target: int) -> int | None:
-    """Return the number in an answer that has the most partial credit beside the target; None if there is no number.
+    """Return the number in an answer that has the most partial credit beside the target; None if
+    there is no number.
 
-    An answer that lists many numbers is marked by its luckiest. Source: dnhkng/RYS, src/workers/math_worker.py.
+    An answer that lists many numbers is marked by its luckiest. Source: dnhkng/RYS,
+    src/workers/math_worker.py.
     """
     return max(ng_numbers(text), key=lambda number: ng_partial_credit(target, number), default=None)
 
@@ -74,9 +84,10 @@ def ng_math_answer(text: str, target: int) -> int | None:
 def circuit_finder_number(text: str) -> int | None:
     """Return the longest whole number in an answer, the first among equals; None if there is none.
 
-    Commas count as part of a number and to its length, as does a sign. So an answer that repeats the question is marked
-    by the number in the question, "1.5e9" is 1, and an answer whose longest match is a lone comma has none (the
-    last is our reading of the source). Source: alainnothere/llm-circuit-finder, math_probe.py.
+    Commas count as part of a number and to its length, as does a sign. So an answer that repeats
+    the question is marked by the number in the question, "1.5e9" is 1, and an answer whose longest
+    match is a lone comma has none (the last is our reading of the source). Source:
+    alainnothere/llm-circuit-finder, math_probe.py.
     """
     longest = max(re.findall(r"[-+]?[\d,]+", text), key=len, default="").replace(",", "")
     try:
@@ -90,12 +101,13 @@ def ng_eq(reference: Sequence[float], ratings: Sequence[float], confidence: floa
 
         score = c * max(0, 1 - sum_k |rating_k - reference_k| / 40) + (1 - c) / 2
 
-    reference: [4], on 0..10; in Ng's sets their sum is 10, while the ratings are asked and marked as they come. So the
-        constant 3, 3, 3, 3 scores about 0.80, and the emotions' true intensities about 0.94.
+    reference: [4], on 0..10; in Ng's sets their sum is 10, while the ratings are asked and marked
+        as they come. So the constant 3, 3, 3, 3 scores about 0.80, and the emotions' true
+        intensities about 0.94.
     ratings: [4], on 0..10.
-    confidence: c, how well the answer could be read: 1.0 = ratings of both passes, 0.9 = of the revision alone,
-        0.8 = of the first pass alone, 0.5 = any four numbers, n/8 = n numbers below four (the others are 5). Below
-        1, what cannot be read draws the score to 0.5.
+    confidence: c, how well the answer could be read: 1.0 = ratings of both passes, 0.9 = of the
+        revision alone, 0.8 = of the first pass alone, 0.5 = any four numbers, n/8 = n numbers below
+        four (the others are 5). Below 1, what cannot be read draws the score to 0.5.
 
     Source: dnhkng/RYS, src/workers/eq_worker.py, calculate_eq_score.
     Raises ValueError for other than four ratings or a confidence outside [0, 1].
@@ -109,9 +121,11 @@ def ng_eq(reference: Sequence[float], ratings: Sequence[float], confidence: floa
 def circuit_finder_eq(reference: Sequence[float], ratings: Sequence[float]) -> float:
     """Return the circuit-finder's score of four ratings, in [0, 100].
 
-        score = max(0, 100 * (1 - sum_k p(d_k) / 40)),   p(d) = d^2 / 4 if d <= 4 else d,   d_k = |rating - reference|
+        score = max(0, 100 * (1 - sum_k p(d_k) / 40)),   p(d) = d^2 / 4 if d <= 4 else d,   d_k =
+        |rating - reference|
 
-    reference: [4], on 0..10. ratings: the numbers of an answer, [n]: the first four count, cut to 0..10; fewer score 0.
+    reference: [4], on 0..10. ratings: the numbers of an answer, [n]: the first four count, cut to
+        0..10; fewer score 0.
     Random ratings score about 73 on the published scenarios, and 6, 6, 6, 6 scores 93.55.
 
     Source: alainnothere/llm-circuit-finder, eq_probe.py, score_eq_response.
@@ -126,15 +140,18 @@ def circuit_finder_eq(reference: Sequence[float], ratings: Sequence[float]) -> f
 
 
 def eq_bench_v2(reference: Sequence[float], ratings: Sequence[float]) -> float:
-    """Return the official EQ-Bench v2 score of four ratings in percent, at most 100; below 0 if worse than random.
+    """Return the official EQ-Bench v2 score of four ratings in percent, at most 100; below 0 if
+    worse than random.
 
         score = 10 * (10 - 0.7477 * sum_k f(d_k)),   d_k = |rating_k - reference_k|
         f(0) = 0,   f(d) = 6.5 / (1 + exp(-1.2 * (d - 4))) if d <= 5,   f(d) = d if d > 5
 
-    reference: [4], on 0..10, the full-scale ones. ratings: [4], on 0..10. Random ratings score about 1 on
+    reference: [4], on 0..10, the full-scale ones. ratings: [4], on 0..10. Random ratings score
+        about 1 on
     the 171 published questions, and 3, 3, 3, 3 scores 38.9.
 
-    Source: EQ-bench/EQ-Bench, lib/scoring.py, calculate_score_fullscale; the same in lm-evaluation-harness,
+    Source: EQ-bench/EQ-Bench, lib/scoring.py, calculate_score_fullscale; the same in
+        lm-evaluation-harness,
     lm_eval/tasks/eq_bench/utils.py. Raises ValueError for other than four ratings.
     """
     return 10 * (10 - 0.7477 * math.fsum(map(_eq_bench_penalty, _differences(reference, ratings))))
@@ -148,27 +165,33 @@ def _eq_bench_penalty(difference: float) -> float:
 
 def _check_four(reference: Sequence[float]) -> None:
     if len(reference) != _N_RATED:
-        raise ValueError(f"{len(reference)} references are given, but the score is defined for {_N_RATED}")
+        raise ValueError(
+            f"{len(reference)} references are given, but the score is defined for {_N_RATED}"
+        )
 
 
 def _differences(reference: Sequence[float], ratings: Sequence[float]) -> list[float]:
     _check_four(reference)
     if len(ratings) != _N_RATED:
-        raise ValueError(f"{len(ratings)} ratings are given, but the score is defined for {_N_RATED}")
+        raise ValueError(
+            f"{len(ratings)} ratings are given, but the score is defined for {_N_RATED}"
+        )
     return [abs(rating - right) for right, rating in zip(reference, ratings, strict=True)]
 
 
 def circuit_finder_reasoning(answer_text: str, target: str) -> float:
     """Return 1 or 0, as the circuit-finder marks an answer in words.
 
-    The answer is taken from the text by the first of these that finds one: what follows "the answer is", up to a full
-    stop, an exclamation mark or the end of the line; yes or no in the last line; a letter A-F in the last line, even
-    within a word; the last line. It is right if it equals the target in letters and digits. A target of yes or no is
-    also right if it occurs anywhere in the text, even within a word.
+    The answer is taken from the text by the first of these that finds one: what follows "the answer
+    is", up to a full stop, an exclamation mark or the end of the line; yes or no in the last line;
+    a letter A-F in the last line, even within a word; the last line. It is right if it equals the
+    target in letters and digits. A target of yes or no is also right if it occurs anywhere in the
+    text, even within a word.
 
-    So "Answer: D" is read as A, "The answer is (D) 12/14/1937." is not D, and "I do not know" is a right no.
-    Facts about the source leave open where it minds the case of letters and which text the last rule searches; here
-    only the letters A-F must be capital, and it is the whole text.
+    So "Answer: D" is read as A, "The answer is (D) 12/14/1937." is not D, and "I do not know" is a
+    right no.
+    Facts about the source leave open where it minds the case of letters and which text the last
+    rule searches; here only the letters A-F must be capital, and it is the whole text.
 
     Source: alainnothere/llm-circuit-finder, reasoning_probe.py.
     """
@@ -183,7 +206,9 @@ def _circuit_finder_answer(text: str) -> str:
     if stated:
         return stated[1]
     last_line = (text.strip().splitlines() or [""])[-1]
-    found = re.search(r"\b(yes|no)\b", last_line, re.IGNORECASE) or re.search(r"\(?([A-F])\)?", last_line)
+    found = re.search(r"\b(yes|no)\b", last_line, re.IGNORECASE) or re.search(
+        r"\(?([A-F])\)?", last_line
+    )
     return found[1] if found else last_line
 
 

@@ -1,7 +1,9 @@
 """The probe `eq`: how strongly somebody in a short story feels each of four emotions.
 
-The stories lie in rys/data/eq_situations.json and were written for this probe. They are marked with the difference
-function of EQ-Bench v2, but rescaled: there, the same number for all four emotions gets 59 of 100 points; here, 0.
+The stories lie in rys/data/eq_situations.json and were written for this probe. They are marked with
+the difference
+function of EQ-Bench v2, but rescaled: there, the same number for all four emotions gets 59 of 100
+points; here, 0.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy.typing as npt
 
 from rys.probes.answers import parse_ratings
 from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, halves
-from rys.probes.scorers import Ratings, Written
+from rys.probes.scorers import Generated, Ratings
 
 __all__ = ["EQ", "Situation", "differences", "eq_bench_v2", "mark_ratings", "situations"]
 
@@ -69,10 +71,11 @@ def situations() -> tuple[Situation, ...]:
 
 
 class EQ(Probe):
-    """Ask how strongly somebody feels each of four emotions; a fixed list of 64 situations, half of them in each split.
+    """Ask how strongly somebody feels each of four emotions; a fixed list of 64 situations, half of
+    them in each split.
 
-    format: "digit" = each emotion by itself, as the expected digit of the next token, without generating;
-        "list" = four lines that the model writes.
+    format: "digit" = each emotion by itself, as the expected digit of the next token, without
+        generating; "list" = four lines that the model writes.
     """
 
     id = "eq"
@@ -94,7 +97,8 @@ class EQ(Probe):
 
     def _prompt(self, situation: Situation) -> str:
         if self.format == "digit":
-            # the emotion stands as late as it can: what is before it is evaluated once for all four questions
+            # the emotion stands as late as it can: what is before it is evaluated once for all four
+            # questions
             return _DIGIT.format(situation=situation.situation, person=situation.person)
         lines = "\n".join(f"{emotion}: ?" for emotion in situation.emotions)
         return _LIST.format(situation=situation.situation, person=situation.person, lines=lines)
@@ -102,9 +106,18 @@ class EQ(Probe):
     def _scorer(self, situation: Situation) -> Scorer:
         chance = _chance(situation.ratings)
         if self.format == "digit":
-            return Ratings(situation.emotions, situation.ratings, mark_ratings, _constants(False), chance)
+            return Ratings(
+                situation.emotions, situation.ratings, mark_ratings, _constants(False), chance
+            )
         parse = _list_parser(situation.emotions)
-        return Written(situation.ratings, parse, mark_ratings, max_tokens=64, constants=_constants(True), chance=chance)
+        return Generated(
+            situation.ratings,
+            parse,
+            mark_ratings,
+            max_tokens=64,
+            constants=_constants(True),
+            chance=chance,
+        )
 
 
 def _list_parser(emotions: Sequence[str]) -> Callable[[str], list[float] | None]:
@@ -115,13 +128,17 @@ def _list_parser(emotions: Sequence[str]) -> Callable[[str], list[float] | None]
 
 
 def mark_ratings(references: Sequence[float], ratings: Sequence[float]) -> float:
-    """Return the score of ratings, in [0, 1]: EQ-Bench v2's, with the item's best constant answer at 0, perfect at 1.
+    """Return the score of ratings, in [0, 1]: EQ-Bench v2's, with the item's best constant answer
+    at 0, perfect at 1.
 
     references, ratings: [4], on 0..10. The references may not be all the same.
 
-    The zero is set item by item: the score of the best answer that gives one number, whichever it is, to all four
-    emotions of this item. What scores below it counts as 0, so no such answer ever scores more than 0 on any item. A
-    zero that is set over all items at once does not do that: a constant would be below it on some items and above it on
+    The zero is set item by item: the score of the best answer that gives one number, whichever it
+    is, to all four
+    emotions of this item. What scores below it counts as 0, so no such answer ever scores more than
+    0 on any item. A
+    zero that is set over all items at once does not do that: a constant would be below it on some
+    items and above it on
     others, and cutting off only the scores below 0 would leave it with a mean of more than 0.
     """
     if not np.isfinite(ratings).all():
@@ -133,15 +150,18 @@ def mark_ratings(references: Sequence[float], ratings: Sequence[float]) -> float
 def eq_bench_v2(references: Sequence[float], ratings: Sequence[float]) -> float:
     """Return EQ-Bench v2's score of one item: 10 if perfect, about 0 at random, negative if worse.
 
-    references, ratings: [4], on 0..10. Source: EQ-bench/EQ-Bench, lib/scoring.py, calculate_score_fullscale.
+    references, ratings: [4], on 0..10. Source: EQ-bench/EQ-Bench, lib/scoring.py,
+        calculate_score_fullscale.
     """
     return float(_scores(references, np.array(ratings, dtype=np.float64)))
 
 
 def differences(distances: Array) -> Array:
-    """Return EQ-Bench v2's penalty for each distance between a rating and its reference, in the distances' shape.
+    """Return EQ-Bench v2's penalty for each distance between a rating and its reference, in the
+    distances' shape.
 
-    0 for 0; 6.5 / (1 + exp(-1.2 (d - 4))) up to 5, which forgives small differences; d itself above.
+    0 for 0; 6.5 / (1 + exp(-1.2 (d - 4))) up to 5, which forgives small differences; d itself
+    above.
     """
     small = np.where(distances == 0, 0.0, 6.5 / (1 + np.exp(-1.2 * (distances - 4))))
     return np.where(distances <= 5, small, distances)
@@ -154,7 +174,8 @@ def _scores(references: Sequence[float], ratings: Array) -> Any:
 
 @cache
 def _best_constant(references: tuple[float, ...]) -> float:
-    # the score is smooth between the references, which are whole or half numbers: steps of 1/100 miss less than 1e-4
+    # the score is smooth between the references, which are whole or half numbers: steps of 1/100
+    # miss less than 1e-4
     numbers = np.arange(1001)[:, np.newaxis] / 100  # [1001, 1]
     return float(_scores(references, numbers).max())
 
@@ -173,11 +194,17 @@ def _chance(references: tuple[float, ...]) -> float:
 def _constants(has_positions: bool) -> tuple[tuple[float, ...], ...]:
     """Return answers that ignore the situation.
 
-    One number for all; the usual rating of each position; and, where the model sees the emotions as a list, one
-    position high and the others low. Each of those hits the strongest emotion of one situation in four, which is worth
-    0.2: of all lists of whole numbers, one of them is the best. Asked one by one, the emotions have no positions.
+    One number for all; the usual rating of each position; and, where the model sees the emotions as
+    a list, one position high and the others low. Each of those hits the strongest emotion of one
+    situation in four, which is worth
+    0.2: of all lists of whole numbers, one of them is the best. Asked one by one, the emotions have
+    no positions.
     """
     ratings = np.array([situation.ratings for situation in situations()])  # [n, 4]
     usual = [tuple(map(float, row)) for row in (ratings.mean(axis=0), np.median(ratings, axis=0))]
-    peaks = [tuple(9.0 if i == high else 2.0 for i in range(4)) for high in range(4)] if has_positions else []
+    peaks = (
+        [tuple(9.0 if i == high else 2.0 for i in range(4)) for high in range(4)]
+        if has_positions
+        else []
+    )
     return (*((float(number),) * 4 for number in range(11)), *usual, *peaks)

@@ -1,7 +1,8 @@
 """Families about dates, tables and quantities; and the list of all families of the reasoning probe.
 
-They are in the manner of BIG-Bench-Hard and GSM8K, in wording of our own. The difficulty of a family is the number of
-its objects or dependent steps; those of families_logic.py are listed here with the others.
+They are in the manner of BIG-Bench-Hard and GSM8K, in wording of our own. The difficulty of a
+family is the number of its objects or dependent steps; those of families_logic.py are listed here
+with the others.
 """
 
 from __future__ import annotations
@@ -30,7 +31,19 @@ _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
-_EVENTS = ("concert", "exam", "wedding", "match", "auction", "picnic", "lecture", "parade", "fair", "hike", "dinner")
+_EVENTS = (
+    "concert",
+    "exam",
+    "wedding",
+    "match",
+    "auction",
+    "picnic",
+    "lecture",
+    "parade",
+    "fair",
+    "hike",
+    "dinner",
+)
 _UNITS = (  # name, months, days, the most of them in a step
     ("day", 0, 1, 40),
     ("week", 0, 7, 7),
@@ -41,7 +54,10 @@ _N_DATES = 6
 
 
 def _shift(date: dt.date, months: int, days: int) -> dt.date:
-    """Return the date some months and days later. Where months are counted, the day is the 28th at the latest."""
+    """Return the date some months and days later.
+
+    Where months are counted, the day is the 28th at the latest.
+    """
     if months:
         month = date.year * 12 + date.month - 1 + months
         date = dt.date(month // 12, month % 12 + 1, min(date.day, 28))
@@ -73,29 +89,42 @@ def date_understanding(rng: random.Random, n: int) -> Question:
     sentences = [f"The {events[0]} was {told}."]
     steps: list[tuple[int, int]] = []
     for before, event in itertools.pairwise(events):
-        # what "a month after the 31st" means is open to dispute, so months are counted from other days only
+        # what "a month after the 31st" means is open to dispute, so months are counted from other
+        # days only
         unit, months, days, most = rng.choice(_UNITS[:2] if date.day > 28 else _UNITS)
         count = rng.randrange(1, most + 1)
         sign, word = rng.choice(((1, "after"), (-1, "before")))
         exactly = "exactly " if months else ""
-        sentences.append(f"The {event} was {exactly}{count} {unit}{'s' * (count > 1)} {word} the {before}.")
+        sentences.append(
+            f"The {event} was {exactly}{count} {unit}{'s' * (count > 1)} {word} the {before}."
+        )
         steps.append((sign * count * months, sign * count * days))
         date = _shift(date, *steps[-1])
 
     wrong: set[dt.date] = set()
     while len(wrong) < _N_DATES - 1:
-        # three errors, each made or not: the right date has as much in common with the wrong ones as these among them
-        errors = [(k, rng.choice((-1, 0))) for k in rng.sample(range(n), 2)]  # a step reversed or left out
+        # three errors, each made or not: the right date has as much in common with the wrong ones
+        # as these among them
+        errors = [
+            (k, rng.choice((-1, 0))) for k in rng.sample(range(n), 2)
+        ]  # a step reversed or left out
         near = rng.choice(((0, 1), (0, -1), (0, 7), (0, -7), (1, 0), (-1, 0), (12, 0), (-12, 0)))
         for is_made in itertools.product((False, True), repeat=3):
-            factors = {k: factor for (k, factor), is_one in zip(errors, is_made, strict=False) if is_one}
-            path = [(months * factors.get(k, 1), days * factors.get(k, 1)) for k, (months, days) in enumerate(steps)]
+            factors = {
+                k: factor for (k, factor), is_one in zip(errors, is_made, strict=False) if is_one
+            }
+            path = [
+                (months * factors.get(k, 1), days * factors.get(k, 1))
+                for k, (months, days) in enumerate(steps)
+            ]
             wrong.add(_follow(start, [*path, near] if is_made[2] else path))
         wrong.discard(date)
     dates = [date, *rng.sample(sorted(wrong), _N_DATES - 1)]
     rng.shuffle(dates)
     text = f"{' '.join(sentences)} On which date was the {events[-1]}?"
-    return Question(text=text, answer=_written(date), choices=tuple(_written(date) for date in dates))
+    return Question(
+        text=text, answer=_written(date), choices=tuple(_written(date) for date in dates)
+    )
 
 
 # tables
@@ -103,12 +132,54 @@ def date_understanding(rng: random.Random, n: int) -> Question:
 _TABLES = (
     (
         "a fruit",
-        ("apple", "pear", "plum", "fig", "mango", "lemon", "melon", "kiwi", "date", "quince", "banana", "lime"),
+        (
+            "apple",
+            "pear",
+            "plum",
+            "fig",
+            "mango",
+            "lemon",
+            "melon",
+            "kiwi",
+            "date",
+            "quince",
+            "banana",
+            "lime",
+        ),
     ),
-    ("an animal", ("cat", "dog", "goat", "hen", "horse", "rabbit", "otter", "donkey", "owl", "seal", "mole", "fox")),
+    (
+        "an animal",
+        (
+            "cat",
+            "dog",
+            "goat",
+            "hen",
+            "horse",
+            "rabbit",
+            "otter",
+            "donkey",
+            "owl",
+            "seal",
+            "mole",
+            "fox",
+        ),
+    ),
     (
         "a city",
-        ("Oslo", "Lima", "Cairo", "Quito", "Delhi", "Paris", "Osaka", "Perth", "Miami", "Accra", "Turin", "Riga"),
+        (
+            "Oslo",
+            "Lima",
+            "Cairo",
+            "Quito",
+            "Delhi",
+            "Paris",
+            "Osaka",
+            "Perth",
+            "Miami",
+            "Accra",
+            "Turin",
+            "Riga",
+        ),
     ),
 )
 _N_ENTRIES = 4
@@ -253,7 +324,9 @@ def _story(rng: random.Random, n: int) -> tuple[str, int]:
 
 
 def _comparison(rng: random.Random, n: int) -> tuple[str, int]:
-    """Return a problem about people who have more or fewer things than one another, in n operations."""
+    """Return a problem about people who have more or fewer things than one another, in n
+    operations.
+    """
     thing = rng.choice(("marbles", "stamps", "shells", "postcards", "stickers", "badges"))
     people = rng.sample(NAMES, n + 1)
     is_sum = n > 1 and rng.random() < 0.4
@@ -279,23 +352,39 @@ def _comparison(rng: random.Random, n: int) -> tuple[str, int]:
     last = people[len(values) - 1]
     if is_sum:
         other = people[len(values) - 2]
-        return " ".join([*sentences, f"How many {thing} do {other} and {last} have together?"]), sum(values[-2:])
+        return " ".join(
+            [*sentences, f"How many {thing} do {other} and {last} have together?"]
+        ), sum(values[-2:])
     return " ".join([*sentences, f"How many {thing} does {last} have?"]), values[-1]
 
 
-_GOODS = ("pens", "mugs", "candles", "scarves", "lamps", "notebooks", "bowls", "hats", "plants", "puzzles")
+_GOODS = (
+    "pens",
+    "mugs",
+    "candles",
+    "scarves",
+    "lamps",
+    "notebooks",
+    "bowls",
+    "hats",
+    "plants",
+    "puzzles",
+)
 _NOTES = (20, 50, 100, 200, 500, 1000)
 
 
 def _shopping(rng: random.Random, n: int) -> tuple[str, int]:
-    """Return a problem about a purchase, in n operations: a product each, their sum, and the change if n is even."""
+    """Return a problem about a purchase, in n operations: a product each, their sum, and the change
+    if n is even.
+    """
     name = rng.choice(NAMES)
     goods = rng.sample(_GOODS, (n + 1) // 2)
     counts = [rng.randrange(2, 9) for _ in goods]
     prices = [rng.randrange(2, 15) for _ in goods]
     total = sum(count * price for count, price in zip(counts, prices, strict=True))
     bought = [
-        f"{count} {good} at {price} dollars each" for count, good, price in zip(counts, goods, prices, strict=True)
+        f"{count} {good} at {price} dollars each"
+        for count, good, price in zip(counts, goods, prices, strict=True)
     ]
     text = f"{name} buys {listed(bought) if len(bought) > 1 else bought[0]}"
     if n % 2:
@@ -306,7 +395,9 @@ def _shopping(rng: random.Random, n: int) -> tuple[str, int]:
 
 
 def word_problems(rng: random.Random, n: int) -> Question:
-    """Ask for a quantity that n operations, at most 6, lead to; every quantity on the way is a positive integer."""
+    """Ask for a quantity that n operations, at most 6, lead to; every quantity on the way is a
+    positive integer.
+    """
     text, answer = rng.choice((_story, _comparison, _shopping))(rng, n)
     return Question(text=text, answer=str(answer))
 

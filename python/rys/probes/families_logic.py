@@ -1,4 +1,5 @@
-"""Families about orders, moves, swaps and truth values, in the manner of BIG-Bench-Hard; the wording is our own.
+"""Families about orders, moves, swaps and truth values, in the manner of BIG-Bench-Hard; the
+wording is our own.
 
 The difficulty of a family is the number of its objects or dependent steps.
 """
@@ -24,8 +25,35 @@ __all__ = [
 ]
 
 NAMES = (
-    *("Ada", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Grace", "Hugo", "Ines", "Jonas", "Katya", "Liam", "Mona"),
-    *("Nadia", "Oscar", "Petra", "Quentin", "Rosa", "Samir", "Tessa", "Umar", "Vera", "Wendy", "Yusuf", "Zoe"),
+    *(
+        "Ada",
+        "Boris",
+        "Clara",
+        "Dmitri",
+        "Elena",
+        "Farid",
+        "Grace",
+        "Hugo",
+        "Ines",
+        "Jonas",
+        "Katya",
+        "Liam",
+        "Mona",
+    ),
+    *(
+        "Nadia",
+        "Oscar",
+        "Petra",
+        "Quentin",
+        "Rosa",
+        "Samir",
+        "Tessa",
+        "Umar",
+        "Vera",
+        "Wendy",
+        "Yusuf",
+        "Zoe",
+    ),
 )
 COLORS = ("red", "blue", "green", "yellow", "black", "white", "purple", "orange", "pink", "brown")
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
@@ -43,7 +71,9 @@ def listed(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class _Setting:
-    """Hold the words for a hidden order: a comes before b, and k is a place that is counted from the first."""
+    """Hold the words for a hidden order: a comes before b, and k is a place that is counted from
+    the first.
+    """
 
     things: tuple[str, ...]
     intro: str
@@ -83,7 +113,18 @@ _SETTINGS = (
         ask="Counted from the oldest, who comes {k}?",
     ),
     _Setting(
-        things=("apples", "pears", "plums", "figs", "mangoes", "lemons", "grapes", "cherries", "dates", "melons"),
+        things=(
+            "apples",
+            "pears",
+            "plums",
+            "figs",
+            "mangoes",
+            "lemons",
+            "grapes",
+            "cherries",
+            "dates",
+            "melons",
+        ),
         intro="A stall sells {n} kinds of fruit, all at different prices: {things}.",
         before="{a} cost more than {b}.",
         adjacent="{a} cost more than {b}, and no other price is between theirs.",
@@ -96,13 +137,17 @@ _SETTINGS = (
 
 @lru_cache
 def _order_sets(n: int) -> tuple[list[list[int]], dict[tuple[int, int, str], int]]:
-    """Return the orders of n things in which a clue is true, as bits of an integer, one bit for each of the n! orders.
+    """Return the orders of n things in which a clue is true, as bits of an integer, one bit for
+    each of the n! orders.
 
     First [thing][place]; then by two things and the kind of clue.
     """
     orders = list(itertools.permutations(range(n)))
     at = [
-        [int("".join("1" if order[place] == thing else "0" for order in orders), 2) for place in range(n)]
+        [
+            int("".join("1" if order[place] == thing else "0" for order in orders), 2)
+            for place in range(n)
+        ]
         for thing in range(n)
     ]
     pairs = dict.fromkeys(itertools.product(range(n), range(n), ("before", "adjacent", "gap")), 0)
@@ -116,14 +161,17 @@ def _order_sets(n: int) -> tuple[list[list[int]], dict[tuple[int, int, str], int
 
 
 def logical_deduction(rng: random.Random, n: int) -> Question:
-    """Ask which of n things, 3 to 7, has a place in an order that the clues determine; no clue can be left out."""
+    """Ask which of n things, 3 to 7, has a place in an order that the clues determine; no clue can
+    be left out.
+    """
     setting = rng.choice(_SETTINGS)
     things = rng.sample(setting.things, n)
     order = list(range(n))
     rng.shuffle(order)
     at, pairs = _order_sets(n)
 
-    # few clues that say much, and as many comparisons as it takes: all of them together always suffice
+    # few clues that say much, and as many comparisons as it takes: all of them together always
+    # suffice
     told = rng.randrange(n)
     i = rng.randrange(n - 1)
     j = rng.randrange(n - 2)
@@ -161,7 +209,9 @@ def logical_deduction(rng: random.Random, n: int) -> Question:
     given = {place for kind, _, place in chosen if kind == "place"}
     asked = rng.choice([place for place in range(n) if place not in given])
     intro = setting.intro.format(n=COUNTS[n], things=listed(things))
-    text = " ".join([intro[0].upper() + intro[1:], *sentences, setting.ask.format(k=ORDINALS[asked])])
+    text = " ".join(
+        [intro[0].upper() + intro[1:], *sentences, setting.ask.format(k=ORDINALS[asked])]
+    )
     return Question(text=text, answer=things[order[asked]], choices=tuple(things))
 
 
@@ -198,7 +248,10 @@ def navigate(rng: random.Random, n: int) -> Question:
             moves[k] = ((direction + 2) % 4, steps)
         else:
             # an odd difference would show in the sum of all steps, which is even for every way back
-            moves[k] = (direction, rng.choice([other for other in range(1, 10) if abs(other - steps) in (2, 4)]))
+            moves[k] = (
+                direction,
+                rng.choice([other for other in range(1, 10) if abs(other - steps) in (2, 4)]),
+            )
     parts = []
     if rng.random() < 0.5:
         intro = "You follow these instructions and face the same way all the time."
@@ -208,7 +261,9 @@ def navigate(rng: random.Random, n: int) -> Question:
         intro = "You follow these instructions, always walking the way that you face."
         heading = 0
         for direction, steps in moves:
-            parts.append(f"{_TURNS[(direction - heading) % 4]}Walk {steps} step{'s' * (steps > 1)}.")
+            parts.append(
+                f"{_TURNS[(direction - heading) % 4]}Walk {steps} step{'s' * (steps > 1)}."
+            )
             heading = direction
     text = f"{intro} {' '.join(parts)} Are you back at the point where you started?"
     return Question(text=text, answer=answer, choices=YES_NO)
@@ -217,7 +272,12 @@ def navigate(rng: random.Random, n: int) -> Question:
 # swaps
 
 _HOLDINGS = (
-    ("{a} holds {x}", "they trade", "what does {a} hold", tuple(f"the {color} ball" for color in COLORS)),
+    (
+        "{a} holds {x}",
+        "they trade",
+        "what does {a} hold",
+        tuple(f"the {color} ball" for color in COLORS),
+    ),
     (
         "{a} sits in {x}",
         "they change seats",
@@ -228,13 +288,32 @@ _HOLDINGS = (
         "{a} has {x}",
         "they exchange what they have",
         "what does {a} have",
-        ("the map", "the lamp", "the drum", "the kite", "the mug", "the rope", "the key", "the coin", "the bell"),
+        (
+            "the map",
+            "the lamp",
+            "the drum",
+            "the kite",
+            "the mug",
+            "the rope",
+            "the key",
+            "the coin",
+            "the bell",
+        ),
     ),
     (
         "{a} looks after {x}",
         "they swap animals",
         "what does {a} look after",
-        ("the cat", "the dog", "the goat", "the hen", "the horse", "the rabbit", "the parrot", "the donkey"),
+        (
+            "the cat",
+            "the dog",
+            "the goat",
+            "the hen",
+            "the horse",
+            "the rabbit",
+            "the parrot",
+            "the donkey",
+        ),
     ),
 )
 _LINKS = ("First,", "Then", "After that,", "Next,", "Later,")
@@ -269,7 +348,9 @@ def tracking_shuffled_objects(rng: random.Random, n: int) -> Question:
 
 
 def _expression(rng: random.Random, n: int, value: bool) -> str:
-    """Return an expression with n operators that has a value; the operators alone say nothing about the value."""
+    """Return an expression with n operators that has a value; the operators alone say nothing about
+    the value.
+    """
     if n == 0:
         return str(value)
     if rng.random() < 0.3:
@@ -302,7 +383,9 @@ _SAYS = {
 
 
 def web_of_lies(rng: random.Random, n: int) -> Question:
-    """Ask whether the last of n people, at least 2, is honest: each but the first speaks of the one before."""
+    """Ask whether the last of n people, at least 2, is honest: each but the first speaks of the one
+    before.
+    """
     people = rng.sample(NAMES, n)
     honest = rng.random() < 0.5
     sentences = [

@@ -2,20 +2,23 @@
 
 Our own format is JSON lines, one question each:
 
-    {"prompt": "What is 3 + 4?", "answer": 7, "scorer": "number", "tags": {"family": "sums", "difficulty": 1}}
+    {"prompt": "What is 3 + 4?", "answer": 7, "scorer": "number", "tags": {"family": "sums",
+    "difficulty": 1}}
 
-with "messages" in place of "prompt" for a conversation, and "choices" and "max_tokens" where the scorer takes them:
+with "messages" in place of "prompt" for a conversation, and "choices" and "max_tokens" where the
+scorer takes them:
 
     number          the number that the answer means is the right one
     number_partial  Ng's partial credit (rys.probes.compat.ng_partial_credit)
-    choice          the most probable of "choices" as the answer, without generating; the prompt must name them
-    written_choice  the one of "choices", letters or the like, that the answer chooses
-    word            the one of "choices", words, that the answer gives
+    choice          the most probable of "choices" as the answer, without generating; the prompt
+    must name them written_choice  the one of "choices", letters or the like, that the answer
+    chooses word            the one of "choices", words, that the answer gives
     yes_no          yes or no
     exact           the text, but for case, spaces and punctuation around words
     likelihood      how probable the right answer is, per byte
 
-Further formats: a task of BIG-Bench-Hard, GSM8K, EQ-Bench v2 and lists in its form, MBPP, and lists of "question" and
+Further formats: a task of BIG-Bench-Hard, GSM8K, EQ-Bench v2 and lists in its form, MBPP, and lists
+of "question" and
 "answer". Lists are JSON arrays, JSON objects of entries by name, or JSON lines.
 
 Files come from outside: sizes are limited, and nothing but UTF-8 JSON of a known form is taken.
@@ -29,7 +32,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rys.probes.base import Item, Probe, ProbeError, SearchSplit, halves
-from rys.probes.lists import MAX_TOKENS, Entry, Record, Settings, read_entries, read_questions, shown
+from rys.probes.lists import (
+    MAX_TOKENS,
+    Entry,
+    Record,
+    Settings,
+    read_entries,
+    read_questions,
+    shown,
+)
 from rys.probes.published import parse_examples, read_bbh, read_eq, read_gsm8k, read_mbpp
 
 __all__ = ["FileProbe", "load"]
@@ -53,7 +64,8 @@ class FileProbe(Probe):
 
     id: the file's name without its suffix, and the settings that are not the default.
     format: "entries" (our own), "bbh", "gsm8k", "eq", "mbpp" or "questions".
-    n_dropped: entries left out: repeats of a question, and all entries of a question that has different answers.
+    n_dropped: entries left out: repeats of a question, and all entries of a question that has
+        different answers.
     """
 
     def __init__(self, probe_id: str, file_format: str, entries: Sequence[Entry]) -> None:
@@ -67,26 +79,37 @@ class FileProbe(Probe):
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
         """Return up to n items of a split; a split holds half of the file's questions."""
-        return [entry.item for entry in halves(self._entries, split, seed, lambda entry: entry.key)[:n]]
+        return [
+            entry.item for entry in halves(self._entries, split, seed, lambda entry: entry.key)[:n]
+        ]
 
 
 def load(
-    path: str | Path, *, cot: str | Path | None = None, scoring: str | None = None, max_tokens: int | None = None
+    path: str | Path,
+    *,
+    cot: str | Path | None = None,
+    scoring: str | None = None,
+    max_tokens: int | None = None,
 ) -> FileProbe:
     """Return the probe that a file holds.
 
-    cot: examples of reasoning, for a task of BIG-Bench-Hard: the file, or a folder with <task>.txt. Then answers are
-        reasoned step by step, and read after "the answer is".
-    scoring: how to read or to mark, where a format leaves a choice: "flexible", "strict" or "hash" for GSM8K; "v2" or
-        "ng" for EQ-Bench; "number", "number_partial", "yes_no", "exact" or "likelihood" for questions with answers.
+    cot: examples of reasoning, for a task of BIG-Bench-Hard: the file, or a folder with <task>.txt.
+        Then answers are reasoned step by step, and read after "the answer is".
+    scoring: how to read or to mark, where a format leaves a choice: "flexible", "strict" or "hash"
+        for GSM8K; "v2" or "ng" for EQ-Bench; "number", "number_partial", "yes_no", "exact" or
+        "likelihood" for questions with answers.
     max_tokens: of answers that are written; None = what suits the format.
 
-    Raises ProbeError for a file that is missing, too large, not UTF-8, not JSON, or of a wrong form; it says which
-    entry is wrong, and what was expected.
+    Raises ProbeError for a file that is missing, too large, not UTF-8, not JSON, or of a wrong
+    form; it says which entry is wrong, and what was expected.
     """
     path = Path(path)
-    if max_tokens is not None and (type(max_tokens) is not int or not 1 <= max_tokens <= MAX_TOKENS):
-        raise ProbeError(f"max_tokens is {max_tokens!r}, but must be a whole number in 1..{MAX_TOKENS}")
+    if max_tokens is not None and (
+        type(max_tokens) is not int or not 1 <= max_tokens <= MAX_TOKENS
+    ):
+        raise ProbeError(
+            f"max_tokens is {max_tokens!r}, but must be a whole number in 1..{MAX_TOKENS}"
+        )
     records = [Record(where, value) for where, value in _values(path, _read(path))]
     if not records:
         raise ProbeError(f"{path} holds no questions")
@@ -99,15 +122,24 @@ def load(
         examples = parse_examples(str(source), _read(source))
     settings = Settings(path.stem, scoring, max_tokens, examples)
     entries = _FORMATS[file_format](records, settings)
-    parts = [path.stem, "cot" if examples else None, scoring, max_tokens and f"max_tokens={max_tokens}"]
+    parts = [
+        path.stem,
+        "cot" if examples else None,
+        scoring,
+        max_tokens and f"max_tokens={max_tokens}",
+    ]
     probe = FileProbe(":".join(part for part in parts if part), file_format, entries)
     if not len(probe):
-        raise ProbeError(f"{path} holds no questions: all {len(entries)} entries contradict each other")
+        raise ProbeError(
+            f"{path} holds no questions: all {len(entries)} entries contradict each other"
+        )
     return probe
 
 
 def _distinct(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the first entry of each question, and none of a question whose entries have different answers."""
+    """Return the first entry of each question, and none of a question whose entries have different
+    answers.
+    """
     answers: dict[str, set[str]] = {}
     first: dict[str, Entry] = {}
     for entry in entries:
@@ -128,7 +160,9 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise ProbeError(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > MAX_FILE_BYTES:
-        raise ProbeError(f"{path} has more than {MAX_FILE_BYTES} bytes, which is the most that is read")
+        raise ProbeError(
+            f"{path} has more than {MAX_FILE_BYTES} bytes, which is the most that is read"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -139,7 +173,9 @@ def _read(path: Path) -> str:
 
 
 def _values(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    """Yield the entries of a JSON document or of JSON lines, each with the words that say where it stands."""
+    """Yield the entries of a JSON document or of JSON lines, each with the words that say where it
+    stands.
+    """
     try:
         document = _parse(text)
     except ValueError as error:
@@ -155,14 +191,19 @@ def _values(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(document, dict) and all(isinstance(value, dict) for value in document.values()):
         yield from ((f"{path}, entry {name!r}", value) for name, value in document.items())
     else:
-        yield f"{path}, line 1", document  # JSON lines with a single one; anything else is refused as an entry
+        yield (
+            f"{path}, line 1",
+            document,
+        )  # JSON lines with a single one; anything else is refused as an entry
 
 
 def _line_values(path: Path, lines: Sequence[tuple[int, str]]) -> Iterator[tuple[str, Any]]:
     for i, line in lines:
         where = f"{path}, line {i}"
         if len(line) > MAX_LINE_BYTES or len(line.encode("utf-8")) > MAX_LINE_BYTES:
-            raise ProbeError(f"{where}: it has more than {MAX_LINE_BYTES} bytes, which is the most that is read")
+            raise ProbeError(
+                f"{where}: it has more than {MAX_LINE_BYTES} bytes, which is the most that is read"
+            )
         try:
             yield where, _parse(line)
         except ValueError as error:

@@ -1,6 +1,7 @@
 """Question lists in JSON: entries that say how they are scored, and plain questions with answers.
 
-Entries come from outside: every field is checked, and an error names the file, the entry and what was expected.
+Entries come from outside: every field is checked, and an error names the file, the entry and what
+was expected.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rys.probes.answers import (
 )
 from rys.probes.base import Item, Messages, ProbeError, Scorer
 from rys.probes.compat import ng_partial_credit
-from rys.probes.scorers import Choice, Likelihood, Written
+from rys.probes.scorers import Choice, Generated, Likelihood
 
 __all__ = [
     "ENTRY_SCORERS",
@@ -51,7 +52,8 @@ _STATED = re.compile(r"\banswer(?:\s+is\b|\s*:)[\s:*]*", re.IGNORECASE)
 class Entry:
     """Hold an item with what it is known by.
 
-    key: the question, without examples and instructions: it decides on the split. answer: the right one, as the file
+    key: the question, without examples and instructions: it decides on the split. answer: the right
+        one, as the file
     has it.
     """
 
@@ -62,7 +64,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Settings:
-    """Hold how a file is to be read: see `rys.probes.files.load`. name: of the file, without its suffix."""
+    """Hold how a file is to be read: see `rys.probes.files.load`. name: of the file, without its
+    suffix.
+    """
 
     name: str
     scoring: str | None = None
@@ -72,7 +76,11 @@ class Settings:
     def choose(self, allowed: Sequence[str], default: str) -> str:
         """Return the scoring, if it is one of those allowed."""
         if self.scoring is not None and self.scoring not in allowed:
-            ways = f"can be scored by {', '.join(allowed)}" if allowed else "has one way of scoring only"
+            ways = (
+                f"can be scored by {', '.join(allowed)}"
+                if allowed
+                else "has one way of scoring only"
+            )
             raise ProbeError(f"scoring is {self.scoring!r}, but {self.name} {ways}")
         return self.scoring or default
 
@@ -87,7 +95,9 @@ class Record:
         try:
             n_bytes = len(json.dumps(value, ensure_ascii=False).encode("utf-8"))
         except UnicodeEncodeError as error:
-            raise self.error("it holds half of a surrogate pair (\\ud800..\\udfff), which is no character") from error
+            raise self.error(
+                "it holds half of a surrogate pair (\\ud800..\\udfff), which is no character"
+            ) from error
         except RecursionError as error:
             raise self.error("it is nested too deeply") from error
         if n_bytes > MAX_ENTRY_BYTES:
@@ -102,10 +112,14 @@ class Record:
         return ProbeError(f"{self.where}: {message}")
 
     def text(self, *names: str) -> str:
-        """Return the text under the first of these names that is there, as it stands; it must not be blank."""
+        """Return the text under the first of these names that is there, as it stands; it must not
+        be blank.
+        """
         name = next((name for name in names if name in self.value), None)
         if name is None:
-            raise self.error(f"it has no {' or '.join(map(repr, names))}; it has {', '.join(map(repr, self.value))}")
+            raise self.error(
+                f"it has no {' or '.join(map(repr, names))}; it has {', '.join(map(repr, self.value))}"
+            )
         value = self.value[name]
         if not isinstance(value, str) or not value.strip():
             raise self.error(f"{name!r} is {shown(value)}, but must be a text that is not blank")
@@ -114,8 +128,14 @@ class Record:
     def texts(self, name: str) -> tuple[str, ...]:
         """Return the list of texts under a name."""
         value = self.value.get(name)
-        if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
-            raise self.error(f"{name!r} is {shown(value)}, but must be a list of texts that are not blank")
+        if (
+            not isinstance(value, list)
+            or not value
+            or not all(isinstance(v, str) and v.strip() for v in value)
+        ):
+            raise self.error(
+                f"{name!r} is {shown(value)}, but must be a list of texts that are not blank"
+            )
         return tuple(value)
 
     def scalar(self, name: str) -> str:
@@ -154,16 +174,23 @@ def named(parse: Parser, name: str) -> Parser:
 
 
 def read_words(text: str) -> str | None:
-    """Return the stated answer, else the first paragraph: in small letters, without punctuation around words."""
+    """Return the stated answer, else the first paragraph: in small letters, without punctuation
+    around words.
+    """
     said = re.split(r"\n\s*\n", (stated(text) or text).strip())[0]
-    words = (word.strip(".,;:!?\"'`*()[]\u201c\u201d\u2018\u2019") for word in said.casefold().split())
+    words = (
+        word.strip(".,;:!?\"'`*()[]\u201c\u201d\u2018\u2019") for word in said.casefold().split()
+    )
     return " ".join(word for word in words if word) or None
 
 
 def read_symbols(text: str) -> str | None:
     """Return the signs of an answer that has neither letters nor digits, such as brackets."""
     said = re.split(r"\n\s*\n", (stated(text) or text).strip())[0]
-    return "".join(c for c in said if not c.isalnum() and not c.isspace() and c not in ".,;:\"'`*") or None
+    return (
+        "".join(c for c in said if not c.isalnum() and not c.isspace() and c not in ".,;:\"'`*")
+        or None
+    )
 
 
 def stated(text: str) -> str:
@@ -186,15 +213,22 @@ _FIELDS = ("prompt", "messages", "answer", "scorer", "tags", "choices", "max_tok
 
 def _make_number(record: Record, max_tokens: int | None) -> Scorer:
     number = record.number("answer")
-    return Written(number, parse_number, max_tokens=max_tokens or 2 * len(str(number)) + 16)
+    return Generated(number, parse_number, max_tokens=max_tokens or 2 * len(str(number)) + 16)
 
 
 def _make_number_partial(record: Record, max_tokens: int | None) -> Scorer:
     number = record.number("answer")
     if number != int(number) or number <= 0:  # zero for zero has no credit, see ng_partial_credit
-        raise record.error(f"'answer' is {number}, but partial credit is defined for whole numbers from 1 on")
+        raise record.error(
+            f"'answer' is {number}, but partial credit is defined for whole numbers from 1 on"
+        )
     n_digits = len(str(int(number)))
-    return Written(int(number), parse_whole_number, ng_partial_credit, max_tokens=max_tokens or 2 * n_digits + 16)
+    return Generated(
+        int(number),
+        parse_whole_number,
+        ng_partial_credit,
+        max_tokens=max_tokens or 2 * n_digits + 16,
+    )
 
 
 def _choices(record: Record) -> tuple[tuple[str, ...], str]:
@@ -213,21 +247,43 @@ def _make_choice(record: Record, max_tokens: int | None) -> Scorer:
 
 def _make_written_choice(record: Record, max_tokens: int | None) -> Scorer:
     labels, answer = _choices(record)
-    return Written(answer, label_reader(labels), max_tokens=max_tokens or 16, constants=labels, chance=1 / len(labels))
+    return Generated(
+        answer,
+        label_reader(labels),
+        max_tokens=max_tokens or 16,
+        constants=labels,
+        chance=1 / len(labels),
+    )
 
 
 def _make_word(record: Record, max_tokens: int | None) -> Scorer:
     words, answer = _choices(record)
-    return Written(answer, word_reader(words), max_tokens=max_tokens or 16, constants=words, chance=1 / len(words))
+    return Generated(
+        answer,
+        word_reader(words),
+        max_tokens=max_tokens or 16,
+        constants=words,
+        chance=1 / len(words),
+    )
 
 
 def _make_yes_no(record: Record, max_tokens: int | None) -> Scorer:
     value = record.value.get("answer")
-    said = {True: "yes", False: "no"}[value] if isinstance(value, bool) else record.scalar("answer").strip().lower()
+    said = (
+        {True: "yes", False: "no"}[value]
+        if isinstance(value, bool)
+        else record.scalar("answer").strip().lower()
+    )
     if said not in ("yes", "no"):
         raise record.error(f"'answer' is {shown(value)}, but must be yes or no")
     constants = [parse_yes_no("yes"), parse_yes_no("no")]
-    return Written(parse_yes_no(said), parse_yes_no, max_tokens=max_tokens or 16, constants=constants, chance=0.5)
+    return Generated(
+        parse_yes_no(said),
+        parse_yes_no,
+        max_tokens=max_tokens or 16,
+        constants=constants,
+        chance=0.5,
+    )
 
 
 def _make_exact(record: Record, max_tokens: int | None) -> Scorer:
@@ -235,7 +291,7 @@ def _make_exact(record: Record, max_tokens: int | None) -> Scorer:
     read = text_reader(answer)
     if read(answer) is None:
         raise record.error(f"'answer' is {shown(answer)}, which has nothing to compare")
-    return Written(read(answer), read, max_tokens=max_tokens or len(answer) + 16)
+    return Generated(read(answer), read, max_tokens=max_tokens or len(answer) + 16)
 
 
 def text_reader(answer: str) -> Parser:
@@ -262,20 +318,34 @@ ENTRY_SCORERS: dict[str, Callable[[Record, int | None], Scorer]] = {
 def read_entries(records: Sequence[Record], settings: Settings) -> list[Entry]:
     """Read our own format: every entry says how it is scored."""
     if settings.scoring is not None:
-        raise ProbeError(f"scoring is {settings.scoring!r}, but every entry of {settings.name} has a 'scorer' itself")
+        raise ProbeError(
+            f"scoring is {settings.scoring!r}, but every entry of {settings.name} has a 'scorer' itself"
+        )
     entries = []
     for record in records:
         unknown = [name for name in record.value if name not in _FIELDS]
         if unknown:
-            raise record.error(f"it has {', '.join(map(repr, unknown))}, but the fields are {', '.join(_FIELDS)}")
+            raise record.error(
+                f"it has {', '.join(map(repr, unknown))}, but the fields are {', '.join(_FIELDS)}"
+            )
         prompt = _prompt(record)
         scorer = record.text("scorer")
         if scorer not in ENTRY_SCORERS:
-            raise record.error(f"'scorer' is {shown(scorer)}, but must be one of {', '.join(ENTRY_SCORERS)}")
+            raise record.error(
+                f"'scorer' is {shown(scorer)}, but must be one of {', '.join(ENTRY_SCORERS)}"
+            )
         max_tokens = record.value.get("max_tokens", settings.max_tokens)
-        if max_tokens is not None and (type(max_tokens) is not int or not 1 <= max_tokens <= MAX_TOKENS):
-            raise record.error(f"'max_tokens' is {shown(max_tokens)}, but must be a whole number in 1..{MAX_TOKENS}")
-        item = Item(prompt=prompt, scorer=ENTRY_SCORERS[scorer](record, max_tokens), tags=_tags(record, settings))
+        if max_tokens is not None and (
+            type(max_tokens) is not int or not 1 <= max_tokens <= MAX_TOKENS
+        ):
+            raise record.error(
+                f"'max_tokens' is {shown(max_tokens)}, but must be a whole number in 1..{MAX_TOKENS}"
+            )
+        item = Item(
+            prompt=prompt,
+            scorer=ENTRY_SCORERS[scorer](record, max_tokens),
+            tags=_tags(record, settings),
+        )
         answer = json.dumps(record.value.get("answer"))
         entries.append(Entry(json.dumps(prompt, ensure_ascii=False), answer, item))
     return entries
@@ -305,7 +375,9 @@ def _prompt(record: Record) -> str | Messages:
 def _tags(record: Record, settings: Settings) -> dict[str, str | int]:
     tags = record.value.get("tags", {})
     if not isinstance(tags, dict) or not all(type(value) in (str, int) for value in tags.values()):
-        raise record.error(f"'tags' is {shown(tags)}, but must be an object of texts and whole numbers")
+        raise record.error(
+            f"'tags' is {shown(tags)}, but must be an object of texts and whole numbers"
+        )
     return {"family": settings.name, **tags}
 
 
@@ -322,7 +394,9 @@ def read_questions(records: Sequence[Record], settings: Settings) -> list[Entry]
     for record in records:
         question, answer = record.text("question"), json.dumps(record.value.get("answer"))
         scorer = ENTRY_SCORERS[scoring](record, settings.max_tokens)
-        item = Item(prompt=question.strip() + instruction, scorer=scorer, tags={"family": settings.name})
+        item = Item(
+            prompt=question.strip() + instruction, scorer=scorer, tags={"family": settings.name}
+        )
         entries.append(Entry(question, answer, item))
     return entries
 

@@ -1,4 +1,6 @@
-"""The probe `math`: generated arithmetic, from small sums to the large roots and products of the original."""
+"""The probe `math`: generated arithmetic, from small sums to the large roots and products of the
+original.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from rys.probes.answers import parse_number, parse_whole_number
 from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose
 from rys.probes.compat import ng_partial_credit
 from rys.probes.questions import Family, Question, in_turns, questions
-from rys.probes.scorers import Likelihood, Written
+from rys.probes.scorers import Generated, Likelihood
 
 __all__ = ["TIERS", "Math"]
 
@@ -47,7 +49,9 @@ def square_root(rng: random.Random, digits: int) -> Question:
     a = _of_digits(rng, digits)
     root = math.isqrt(a)
     nearest = root + (a > root * root + root)  # past (root + 1/2)^2, which is no whole number
-    return Question(f"What is the square root of {a}, rounded to the nearest whole number?", str(nearest))
+    return Question(
+        f"What is the square root of {a}, rounded to the nearest whole number?", str(nearest)
+    )
 
 
 def cube_root(rng: random.Random, digits: int) -> Question:
@@ -58,7 +62,9 @@ def cube_root(rng: random.Random, digits: int) -> Question:
         root -= 1
     while (2 * root + 1) ** 3 <= 8 * a:
         root += 1
-    return Question(f"What is the cube root of {a}, rounded to the nearest whole number?", str(root))
+    return Question(
+        f"What is the cube root of {a}, rounded to the nearest whole number?", str(root)
+    )
 
 
 # the difficulty is the number of digits
@@ -73,9 +79,11 @@ TIERS: dict[str, tuple[tuple[Family, int], ...]] = {
 class Math(Probe):
     """Ask for numbers.
 
-    tier: "easy", "medium", "hard", or "original" for the large roots and products of the RYS sweeps.
-    score: "likelihood" = how probable the right answer is per digit: exp(log-probability / digits), without generating;
-        "exact" = 1 for the right number; "partial" = Ng's partial credit (rys.probes.compat.ng_partial_credit).
+    tier: "easy", "medium", "hard", or "original" for the large roots and products of the RYS
+        sweeps.
+    score: "likelihood" = how probable the right answer is per digit: exp(log-probability / digits),
+        without generating; "exact" = 1 for the right number; "partial" = Ng's partial credit
+        (rys.probes.compat.ng_partial_credit).
     """
 
     id = "math"
@@ -105,5 +113,7 @@ class Math(Probe):
         # a digit is a token at most; a sign, separators and a few words around it
         max_tokens = 2 * len(answer) + 16
         if self.score == "partial":
-            return Written(int(answer), parse_whole_number, ng_partial_credit, max_tokens=max_tokens)
-        return Written(int(answer), parse_number, max_tokens=max_tokens)
+            return Generated(
+                int(answer), parse_whole_number, ng_partial_credit, max_tokens=max_tokens
+            )
+        return Generated(int(answer), parse_number, max_tokens=max_tokens)

@@ -12,15 +12,19 @@ MAX_MEAN = 0.97
 
 
 def preflight(result: ProbeResult) -> list[str]:
-    """Return the reasons why a probe cannot measure with this model, each with what to change; none if it can.
+    """Return the reasons why a probe cannot measure with this model, each with what to change; none
+    if it can.
 
-    The baseline must parse on at least 80% and be truncated on at most 10% of the items, the interval of its score must
-    lie above the best constant answer and above chance, and its score must leave room below 0.97.
+    The baseline must parse on at least 80% and be truncated on at most 10% of the items, the
+    interval of its score must lie above the best constant answer and above chance, and its score
+    must leave room below 0.97.
     """
     reasons = []
     if result.n_failed:
         first = next(error for error in result.errors if error)
-        reasons.append(f"{result.n_failed} of {result.n} items failed ({first}); raise n_ctx or take shorter items")
+        reasons.append(
+            f"{result.n_failed} of {result.n} items failed ({first}); raise n_ctx or take shorter items"
+        )
     if result.truncation_rate > MAX_TRUNCATION:
         reasons.append(
             f"{result.truncation_rate:.0%} of the answers are cut off (at most {MAX_TRUNCATION:.0%}): "
@@ -33,7 +37,9 @@ def preflight(result: ProbeResult) -> list[str]:
         )
     low, high = result.interval
     if low <= max(result.best_constant, result.chance):
-        if result.best_constant > result.chance - 1e-9:  # they are equal but for rounding where a guess is the constant
+        if (
+            result.best_constant > result.chance - 1e-9
+        ):  # they are equal but for rounding where a guess is the constant
             floor = f"what the constant answer {result.constant} gets ({result.best_constant:.3f})"
         else:
             floor = f"what random answers get ({result.chance:.3f})"
@@ -42,5 +48,7 @@ def preflight(result: ProbeResult) -> list[str]:
             f"take an easier tier or more items"
         )
     if not result.mean < MAX_MEAN:
-        reasons.append(f"the score {result.mean:.3f} leaves no room (below {MAX_MEAN}): take a harder tier")
+        reasons.append(
+            f"the score {result.mean:.3f} leaves no room (below {MAX_MEAN}): take a harder tier"
+        )
     return reasons

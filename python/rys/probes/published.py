@@ -27,7 +27,7 @@ from rys.probes.lists import (
     text_reader,
     word_reader,
 )
-from rys.probes.scorers import Choice, Likelihood, Written
+from rys.probes.scorers import Choice, Generated, Likelihood
 
 __all__ = ["parse_examples", "read_bbh", "read_eq", "read_gsm8k", "read_mbpp"]
 
@@ -38,9 +38,10 @@ _PAIRS = (("yes", "no"), ("true", "false"), ("valid", "invalid"))
 def read_bbh(records: Sequence[Record], settings: Settings) -> list[Entry]:
     """Read a task of BIG-Bench-Hard.
 
-    Options and words such as Yes and No are chosen by their probability as the next token, numbers and texts written.
-    With examples of reasoning everything is written, and read after the last "the answer is". An entry whose options do
-    not include its target, or are only one (the files have four), is asked as text.
+    Options and words such as Yes and No are chosen by their probability as the next token, numbers
+    and texts written. With examples of reasoning everything is written, and read after the last
+    "the answer is". An entry whose options do not include its target, or are only one (the files
+    have four), is asked as text.
     """
     settings.choose((), "")
     entries = []
@@ -59,13 +60,17 @@ def read_bbh(records: Sequence[Record], settings: Settings) -> list[Entry]:
                 "number": "the number",
                 "text": "the answer, on one line,",
             }
-            item = Item(prompt=f"{question}\n\nReply with {words[kind]} alone.", scorer=scorer, tags=tags)
+            item = Item(
+                prompt=f"{question}\n\nReply with {words[kind]} alone.", scorer=scorer, tags=tags
+            )
         entries.append(Entry(question, target, item))
     return entries
 
 
 def _bbh_kind(question: str, target: str) -> tuple[str, tuple[str, ...], str]:
-    """Return how a target is answered ("letter", "word", "number" or "text"), among which labels, and the right one."""
+    """Return how a target is answered ("letter", "word", "number" or "text"), among which labels,
+    and the right one.
+    """
     letters = tuple(re.findall(r"^\(([A-Z])\)", question, re.MULTILINE))
     in_order = letters == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")[: len(letters)] and len(letters) > 1
     if in_order and re.fullmatch(r"\([A-Z]\)", target) and target[1] in letters:
@@ -83,7 +88,9 @@ def _bbh_kind(question: str, target: str) -> tuple[str, tuple[str, ...], str]:
     return "text", (), target
 
 
-def _bbh_scorer(record: Record, kind: str, labels: tuple[str, ...], right: str, settings: Settings) -> Scorer:
+def _bbh_scorer(
+    record: Record, kind: str, labels: tuple[str, ...], right: str, settings: Settings
+) -> Scorer:
     if labels and not settings.examples:
         return Choice(labels, right)
     parse = {
@@ -96,8 +103,8 @@ def _bbh_scorer(record: Record, kind: str, labels: tuple[str, ...], right: str, 
     if perfect is None:
         raise record.error(f"'target' is {shown(right)}, which has nothing to compare")
     if not settings.examples:
-        return Written(perfect, parse, max_tokens=settings.max_tokens or len(right) + 16)
-    return Written(
+        return Generated(perfect, parse, max_tokens=settings.max_tokens or len(right) + 16)
+    return Generated(
         perfect,
         _only_stated(parse),
         max_tokens=settings.max_tokens or 1024,
@@ -116,14 +123,22 @@ def _only_stated(parse: Parser) -> Parser:
 
 
 def parse_examples(where: str, text: str) -> tuple[Mapping[str, str], ...]:
-    """Return the messages of a file with examples of reasoning: a description, then "Q: ..." and "A: ..." in turn.
+    """Return the messages of a file with examples of reasoning: a description, then "Q: ..." and
+    "A: ..." in turn.
 
-    The description stands before the first question. What stands before a line of dashes is not for the model.
+    The description stands before the first question. What stands before a line of dashes is not for
+    the model.
     """
     body = re.split(r"^-{3,}\s*$", text.replace("\r\n", "\n"), maxsplit=1, flags=re.MULTILINE)[-1]
     description, *parts = re.split(r"^(Q|A): ?", body, flags=re.MULTILINE)
-    if not parts or parts[::2] != ["Q", "A"] * (len(parts) // 4) or not all(part.strip() for part in parts[1::2]):
-        raise ProbeError(f'{where}: it must hold questions and answers in turn, with "Q: " and "A: " in front of them')
+    if (
+        not parts
+        or parts[::2] != ["Q", "A"] * (len(parts) // 4)
+        or not all(part.strip() for part in parts[1::2])
+    ):
+        raise ProbeError(
+            f'{where}: it must hold questions and answers in turn, with "Q: " and "A: " in front of them'
+        )
     messages = [
         {"role": "user" if kind == "Q" else "assistant", "content": part.strip()}
         for kind, part in zip(parts[::2], parts[1::2], strict=True)
@@ -132,11 +147,13 @@ def parse_examples(where: str, text: str) -> tuple[Mapping[str, str], ...]:
     return tuple(messages)
 
 
-# GSM8K: openai/grade-school-math; its marks: EleutherAI/lm-evaluation-harness, gsm8k and gsm8k_cot (version 3)
+# GSM8K: openai/grade-school-math; its marks: EleutherAI/lm-evaluation-harness, gsm8k and gsm8k_cot
+# (version 3)
 def gsm8k_strict(text: str) -> str | None:
     """Return the number of the first "The answer is N.", as gsm8k_cot's strict-match reads it.
 
-    The source's pattern wants one more character after the number, so it loses a number's last digit at a text's end.
+    The source's pattern wants one more character after the number, so it loses a number's last
+    digit at a text's end.
     """
     match = re.search(r"The answer is (-?[0-9.,]+).", text)
     return _gsm8k_folded(match[1]) if match else None
@@ -169,10 +186,15 @@ def _gsm8k_folded(text: str) -> str:
 def read_gsm8k(records: Sequence[Record], settings: Settings) -> list[Entry]:
     """Read problems whose answers end with "#### N". They are asked without examples.
 
-    scoring: "flexible" (the default) = the last number; "strict" = of "The answer is N."; "hash" = of "#### N", for
+    scoring: "flexible" (the default) = the last number; "strict" = of "The answer is N."; "hash" =
+        of "#### N", for
     which the prompt asks, too. Numbers are compared as text: 18.00 is not 18.
     """
-    readers: dict[str, Parser] = {"flexible": _gsm8k_last_number, "strict": gsm8k_strict, "hash": gsm8k_hash}
+    readers: dict[str, Parser] = {
+        "flexible": _gsm8k_last_number,
+        "strict": gsm8k_strict,
+        "hash": gsm8k_hash,
+    }
     scoring = settings.choose(list(readers), "flexible")
     ending = "#### N" if scoring == "hash" else "The answer is N."
     entries = []
@@ -180,16 +202,28 @@ def read_gsm8k(records: Sequence[Record], settings: Settings) -> list[Entry]:
         question, solution = record.text("question"), record.text("answer")
         target = re.search(r"####\s*([-+]?\$?\d[\d,]*(?:\.\d+)?)\s*\Z", solution)
         if not target:
-            raise record.error(f"'answer' ends with {shown(solution[-40:])}, but must end with #### and a number")
-        scorer = Written(
-            _gsm8k_folded(target[1]), readers[scoring], max_tokens=settings.max_tokens or 512, reasons=True
+            raise record.error(
+                f"'answer' ends with {shown(solution[-40:])}, but must end with #### and a number"
+            )
+        scorer = Generated(
+            _gsm8k_folded(target[1]),
+            readers[scoring],
+            max_tokens=settings.max_tokens or 512,
+            reasons=True,
         )
         prompt = f'{question.strip()}\n\nReason step by step, and end with "{ending}", where N is the number.'
-        entries.append(Entry(question, target[1], Item(prompt=prompt, scorer=scorer, tags={"family": settings.name})))
+        entries.append(
+            Entry(
+                question,
+                target[1],
+                Item(prompt=prompt, scorer=scorer, tags={"family": settings.name}),
+            )
+        )
     return entries
 
 
-# EQ-Bench v2: EQ-bench/EQ-Bench, data/eq_bench_v2_questions_171.json; Ng's sets hold entries of the same form
+# EQ-Bench v2: EQ-bench/EQ-Bench, data/eq_bench_v2_questions_171.json; Ng's sets hold entries of the
+# same form
 _RATINGS = tuple(map(float, range(11)))
 _EQ_INSTRUCTIONS = "\nGive each of these possible emotions"
 
@@ -205,11 +239,14 @@ def _eq_ng(reference: Sequence[float], ratings: Sequence[float]) -> float:
 def read_eq(records: Sequence[Record], settings: Settings) -> list[Entry]:
     """Read dialogues with four emotions to rate.
 
-    The task's own instructions, for two passes and a critique, give way to ours: four lines with the ratings. A prompt
-    without them is asked as it stands; of two ratings of an emotion the last counts.
+    The task's own instructions, for two passes and a critique, give way to ours: four lines with
+    the ratings. A prompt without them is asked as it stands; of two ratings of an emotion the last
+    counts.
 
-    scoring: "v2" (the default) = the official formula over the full-scale references, cut to 0..1; "ng" = Ng's, with
-    confidence 1, over `reference_answer`; also the default where an entry has no full-scale references.
+    scoring: "v2" (the default) = the official formula over the full-scale references, cut to 0..1;
+        "ng" = Ng's, with
+    confidence 1, over `reference_answer`; also the default where an entry has no full-scale
+    references.
     """
     has_full_scale = all("reference_answer_fullscale" in record for record in records)
     scoring = settings.choose(("v2", "ng"), "v2" if has_full_scale else "ng")
@@ -218,7 +255,9 @@ def read_eq(records: Sequence[Record], settings: Settings) -> list[Entry]:
     for record in records:
         prompt = record.text("prompt")
         is_ng = scoring == "ng" and "reference_answer" in record
-        names, references = _eq_reference(record, "reference_answer" if is_ng else "reference_answer_fullscale")
+        names, references = _eq_reference(
+            record, "reference_answer" if is_ng else "reference_answer_fullscale"
+        )
         dialogue, found, _ = prompt.partition(_EQ_INSTRUCTIONS)
         if found:
             lines = "\n".join(f"{name}: <score>" for name in names)
@@ -228,7 +267,7 @@ def read_eq(records: Sequence[Record], settings: Settings) -> list[Entry]:
             )
         else:
             question = prompt.strip()
-        scorer = Written(
+        scorer = Generated(
             references,
             _eq_reader(names),
             mark,
@@ -237,7 +276,11 @@ def read_eq(records: Sequence[Record], settings: Settings) -> list[Entry]:
             chance=_eq_chance(references, mark),
         )
         answer = f"{names} {references}"
-        entries.append(Entry(prompt, answer, Item(prompt=question, scorer=scorer, tags={"family": settings.name})))
+        entries.append(
+            Entry(
+                prompt, answer, Item(prompt=question, scorer=scorer, tags={"family": settings.name})
+            )
+        )
     return entries
 
 
@@ -261,20 +304,29 @@ def _eq_reader(names: tuple[str, ...]) -> Parser:
     return named(read, f"ratings {names}")
 
 
-def _eq_chance(references: Sequence[float], mark: Callable[[Sequence[float], Sequence[float]], float]) -> float:
+def _eq_chance(
+    references: Sequence[float], mark: Callable[[Sequence[float], Sequence[float]], float]
+) -> float:
     """Return the mean score of whole ratings at random: exactly, over all 11^4 answers.
 
-    Both formulae subtract a loss per emotion from 1 and cut at 0, which one loss alone never reaches.
+    Both formulae subtract a loss per emotion from 1 and cut at 0, which one loss alone never
+    reaches.
     """
     perfect = list(references)
-    losses = np.array([[1 - mark(perfect, [*perfect[:k], r, *perfect[k + 1 :]]) for r in _RATINGS] for k in range(4)])
+    losses = np.array(
+        [
+            [1 - mark(perfect, [*perfect[:k], r, *perfect[k + 1 :]]) for r in _RATINGS]
+            for k in range(4)
+        ]
+    )
     total = sum(np.ix_(*losses))  # [11, 11, 11, 11]
     return float(np.maximum(0, 1 - total).mean())
 
 
 # MBPP: google-research, mbpp/sanitized-mbpp.json (and mbpp.jsonl, whose prompts are called text)
 def read_mbpp(records: Sequence[Record], settings: Settings) -> list[Entry]:
-    """Read programming tasks, scored by the probability of the reference code per byte. Nothing is run.
+    """Read programming tasks, scored by the probability of the reference code per byte. Nothing is
+    run.
 
     Another program that is as good has no credit.
     """
@@ -283,9 +335,9 @@ def read_mbpp(records: Sequence[Record], settings: Settings) -> list[Entry]:
     for record in records:
         task, tests = record.text("prompt", "text"), record.texts("test_list")
         code = textwrap.dedent(record.text("code").replace("\r\n", "\n")).strip()
-        prompt = (
-            f"{task.strip()}\n\nThese tests should pass:\n{chr(10).join(tests)}\n\nReply with the Python code alone."
-        )
+        prompt = f"{task.strip()}\n\nThese tests should pass:\n{chr(10).join(tests)}\n\nReply with the Python code alone."
         scorer = Likelihood(code, n_unit=len(code.encode("utf-8")), chance=1 / 256)
-        entries.append(Entry(prompt, code, Item(prompt=prompt, scorer=scorer, tags={"family": settings.name})))
+        entries.append(
+            Entry(prompt, code, Item(prompt=prompt, scorer=scorer, tags={"family": settings.name}))
+        )
     return entries

@@ -1,7 +1,8 @@
 """Questions that are written by a program: any number of them, the same on every machine.
 
-A family is a function of a random generator and a difficulty. A question belongs to a split, by a hash of its text: a
-search and the confirmation that follows it can never share one. For families that a model was trained on there is a
+A family is a function of a random generator and a difficulty. A question belongs to a split, by a
+hash of its text: a search and the confirmation that follows it can never share one. For families
+that a model was trained on there is a
 third split, so that neither shares one with the training.
 """
 
@@ -48,7 +49,9 @@ def in_turns(columns: Sequence[Sequence[Value]]) -> list[Value]:
 
 
 def split_of(text: str, trained: bool = False) -> Split:
-    """Return the split that a text belongs to: search or confirm, half and half; with training, a quarter each."""
+    """Return the split that a text belongs to: search or confirm, half and half; with training, a
+    quarter each.
+    """
     splits = _WITH_TRAINING if trained else _HALVES
     return splits[hashlib.sha256(text.encode()).digest()[0] % len(splits)]
 
@@ -56,8 +59,12 @@ def split_of(text: str, trained: bool = False) -> Split:
 def question_stream(
     family: Family, difficulty: int, seed: int, split: Split, trained: bool = False
 ) -> Iterator[Question]:
-    """Yield questions of a split for ever. Repeats are possible. trained: there is a split "train" as well."""
-    # a text as the seed: its hash is part of the language's definition, and the streams have nothing in common
+    """Yield questions of a split for ever.
+
+    Repeats are possible. trained: there is a split "train" as well.
+    """
+    # a text as the seed: its hash is part of the language's definition, and the streams have
+    # nothing in common
     rng = random.Random(f"{family.__name__} {difficulty} {seed} {split}")
     while True:
         question = family(rng, difficulty)

@@ -1,7 +1,9 @@
-"""The probe `reasoning`: generated puzzles in the manner of BIG-Bench-Hard, and judgements about causes.
+"""The probe `reasoning`: generated puzzles in the manner of BIG-Bench-Hard, and judgements about
+causes.
 
-The families of families.py make any number of questions; the vignettes of data/causal.json are a fixed list. The right
-answers stand at every position equally often, so that no constant answer scores much above chance.
+The families of families.py make any number of questions; the vignettes of data/causal.json are a
+fixed list. The right answers stand at every position equally often, so that no constant answer
+scores much above chance.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from rys.probes.base import Item, Probe, ProbeError, Scorer, SearchSplit, choose
 from rys.probes.families import FAMILIES
 from rys.probes.families_logic import YES_NO
 from rys.probes.questions import Question, questions
-from rys.probes.scorers import Choice, Written
+from rys.probes.scorers import Choice, Generated
 
 __all__ = ["CAUSAL", "TIERS", "Reasoning", "options", "vignettes"]
 
@@ -73,10 +75,10 @@ class Reasoning(Probe):
     """Ask for what follows from a short text, in turn from each family.
 
     tier: "easy", "medium" or "hard": the numbers of dependent steps or objects, see TIERS.
-    families: names of the families to ask from; None = all. The fixed list of causal_judgement ends after some dozens
-        of items, and the others go on without it.
-    format: "choice" = the probability of each option as the answer, without generating; "written" = the model writes
-        a short answer; "steps" = it is asked to think step by step first.
+    families: names of the families to ask from; None = all. The fixed list of causal_judgement ends
+        after some dozens of items, and the others go on without it.
+    format: "choice" = the probability of each option as the answer, without generating; "written" =
+        the model writes a short answer; "steps" = it is asked to think step by step first.
     """
 
     id = "reasoning"
@@ -92,12 +94,18 @@ class Reasoning(Probe):
         self.format = choose("format", format, ["choice", "written", "steps"])
         known = list(TIERS[self.tier])
         if families is not None and (isinstance(families, str) or not families):
-            raise ProbeError(f"families is {families!r}, but must be a list with one or more of {', '.join(known)}")
-        asked = known if families is None else [choose("family", family, known) for family in families]
+            raise ProbeError(
+                f"families is {families!r}, but must be a list with one or more of {', '.join(known)}"
+            )
+        asked = (
+            known if families is None else [choose("family", family, known) for family in families]
+        )
         self.families = tuple(dict.fromkeys(asked))
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
-        alike: Counter[tuple[str, ...]] = Counter()  # families so far whose answers have the same labels
+        alike: Counter[tuple[str, ...]] = (
+            Counter()
+        )  # families so far whose answers have the same labels
         streams: list[Iterator[Item]] = []
         for family in self.families:
             source = self._source(family, seed, split)
@@ -132,12 +140,17 @@ class Reasoning(Probe):
             known, n = n, 4 * n
 
     def _items(
-        self, family: str, source: Iterator[Question], labels: tuple[str, ...], positions: Iterator[int]
+        self,
+        family: str,
+        source: Iterator[Question],
+        labels: tuple[str, ...],
+        positions: Iterator[int],
     ) -> Iterator[Item]:
         """Yield a family's items, with the right answers at these positions among the labels."""
         waiting: defaultdict[str, deque[Question]] = defaultdict(deque)
         for position in positions:
-            # the order of words as labels is fixed, so a question with the wanted answer is looked for
+            # the order of words as labels is fixed, so a question with the wanted answer is looked
+            # for
             wanted = labels[position] if labels in _WORDS else ""
             while not waiting[wanted]:
                 question = next(source, None)
@@ -160,7 +173,9 @@ class Reasoning(Probe):
             named, right, parse = "the letter", labels[position], _letter_parser(labels)
             texts = [choice for choice in question.choices if choice != question.answer]
             texts.insert(position, question.answer)
-            parts.append("\n".join(f"({label}) {text}" for label, text in zip(labels, texts, strict=True)))
+            parts.append(
+                "\n".join(f"({label}) {text}" for label, text in zip(labels, texts, strict=True))
+            )
         if self.format == "steps":
             parts.append(f'Think step by step, and end with "The answer is" and {named}.')
         else:
@@ -172,20 +187,31 @@ class Reasoning(Probe):
             max_tokens = _STEPS if self.format == "steps" else _BRIEF
             chance = 1 / len(labels) if labels else 0.0
             is_steps = self.format == "steps"
-            scorer = Written(right, parse, max_tokens=max_tokens, constants=labels, chance=chance, reasons=is_steps)
+            scorer = Generated(
+                right,
+                parse,
+                max_tokens=max_tokens,
+                constants=labels,
+                chance=chance,
+                reasons=is_steps,
+            )
         tags: dict[str, str | int] = {"family": family, "difficulty": TIERS[self.tier][family]}
         return Item(prompt="\n\n".join(parts), scorer=scorer, tags=tags)
 
 
 def _labels(question: Question) -> tuple[str, ...]:
     """Return what stands for the choices in an answer; empty if there are none."""
-    return question.choices if question.choices in _WORDS else tuple(_LETTERS[: len(question.choices)])
+    return (
+        question.choices if question.choices in _WORDS else tuple(_LETTERS[: len(question.choices)])
+    )
 
 
 def _positions(labels: Sequence[str], shift: int, seed: str) -> Iterator[int]:
-    """Yield the right answers' positions: each once in as many items as there are labels, in random order.
+    """Yield the right answers' positions: each once in as many items as there are labels, in random
+    order.
 
-    shift: how many families have the same labels already. Then their answers differ, and are balanced together too.
+    shift: how many families have the same labels already. Then their answers differ, and are
+        balanced together too.
     """
     if not labels:
         yield from repeat(0)
@@ -196,10 +222,13 @@ def _positions(labels: Sequence[str], shift: int, seed: str) -> Iterator[int]:
 
 
 def options(question: Question) -> tuple[str, ...]:
-    """Return four different positive numbers as the choices of a question for a number that is at least 4.
+    """Return four different positive numbers as the choices of a question for a number that is at
+    least 4.
 
-    Two errors, each made or not, in all combinations: as every option differs in the same ways from others, none can be
-    seen to be the right one. The errors are as large as numbers of the question, as if a step were missed.
+    Two errors, each made or not, in all combinations: as every option differs in the same ways from
+    others, none can be
+    seen to be the right one. The errors are as large as numbers of the question, as if a step were
+    missed.
     """
     rng = random.Random(question.text)
     right = int(question.answer)
@@ -220,14 +249,23 @@ def vignettes() -> tuple[dict[str, str], ...]:
 
 
 def _judgements(seed: int, split: SearchSplit) -> Iterator[Question]:
-    """Yield the questions of a half of the vignettes, as many of one answer as of the other, in turn."""
+    """Yield the questions of a half of the vignettes, as many of one answer as of the other, in
+    turn.
+    """
     columns = [
-        halves([one for one in vignettes() if one["answer"] == answer], split, seed, lambda one: one["id"])
+        halves(
+            [one for one in vignettes() if one["answer"] == answer],
+            split,
+            seed,
+            lambda one: one["id"],
+        )
         for answer in YES_NO
     ]
     for pair in zip(*columns, strict=False):
         for one in pair:
-            yield Question(text=f"{one['story']} {one['question']}", answer=one["answer"], choices=YES_NO)
+            yield Question(
+                text=f"{one['story']} {one['question']}", answer=one["answer"], choices=YES_NO
+            )
 
 
 def _parse_true_false(text: str) -> str | None:

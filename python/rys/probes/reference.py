@@ -1,7 +1,8 @@
-"""The questions that the reference model was trained to answer: one definition for its training and its probe.
+"""The questions that the reference model was trained to answer: one definition for its training and
+its probe.
 
-The families take as many dependent steps as there are numbers to add. The reference model answers the easy tier as it
-stands, and the hard tier along one layer path; see docs/reference_model.md.
+The families take as many dependent steps as there are numbers to add. The reference model answers
+the easy tier as it stands, and the hard tier along one layer path; see docs/reference_model.md.
 """
 
 from __future__ import annotations
@@ -44,9 +45,14 @@ TIERS: dict[str, tuple[int, ...]] = {"easy": (3,), "hard": (7,)}
 
 
 def draw(tier: str, n: int, seed: int, split: Split) -> list[tuple[str, int, Question]]:
-    """Return up to n questions of a tier, families and difficulties in turn: family, difficulty, question."""
+    """Return up to n questions of a tier, families and difficulties in turn: family, difficulty,
+    question.
+    """
     columns = [
-        [(name, difficulty, question) for question in questions(family, difficulty, n, seed, split, trained=True)]
+        [
+            (name, difficulty, question)
+            for question in questions(family, difficulty, n, seed, split, trained=True)
+        ]
         for difficulty in TIERS[tier]
         for name, family in FAMILIES.items()
     ]

@@ -23,14 +23,16 @@ class ProbeResult:
     """Hold the scores of one probe along one path. N is the number of items.
 
     probe: "id:version". layer_path: the path, written out.
-    items: the N items. scores: float64 [N], in [0, 1]; unparseable, truncated and failed items score 0.
+    items: the N items. scores: float64 [N], in [0, 1]; unparseable, truncated and failed items
+        score 0.
     parsed, truncated: bool [N]. answers: N texts, as the model gave them.
     errors: N messages of requests that failed (NaN logits, a full context), None where none did.
     details: further numbers of the N readings, such as margins.
     chance: the score that is expected of random answers.
-    best_constant, constant: the best score that one answer to every item would reach, and that answer.
-    n_prompt_tokens: tokens of all prompts. n_evaluated_tokens: of these and the generated ones, those that the model
-        evaluated; the others were shared. n_generated_tokens: see there.
+    best_constant, constant: the best score that one answer to every item would reach, and that
+        answer.
+    n_prompt_tokens: tokens of all prompts. n_evaluated_tokens: of these and the generated ones,
+        those that the model evaluated; the others were shared. n_generated_tokens: see there.
     seconds: of the run; its probes share it by the tokens that were evaluated for them.
     """
 
@@ -84,11 +86,15 @@ class ProbeResult:
     def by_family(self) -> dict[str, tuple[float, int]]:
         """Return mean score and number of items of every family."""
         families = sorted({str(item.tags.get("family", "")) for item in self.items})
-        chosen = {f: [str(item.tags.get("family", "")) == f for item in self.items] for f in families}
+        chosen = {
+            f: [str(item.tags.get("family", "")) == f for item in self.items] for f in families
+        }
         return {f: (float(self.scores[rows].mean()), sum(rows)) for f, rows in chosen.items()}
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per item: id, score, parsed, truncated, answer, right, error, tags and details."""
+        """Return one row per item: id, score, parsed, truncated, answer, right, error, tags and
+        details.
+        """
         import pandas as pd
 
         rows: list[dict[str, Any]] = [
@@ -99,7 +105,7 @@ class ProbeResult:
                 "parsed": parsed,
                 "truncated": truncated,
                 "answer": answer,
-                "right": str(item.scorer.perfect),
+                "right": str(item.scorer.target),
                 "error": error,
             }
             for item, score, parsed, truncated, answer, error in zip(
@@ -114,7 +120,9 @@ class ProbeResult:
         ]
         for row, item, details in zip(rows, self.items, self.details, strict=True):
             # a tag of somebody's file must not stand in the place of a score
-            row.update({name: value for name, value in {**item.tags, **details}.items() if name not in row})
+            row.update(
+                {name: value for name, value in {**item.tags, **details}.items() if name not in row}
+            )
         return pd.DataFrame(rows)
 
     def summary(self) -> dict[str, Any]:
@@ -140,7 +148,9 @@ class ProbeResult:
 
 
 def mean_interval(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95% interval of a mean: Wilson's for scores of 0 and 1, else a bootstrap over items (scipy)."""
+    """Return the 95% interval of a mean: Wilson's for scores of 0 and 1, else a bootstrap over
+    items (scipy).
+    """
     from scipy import stats
 
     n = len(scores)
@@ -149,14 +159,17 @@ def mean_interval(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
         return float(interval.low), float(interval.high)
     if np.ptp(scores) == 0 or n < 2:
         return 0.0, 1.0  # nothing can be said of the spread
-    found = stats.bootstrap((scores,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0))
+    found = stats.bootstrap(
+        (scores,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
+    )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def difference_interval(differences: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return the 95% interval of the mean of paired differences, by a bootstrap over items (scipy).
 
-    If all differences are equal it is as wide as a change that n items can miss with a probability of 5%.
+    If all differences are equal it is as wide as a change that n items can miss with a probability
+    of 5%.
     """
     from scipy import stats
 

@@ -10,17 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rys import statistics
 from rys.errors import RequestError
 from rys.layer_path import LayerPath
-from rys.sweep import statistics
+from rys.statistics import Floats
 from rys.sweep.controls import is_apart
-from rys.sweep.statistics import Floats
 from rys.sweep.store import Store, StoreError, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Confirmation", "Search", "confirmation", "intervals_by_probe", "pareto_front", "search"]
+__all__ = [
+    "COLUMNS",
+    "Confirmation",
+    "Search",
+    "confirmation",
+    "intervals_by_probe",
+    "pareto_front",
+    "search",
+]
 
 
 COLUMNS = [
@@ -49,7 +57,9 @@ def load_stage(store: Store, stage: str, probe: str | None = None) -> Stage | No
     """Return the scores of a stage, of one probe or of all, None as long as it has no baseline."""
     trials = store.trials(stage)
     scores = store.scores(stage)
-    base = next((trial for trial in trials if trial.role == "baseline" and trial.id in scores), None)
+    base = next(
+        (trial for trial in trials if trial.role == "baseline" and trial.id in scores), None
+    )
     if base is None:
         return None
     items = store.items(stage)
@@ -73,11 +83,16 @@ def load_stage(store: Store, stage: str, probe: str | None = None) -> Stage | No
 
 
 def columns_of(probes: Iterable[str]) -> list[str]:
-    """Return the columns of a sweep's results. Raises StoreError if a probe has the name of another column."""
+    """Return the columns of a sweep's results.
+
+    Raises StoreError if a probe has the name of another column.
+    """
     columns = [*COLUMNS, *(name for probe in probes for name in (probe, f"{probe}_difference"))]
     twice = [name for name, n in Counter(columns).items() if n > 1]
     if twice:
-        raise StoreError(f"a probe is named so that two columns of the results are {twice[0]!r}; give it another name")
+        raise StoreError(
+            f"a probe is named so that two columns of the results are {twice[0]!r}; give it another name"
+        )
     return columns
 
 
@@ -88,7 +103,9 @@ def check_probe(probe: str | None, probes: Iterable[str]) -> None:
 
 
 def measured_alike(stage: Stage) -> list[tuple[list[int], np.ndarray[Any, np.dtype[np.bool_]]]]:
-    """Return groups of trials that were measured on the same items: rows, and the items as bool [N]."""
+    """Return groups of trials that were measured on the same items: rows, and the items as bool
+    [N].
+    """
     groups: dict[bytes, list[int]] = {}
     is_there = ~np.isnan(stage.differences)
     for row, mask in enumerate(is_there):
@@ -97,8 +114,12 @@ def measured_alike(stage: Stage) -> list[tuple[list[int], np.ndarray[Any, np.dty
     return [(rows, is_there[rows[0]]) for rows in groups.values()]
 
 
-def effects_of(stage: Stage, confidence: float = 0.95, resamples: int = 4000) -> tuple[Floats, Floats, Floats]:
-    """Return effect [C], interval [C, 2] and p-value [C] of every trial; NaN where it was not measured."""
+def effects_of(
+    stage: Stage, confidence: float = 0.95, resamples: int = 4000
+) -> tuple[Floats, Floats, Floats]:
+    """Return effect [C], interval [C, 2] and p-value [C] of every trial; NaN where it was not
+    measured.
+    """
     n = len(stage.trials)
     effect, interval, p_value = np.full(n, np.nan), np.full((n, 2), np.nan), np.full(n, np.nan)
     for rows, mask in measured_alike(stage):
@@ -111,16 +132,25 @@ def effects_of(stage: Stage, confidence: float = 0.95, resamples: int = 4000) ->
 
 
 def _intervals(
-    stage: Stage, rows: list[int], mask: np.ndarray[Any, np.dtype[np.bool_]], confidence: float, resamples: int
+    stage: Stage,
+    rows: list[int],
+    mask: np.ndarray[Any, np.dtype[np.bool_]],
+    confidence: float,
+    resamples: int,
 ) -> Floats:
     """Return the intervals of some trials over some of the items, chosen by bool [N]."""
     strata = strata_of(stage.strata[mask], [stage.probes[k] for k in np.flatnonzero(mask)])
     part = stage.differences[rows][:, mask]
-    return statistics.bootstrap_intervals(part, weights_among(stage, mask), strata, confidence, resamples)
+    return statistics.bootstrap_intervals(
+        part, weights_among(stage, mask), strata, confidence, resamples
+    )
 
 
-def strata_of(families: np.ndarray[Any, np.dtype[np.intp]], probes: Sequence[str]) -> np.ndarray[Any, Any]:
-    """Return the strata of items, int [N]: their families, but whole probes where a family has a single item.
+def strata_of(
+    families: np.ndarray[Any, np.dtype[np.intp]], probes: Sequence[str]
+) -> np.ndarray[Any, Any]:
+    """Return the strata of items, int [N]: their families, but whole probes where a family has a
+    single item.
 
     A single item never varies within its family, so its share of the noise would be taken for none.
     """
@@ -133,7 +163,9 @@ def strata_of(families: np.ndarray[Any, np.dtype[np.intp]], probes: Sequence[str
 
 def weights_among(stage: Stage, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
     """Return the weights of some of the items, chosen by bool [N]."""
-    return statistics.weights_of([probe for probe, is_chosen in zip(stage.probes, mask, strict=True) if is_chosen])
+    return statistics.weights_of(
+        [probe for probe, is_chosen in zip(stage.probes, mask, strict=True) if is_chosen]
+    )
 
 
 def intervals_by_probe(stage: Stage, row: int) -> dict[str, list[float]]:
@@ -142,39 +174,50 @@ def intervals_by_probe(stage: Stage, row: int) -> dict[str, list[float]]:
     for probe in dict.fromkeys(stage.probes):
         mask = (names == probe) & ~np.isnan(stage.differences[row])
         if mask.any():
-            found[probe] = _intervals(stage, [row], mask, confidence=0.95, resamples=4000)[0].tolist()
+            found[probe] = _intervals(stage, [row], mask, confidence=0.95, resamples=4000)[
+                0
+            ].tolist()
     return found
 
 
 def plain_effects(store: Store, stage: str) -> dict[str, float]:
-    """Return the effects of a stage's trials by path, without intervals; NaN where one was not measured."""
+    """Return the effects of a stage's trials by path, without intervals; NaN where one was not
+    measured.
+    """
     loaded = load_stage(store, stage)
     if loaded is None:
         return {}
     found = dict.fromkeys((trial.path for trial in loaded.trials), float("nan"))
     for rows, mask in measured_alike(loaded):
         effects = loaded.differences[rows][:, mask] @ weights_among(loaded, mask)
-        found |= {loaded.trials[row].path: float(effect) for row, effect in zip(rows, effects, strict=True)}
+        found |= {
+            loaded.trials[row].path: float(effect)
+            for row, effect in zip(rows, effects, strict=True)
+        }
     return found
 
 
 @dataclass(frozen=True)
 class Search:
-    """Hold what the search found. frame: one row per candidate, best first. baseline: mean score by probe."""
+    """Hold what the search found. frame: one row per candidate, best first. baseline: mean score by
+    probe.
+    """
 
     frame: pd.DataFrame
     baseline: dict[str, float]
 
 
 def search(store: Store, probe: str | None = None) -> Search:
-    """Return the candidates of the search stage, those in the race to the end before those that left.
+    """Return the candidates of the search stage, those in the race to the end before those that
+    left.
 
     probe: the one that effect, interval, p and q are about; None = all, each with the same weight.
 
-    Columns: path, layers, status, reason, n_items, extra_slots, effect, low, high (95%), p, q (Benjamini-Hochberg over
-    all that were measured), deviation (of an item's difference), one column per probe with its mean score and one with
-    its difference ("math", "math_difference"), parse_rate, truncation_rate, seconds, tokens.
-    All of it is computed once for each state of the file.
+    Columns: path, layers, status, reason, n_items, extra_slots, effect, low, high (95%), p, q
+        (Benjamini-Hochberg over
+    all that were measured), deviation (of an item's difference), one column per probe with its mean
+    score and one with its difference ("math", "math_difference"), parse_rate, truncation_rate,
+    seconds, tokens. All of it is computed once for each state of the file.
     """
     state, found = store.cache.get(("search", probe), (None, None))
     if state != store.state:
@@ -197,7 +240,9 @@ def _search(store: Store, probe: str | None) -> Search:
     q_value[is_measured] = statistics.adjusted_p_values(p_value[is_measured])
     parsed, truncated = store.scores("search", "parsed"), store.scores("search", "truncated")
     names = np.array(stage.probes)
-    baseline = {probe: float(stage.baseline[names == probe].mean()) for probe in dict.fromkeys(stage.probes)}
+    baseline = {
+        probe: float(stage.baseline[names == probe].mean()) for probe in dict.fromkeys(stage.probes)
+    }
 
     rows = []
     for k, trial in enumerate(stage.trials):
@@ -234,14 +279,18 @@ def _mean(values: Floats | None) -> float:
 
 def _deviation(stage: Stage, row: int) -> float:
     mask = ~np.isnan(stage.differences[row])
-    return float(statistics.deviations_of(stage.differences[[row]][:, mask], weights_among(stage, mask))[0])
+    return float(
+        statistics.deviations_of(stage.differences[[row]][:, mask], weights_among(stage, mask))[0]
+    )
 
 
 def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that neither another nor the baseline beats in effect with as few extra slots, by extra slots."""
-    done = frame[(frame["status"] == "done") & ((frame["extra_slots"] < 0) | (frame["effect"] > 0))].sort_values(
-        ["extra_slots", "effect"], ascending=[True, False]
-    )
+    """Return the rows that neither another nor the baseline beats in effect with as few extra
+    slots, by extra slots.
+    """
+    done = frame[
+        (frame["status"] == "done") & ((frame["extra_slots"] < 0) | (frame["effect"] > 0))
+    ].sort_values(["extra_slots", "effect"], ascending=[True, False])
     best_before = done["effect"].cummax().shift(fill_value=-np.inf)
     front: pd.DataFrame = done[done["effect"] > best_before]
     return front.reset_index(drop=True)
@@ -249,10 +298,13 @@ def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Hold the confirm stage. top and controls: one row per path with effect, low, high and for top the verdict.
+    """Hold the confirm stage. top and controls: one row per path with effect, low, high and for top
+    the verdict.
 
-    Controls say with `is_apart` whether they change other layers than the best. n_items: fresh items, of all probes
-    together. bar: what a gain must exceed, as the controls have it; NaN with fewer than two controls. power: to confirm
+    Controls say with `is_apart` whether they change other layers than the best. n_items: fresh
+    items, of all probes
+    together. bar: what a gain must exceed, as the controls have it; NaN with fewer than two
+    controls. power: to confirm
     an effect of min_effect with this bar; 0 where it is NaN.
     """
 
@@ -301,13 +353,18 @@ def confirmation(store: Store) -> Confirmation | None:
             if trial.status == "failed" or np.isnan(effect[i]):
                 row |= {"confirmed": False, "why": trial.reason or "not measured"}
             else:
-                verdict = statistics.is_confirmed(float(effect[i]), (interval[i, 0], interval[i, 1]), controls)
+                verdict = statistics.is_confirmed(
+                    float(effect[i]), (interval[i, 0], interval[i, 1]), controls
+                )
                 row |= {"confirmed": verdict.is_confirmed, "why": verdict.reason}
         else:
             row["is_apart"] = is_apart(LayerPath(trial.layers, n_layer), tops, n_layer)
             if not row["is_apart"]:
                 row["why"] = "; ".join(
-                    filter(None, [trial.reason, "changes mostly the layers that one of the best changes"])
+                    filter(
+                        None,
+                        [trial.reason, "changes mostly the layers that one of the best changes"],
+                    )
                 )
         rows[trial.role].append(row)
     deviations = [_deviation(stage, i) for i in range(len(stage.trials)) if not np.isnan(effect[i])]
@@ -319,6 +376,8 @@ def confirmation(store: Store) -> Confirmation | None:
         controls=rows["control"],
         n_items=n_items,
         bar=bar,
-        power=0.0 if math.isnan(bar) else statistics.power(deviation, plan["min_effect"], k, n_items, bar=bar),
+        power=0.0
+        if math.isnan(bar)
+        else statistics.power(deviation, plan["min_effect"], k, n_items, bar=bar),
         min_effect=plan["min_effect"],
     )

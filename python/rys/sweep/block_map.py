@@ -1,4 +1,6 @@
-"""The effects of blocks (i, j) as a matrix, and the scale of its colours: for the terminal, plots and the report."""
+"""The effects of blocks (i, j) as a matrix, and the scale of its colours: for the terminal, plots
+and the report.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["block_matrix", "colour_limit"]
 
 
-def block_matrix(frame: pd.DataFrame, n_layer: int, column: str = "effect") -> npt.NDArray[np.float64]:
-    """Return a column of the blocks that run twice, float64 [n_layer, n_layer]: row i, column j - 1; NaN = none."""
+def block_matrix(
+    frame: pd.DataFrame, n_layer: int, column: str = "effect"
+) -> npt.NDArray[np.float64]:
+    """Return a column of the blocks that run twice, float64 [n_layer, n_layer]: row i, column j -
+    1; NaN = none.
+    """
     values = np.full((n_layer, n_layer), np.nan)
     for layers, value in zip(frame["layers"], frame[column], strict=True):
         block = repeated_block(LayerPath(list(layers), n_layer))
@@ -27,10 +33,11 @@ def block_matrix(frame: pd.DataFrame, n_layer: int, column: str = "effect") -> n
 
 
 def colour_limit(effects: npt.NDArray[np.float64]) -> float:
-    """Return the difference, up or down, that has the fullest colour; beyond it colours do not change.
+    """Return the difference, up or down, that has the fullest colour; beyond it colours do not
+    change.
 
-    That is what 98% of the paths do not exceed, but no more than twice the largest gain: blocks that break the model
-    would otherwise leave no colour for those that help.
+    That is what 98% of the paths do not exceed, but no more than twice the largest gain: blocks
+    that break the model would otherwise leave no colour for those that help.
     """
     known = effects[np.isfinite(effects)]
     if not len(known):

@@ -28,12 +28,16 @@ class Budget:
         """Read a budget. Raises RequestError for what is none."""
         if text is None:
             return cls()
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGB]?)-?tokens|(\d+(?:\.\d+)?)\s*(s|min|m|h|d)", text.strip())
+        match = re.fullmatch(
+            r"(\d+(?:\.\d+)?)\s*([kMGB]?)-?tokens|(\d+(?:\.\d+)?)\s*(s|min|m|h|d)", text.strip()
+        )
         if match and match[1]:
             return cls(tokens=float(match[1]) * _TOKENS[match[2]])
         if match:
             return cls(seconds=float(match[3]) * _SECONDS[match[4]])
-        raise RequestError(f"the budget is {text!r}, but must be a time such as 2h, 90min or 30s, or 500M-tokens")
+        raise RequestError(
+            f"the budget is {text!r}, but must be a time such as 2h, 90min or 30s, or 500M-tokens"
+        )
 
     def is_spent(self, share: float = 1.0) -> bool:
         """Return whether a share of the budget is used up."""

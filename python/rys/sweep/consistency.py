@@ -1,6 +1,8 @@
-"""What holds in every sweep's file beyond the constraints of its tables: types, ranges, paths that are paths.
+"""What holds in every sweep's file beyond the constraints of its tables: types, ranges, paths that
+are paths.
 
-It is looked at once, when a file is opened, so that nothing that reads the file later meets what no sweep wrote.
+It is looked at once, when a file is opened, so that nothing that reads the file later meets what no
+sweep wrote.
 """
 
 from __future__ import annotations
@@ -87,9 +89,10 @@ CONTRADICTIONS = {
 def fits(value: Any, shape: Any) -> bool:
     """Return whether a value, as JSON has it, is of a shape.
 
-    shape: a type (`float` takes whole numbers as well, `object` everything), a range of whole numbers, a tuple for any
-    of several, [shape] for a list, {name: shape} for an object that has these names. With `str` among them they may be
-    missing, and `str` is for all others.
+    shape: a type (`float` takes whole numbers as well, `object` everything), a range of whole
+        numbers, a tuple for any
+    of several, [shape] for a list, {name: shape} for an object that has these names. With `str`
+    among them they may be missing, and `str` is for all others.
     """
     if isinstance(shape, tuple):
         return any(fits(value, one) for one in shape)
@@ -99,7 +102,10 @@ def fits(value: Any, shape: Any) -> bool:
         return (
             isinstance(value, dict)
             and (str in shape or shape.keys() <= value.keys())
-            and all(fits(inner, shape.get(name, shape.get(str, object))) for name, inner in value.items())
+            and all(
+                fits(inner, shape.get(name, shape.get(str, object)))
+                for name, inner in value.items()
+            )
         )
     if isinstance(shape, range):
         return type(value) is int and value in shape

@@ -15,7 +15,8 @@ _N_TRIES = 200
 
 
 def control_paths(tops: Sequence[LayerPath], n_layer: int, rng: random.Random) -> list[LayerPath]:
-    """Return as many random paths as there are best ones, and at least three, of the lengths of these in turn.
+    """Return as many random paths as there are best ones, and at least three, of the lengths of
+    these in turn.
 
     Fewer only if the model has no more such paths.
     """
@@ -27,12 +28,18 @@ def control_paths(tops: Sequence[LayerPath], n_layer: int, rng: random.Random) -
 
 
 def control_path(
-    top: LayerPath, tops: Sequence[LayerPath], taken: Sequence[LayerPath], n_layer: int, rng: random.Random
+    top: LayerPath,
+    tops: Sequence[LayerPath],
+    taken: Sequence[LayerPath],
+    n_layer: int,
+    rng: random.Random,
 ) -> LayerPath | None:
-    """Return a random path as long as another, apart from the best: one block that runs twice, or that is left out.
+    """Return a random path as long as another, apart from the best: one block that runs twice, or
+    that is left out.
 
-    Where no such block is found, several random blocks run twice, one after the other, or random layers are left out,
-    apart from the best as well; and where there are none of these, as for the best that change most layers, wherever
+    Where no such block is found, several random blocks run twice, one after the other, or random
+    layers are left out, apart from the best as well; and where there are none of these, as for the
+    best that change most layers, wherever
     they lie: `is_apart` tells. None if that gives nothing but paths that are taken.
     """
     for draw, must_be_apart in (
@@ -54,7 +61,8 @@ def control_path(
 
 
 def is_apart(path: LayerPath, tops: Iterable[LayerPath], n_layer: int) -> bool:
-    """Return whether a path changes other layers than each of the best: of both together, they share less than half.
+    """Return whether a path changes other layers than each of the best: of both together, they
+    share less than half.
 
     Else it would have a part in their gain, and be no control.
     """
@@ -80,7 +88,9 @@ def _one_change(extra: int, n: int, rng: random.Random) -> list[int] | None:
 
 
 def _several_changes(extra: int, n: int, rng: random.Random) -> list[int] | None:
-    """Return a path in which random blocks run twice, or random layers are left out, `extra` slots longer in all."""
+    """Return a path in which random blocks run twice, or random layers are left out, `extra` slots
+    longer in all.
+    """
     if extra == 0 or extra <= -n or n + extra > MAX_SLOTS:
         return None
     if extra < 0:

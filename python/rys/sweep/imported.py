@@ -1,8 +1,10 @@
-"""Sweeps that llm-circuit-finder and its forks measured: JSON lines with one score per block and probe.
+"""Sweeps that llm-circuit-finder and its forks measured: JSON lines with one score per block and
+probe.
 
-A line is the baseline (`is_baseline`, or a start of -1), a block that runs twice (`dup_start`, `dup_end`, half-open) or
-layers left out (`prune_start`, `prune_end`); forks write `mode` ("dup" or "prune"), `start` and `end`. Scores are the
-numbers whose names end in `_score`. There are no scores of single items, so nothing here can be confirmed.
+A line is the baseline (`is_baseline`, or a start of -1), a block that runs twice (`dup_start`,
+`dup_end`, half-open) or layers left out (`prune_start`, `prune_end`); forks write `mode` ("dup" or
+"prune"), `start` and `end`. Scores are the numbers whose names end in `_score`. There are no scores
+of single items, so nothing here can be confirmed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rys import options
+from rys.engine import options
 from rys.layer_path import MAX_SLOTS
 from rys.sweep import analysis
 from rys.sweep.store import StoreError
@@ -33,11 +35,12 @@ _MODES = {"dup": ("dup_start", "dup_end"), "prune": ("prune_start", "prune_end")
 class ImportedSweep:
     """Read the results of another program's sweep, as `rys.Sweep.open` reads those of rys.
 
-    path: a file of JSON lines. n_layer: layers of the model; None = what the file says, else the end of the last block.
+    path: a file of JSON lines. n_layer: layers of the model; None = what the file says, else the
+        end of the last block.
 
-    Scores that are no finite numbers count as not measured. A probe whose scores exceed 1.5 is taken for percent. A
-    path that occurs twice counts as it was measured last, and half a line at the end, as a killed program leaves it, is
-    passed over; `report()["notes"]` tells of all these.
+    Scores that are no finite numbers count as not measured. A probe whose scores exceed 1.5 is
+    taken for percent. A path that occurs twice counts as it was measured last, and half a line at
+    the end, as a killed program leaves it, is passed over; `report()["notes"]` tells of all these.
     Raises StoreError, with the line, if the file is no such sweep.
     """
 
@@ -58,7 +61,9 @@ class ImportedSweep:
             unusable += [
                 f"line {number}: {name}"
                 for name in row
-                if name.endswith("_score") and row[name] is not None and name.removesuffix("_score") not in scores
+                if name.endswith("_score")
+                and row[name] is not None
+                and name.removesuffix("_score") not in scores
             ]
             said = row.get("n_layers")
             n_layer_said = said if isinstance(said, int) and 0 < said <= MAX_SLOTS else n_layer_said
@@ -70,7 +75,9 @@ class ImportedSweep:
                 n_repeated += change in self._trials
                 self._trials[change] = scores
         if not baseline:  # none, or none of its scores is a number
-            raise StoreError(f"{self.path} has no baseline (a line with is_baseline or dup_start -1) to compare with")
+            raise StoreError(
+                f"{self.path} has no baseline (a line with is_baseline or dup_start -1) to compare with"
+            )
         try:
             analysis.columns_of(baseline)
         except StoreError as error:
@@ -80,7 +87,9 @@ class ImportedSweep:
                 f"{len(unusable)} scores are no finite numbers and count as not measured, the first in {unusable[0]}"
             )
         if n_repeated:
-            self.notes.append(f"{n_repeated} paths were measured more than once; the last measurement counts")
+            self.notes.append(
+                f"{n_repeated} paths were measured more than once; the last measurement counts"
+            )
 
         end = max((end for _, _, end in self._trials), default=1)
         if n_layer is None and n_layer_said < end:
@@ -89,7 +98,12 @@ class ImportedSweep:
             )
         n_layer = options.integer("n_layer", n_layer or max(n_layer_said, end), end, MAX_SLOTS)
         self._baseline = self._in_units(baseline)
-        self.meta: dict[str, Any] = {"n_layer": n_layer, "model": None, "seed": None, "imported": True}
+        self.meta: dict[str, Any] = {
+            "n_layer": n_layer,
+            "model": None,
+            "seed": None,
+            "imported": True,
+        }
 
     def _rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         broken: tuple[int, Exception] | None = None
@@ -110,12 +124,16 @@ class ImportedSweep:
                     yield number, row
                 else:
                     if broken is not None and broken[0] > 1:
-                        self.notes.append(f"line {broken[0]}, the last one, is not whole and was passed over")
+                        self.notes.append(
+                            f"line {broken[0]}, the last one, is not whole and was passed over"
+                        )
                         broken = None
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(f"{self.path} cannot be read: {error}") from None
         if broken is not None:
-            raise StoreError(f"{self.path}, line {broken[0]}: not JSON as a sweep has it: {broken[1]}")
+            raise StoreError(
+                f"{self.path}, line {broken[0]}: not JSON as a sweep has it: {broken[1]}"
+            )
 
     def _in_units(self, baseline: Mapping[str, float]) -> dict[str, float]:
         """Bring scores in percent to those of rys, 0 to 1. Return the baseline."""
@@ -134,8 +152,8 @@ class ImportedSweep:
 
         probe: whose difference is the effect; None = the mean over probes.
 
-        What the file does not hold (intervals, p, q, rates, seconds, tokens) is NaN; n_items is 0. Paths without a
-        score of every probe have the status "partial".
+        What the file does not hold (intervals, p, q, rates, seconds, tokens) is NaN; n_items is 0.
+        Paths without a score of every probe have the status "partial".
         """
         import pandas as pd
 
@@ -143,9 +161,17 @@ class ImportedSweep:
         n_layer = self.meta["n_layer"]
         rows = []
         for (mode, start, end), scores in self._trials.items():
-            differences = {name: scores.get(name, np.nan) - base for name, base in self._baseline.items()}
-            effect = float(np.mean(list(differences.values())) if probe is None else differences[probe])
-            kept = [*range(end), *range(start, n_layer)] if mode == "dup" else [*range(start), *range(end, n_layer)]
+            differences = {
+                name: scores.get(name, np.nan) - base for name, base in self._baseline.items()
+            }
+            effect = float(
+                np.mean(list(differences.values())) if probe is None else differences[probe]
+            )
+            kept = (
+                [*range(end), *range(start, n_layer)]
+                if mode == "dup"
+                else [*range(start), *range(end, n_layer)]
+            )
             row = dict.fromkeys(analysis.COLUMNS, float("nan")) | {
                 "path": _written(mode, start, end, n_layer), "layers": tuple(kept), "n_items": 0, "reason": "",
                 "status": "partial" if math.isnan(effect) else "done", "extra_slots": len(kept) - n_layer,
@@ -217,9 +243,11 @@ class ImportedSweep:
 
 
 def expected_best_of_noise(n: int) -> float:
-    """Return about how many standard deviations the largest of n normal values lies above their mean.
+    """Return about how many standard deviations the largest of n normal values lies above their
+    mean.
 
-    Blom, Statistical Estimates and Transformed Beta-Variables (1958): the quantile of (n - 3/8) / (n + 1/4).
+    Blom, Statistical Estimates and Transformed Beta-Variables (1958): the quantile of (n - 3/8) /
+    (n + 1/4).
     """
     from scipy import stats
 
@@ -267,4 +295,6 @@ def _written(mode: str, start: int, end: int, n_layer: int) -> str:
     """Return the path with open ends, so that it holds for a model with more layers than were seen."""
     if mode == "dup":
         return f"..{end - 1},{start}.."
-    return ",".join([*([f"..{start - 1}"] if start else []), *([f"{end}.."] if end < n_layer else [])])
+    return ",".join(
+        [*([f"..{start - 1}"] if start else []), *([f"{end}.."] if end < n_layer else [])]
+    )

@@ -14,10 +14,14 @@ __all__ = ["report"]
 def report(store: Store) -> dict[str, Any]:
     """Return the state of a sweep.
 
-    verdict: "confirmed" or "none". sentence: the verdict for people. best: the best confirmed path, else the best of
-    the search, with `layer_path`, `effect`, `interval`, `by_probe` and `interval_by_probe`, or None. confirmed: list of
-    such. top and controls: the confirm stage. bar: what a gain must exceed to be more than that of the controls, None
-    before that stage and NaN with fewer than two. n_candidates: tried. seconds: of the model. store: the file. notes:
+    verdict: "confirmed" or "none". sentence: the verdict for people. best: the best confirmed path,
+        else the best of
+    the search, with `layer_path`, `effect`, `interval`, `by_probe` and `interval_by_probe`, or
+    None. confirmed: list of
+    such. top and controls: the confirm stage. bar: what a gain must exceed to be more than that of
+    the controls, None
+    before that stage and NaN with fewer than two. n_candidates: tried. seconds: of the model.
+    store: the file. notes:
     what a reader of the figures should know.
     """
     meta = store.meta
@@ -108,7 +112,9 @@ def _why_none(stage: analysis.Confirmation) -> str:
         )
     if stage.bar >= stage.min_effect:
         return f", where a path has to gain more than {stage.bar:+.3f} to be above random ones"
-    return f", which would show a gain of {stage.min_effect:g} with a probability of {stage.power:.0%}"
+    return (
+        f", which would show a gain of {stage.min_effect:g} with a probability of {stage.power:.0%}"
+    )
 
 
 def _sentence(

@@ -38,7 +38,8 @@ class Results(Protocol):
 def open_results(path: str | os.PathLike[str], n_layer: int | None = None) -> Results:
     """Open the file of a sweep: a store of rys, or JSON lines of another program.
 
-    n_layer: of the model, for JSON lines that do not say it. Raises StoreError if the file is neither, or damaged.
+    n_layer: of the model, for JSON lines that do not say it. Raises StoreError if the file is
+        neither, or damaged.
     """
     try:
         with Path(path).open("rb") as file:
@@ -50,7 +51,9 @@ def open_results(path: str | os.PathLike[str], n_layer: int | None = None) -> Re
         known = sweep.meta.get("n_layer")
         if n_layer not in (None, known):
             sweep.close()
-            raise RequestError(f"n_layer is {n_layer}, but {path} is of a model with {known} layers")
+            raise RequestError(
+                f"n_layer is {n_layer}, but {path} is of a model with {known} layers"
+            )
         return sweep
     if not start:
         raise StoreError(f"{path} is empty")

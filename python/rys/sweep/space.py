@@ -1,6 +1,7 @@
 """Candidates: which layer paths to try.
 
-Every function returns a Space: a named list of different paths that is built for a model when its number of layers is
+Every function returns a Space: a named list of different paths that is built for a model when its
+number of layers is
 known. Spaces compose: `limit(union(blocks(sizes=[2, 3]), repeats([2])), extra_slots=4)`.
 
 A Plan unfolds into spaces one after the other, each of which depends on what was found before.
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
 from typing import TypeAlias
 
-from rys import options
+from rys.engine import options
 from rys.errors import RysError
 from rys.layer_path import LayerPath, LayerPathLike
 
@@ -54,15 +55,19 @@ class SpaceError(RysError, ValueError):
 
 @dataclass(frozen=True)
 class Space:
-    """Hold a way to make candidates. name: for people and stores. build: layers of the model -> paths."""
+    """Hold a way to make candidates. name: for people and stores. build: layers of the model ->
+    paths.
+    """
 
     name: str
     build: Callable[[int], Iterable[list[int]]]
 
     def candidates(self, n_layer: int) -> list[LayerPath]:
-        """Return the different paths for a model of n_layer layers, in order, without the file's own order.
+        """Return the different paths for a model of n_layer layers, in order, without the file's
+        own order.
 
-        Paths of more than 512 slots are left out. Raises SpaceError if a part of the space does not fit the model.
+        Paths of more than 512 slots are left out. Raises SpaceError if a part of the space does not
+        fit the model.
         """
         seen: dict[tuple[int, ...], None] = {}
         identity = tuple(range(n_layer))
@@ -82,11 +87,15 @@ class Space:
         return union(self, other)
 
 
-def blocks(sizes: Iterable[int] | None = None, start: int = 0, stop: int | None = None, stride: int = 1) -> Space:
+def blocks(
+    sizes: Iterable[int] | None = None, start: int = 0, stop: int | None = None, stride: int = 1
+) -> Space:
     """Return every block (i, j) that runs twice: `0..j-1, i..n-1`.
 
-    sizes: j - i; None = all. start, stop: blocks lie within these layers, stop excluded; None = the last.
-    stride: between the starts of blocks. Without arguments this is the full triangle, n (n + 1) / 2 paths.
+    sizes: j - i; None = all. start, stop: blocks lie within these layers, stop excluded; None = the
+        last.
+    stride: between the starts of blocks. Without arguments this is the full triangle, n (n + 1) / 2
+        paths.
     """
     chosen = None if sizes is None else sorted({options.integer("size", size, 1) for size in sizes})
     options.integer("stride", stride, 1)
@@ -98,7 +107,9 @@ def blocks(sizes: Iterable[int] | None = None, start: int = 0, stop: int | None 
             for i in range(start, end - size + 1, stride):
                 yield _repeat(n, (i, i + size), 2)
 
-    return Space(f"blocks({said}{_within(start, stop)}{'' if stride == 1 else f' by {stride}'})", build)
+    return Space(
+        f"blocks({said}{_within(start, stop)}{'' if stride == 1 else f' by {stride}'})", build
+    )
 
 
 def repeats(times: Iterable[int] = range(2, 9), start: int = 0, stop: int | None = None) -> Space:
@@ -138,7 +149,10 @@ def interleaved(block: Block, times: int = 2) -> Space:
 
 
 def again(space: Space, times: Iterable[int]) -> Space:
-    """Return the blocks of a space run so many times as a whole, instead of twice. Other paths are left out."""
+    """Return the blocks of a space run so many times as a whole, instead of twice.
+
+    Other paths are left out.
+    """
     chosen = sorted({options.integer("times", k, 2) for k in times})
 
     def build(n: int) -> Iterator[list[int]]:
@@ -173,7 +187,10 @@ def skips(sizes: Iterable[int] = (1,), start: int = 0, stop: int | None = None) 
 
 
 def counts(visits: Mapping[int, int]) -> Space:
-    """Return the path that visits each of these layers so many times in place, and all others once. 0 leaves out."""
+    """Return the path that visits each of these layers so many times in place, and all others once.
+
+    0 leaves out.
+    """
 
     def build(n: int) -> Iterator[list[int]]:
         for layer, k in visits.items():
@@ -190,7 +207,8 @@ def counts(visits: Mapping[int, int]) -> Space:
 def compose(*spaces: Space) -> Space:
     """Return every combination of one path of each space, for several blocks in one path.
 
-    Two paths combine if the stretches in which they differ from the file's order lie apart; other pairs are left out.
+    Two paths combine if the stretches in which they differ from the file's order lie apart; other
+    pairs are left out.
     """
 
     def build(n: int) -> Iterator[list[int]]:
@@ -208,11 +226,15 @@ def paths(given: Iterable[LayerPathLike]) -> Space:
     """Return paths given by hand, in any form that LayerPath reads."""
     kept = list(given)
     digest = hashlib.sha256(repr([str(path) for path in kept]).encode()).hexdigest()[:8]
-    return Space(f"paths({len(kept)}; {digest})", lambda n: (list(LayerPath(path, n).layers) for path in kept))
+    return Space(
+        f"paths({len(kept)}; {digest})",
+        lambda n: (list(LayerPath(path, n).layers) for path in kept),
+    )
 
 
 def random(n: int, extra: int, seed: int = 0) -> Space:
-    """Return n random paths of one repeated block each, of 1 to `extra` slots more than the file's order.
+    """Return n random paths of one repeated block each, of 1 to `extra` slots more than the file's
+    order.
 
     All lengths are equally probable. There are fewer if the model has not so many.
     """
@@ -236,13 +258,17 @@ def random(n: int, extra: int, seed: int = 0) -> Space:
 
 def union(*spaces: Space) -> Space:
     """Return the paths of all spaces, each once."""
-    return Space(" + ".join(space.name for space in spaces), lambda n: (p for s in spaces for p in s.build(n)))
+    return Space(
+        " + ".join(space.name for space in spaces),
+        lambda n: (p for s in spaces for p in s.build(n)),
+    )
 
 
 def limit(space: Space, extra_slots: int) -> Space:
     """Return the paths of a space with at most so many slots more than the model has layers."""
     return Space(
-        f"limit({space.name}, {extra_slots})", lambda n: (p for p in space.build(n) if len(p) <= n + extra_slots)
+        f"limit({space.name}, {extra_slots})",
+        lambda n: (p for p in space.build(n) if len(p) <= n + extra_slots),
     )
 
 
@@ -279,9 +305,11 @@ def _combine(a: list[int], b: list[int], n: int) -> list[int] | None:
 
 
 def _changes(path: Sequence[int], n: int) -> list[tuple[int, int, list[int]]]:
-    """Return the stretches of layers [start, stop) that a path runs otherwise than once each in order, with its slots.
+    """Return the stretches of layers [start, stop) that a path runs otherwise than once each in
+    order, with its slots.
 
-    A layer parts two stretches if it is visited once, after all lower layers and before all higher ones.
+    A layer parts two stretches if it is visited once, after all lower layers and before all higher
+    ones.
     """
     highest_before = [-1, *accumulate(path, max)]
     lowest_after = [*list(accumulate(reversed(path), min))[::-1][1:], n]
@@ -302,7 +330,9 @@ Ranking: TypeAlias = Callable[[], Sequence[tuple[LayerPath, float]]]
 
 @dataclass(frozen=True)
 class Plan:
-    """Hold a way to unfold. phases: layers of the model and the ranking so far -> spaces, one after the other."""
+    """Hold a way to unfold. phases: layers of the model and the ranking so far -> spaces, one after
+    the other.
+    """
 
     name: str
     phases: Callable[[int, Ranking], Iterator[Space]]
@@ -314,8 +344,8 @@ def as_plan(what: Space | Plan) -> Plan:
 
 
 def coarse_to_fine(stride: int | None = None) -> Plan:
-    """Return the plan of the original: large blocks with a wide stride, then small ones with stride 1 in the hot zone,
-    then the best blocks run three and four times and layer by layer.
+    """Return the plan of the original: large blocks with a wide stride, then small ones with stride
+    1 in the hot zone, then the best blocks run three and four times and layer by layer.
 
     stride: of the large blocks; None = a twelfth of the layers.
     """
@@ -329,14 +359,16 @@ def coarse_to_fine(stride: int | None = None) -> Plan:
         start, stop = max(0, min(i for i, _ in hot) - step), min(n, max(j for _, j in hot) + step)
         yield blocks(sizes=range(1, min(8, stop - start) + 1), start=start, stop=stop)
         best = [block for block in (repeated_block(path) for path, _ in ranking()[:3]) if block]
-        yield union(*(part for block in best for part in (multi(block, (3, 4)), interleaved(block))))
+        yield union(
+            *(part for block in best for part in (multi(block, (3, 4)), interleaved(block)))
+        )
 
     return Plan("coarse_to_fine" if stride is None else f"coarse_to_fine({stride})", phases)
 
 
 def beam(width: int, depth: int, first: Space | None = None) -> Plan:
-    """Return a beam search: the `width` best paths of a phase are combined with every block that lies apart from
-    theirs, `depth` times.
+    """Return a beam search: the `width` best paths of a phase are combined with every block that
+    lies apart from theirs, `depth` times.
 
     first: the blocks to begin and to extend with; None = all of up to a quarter of the layers.
     """

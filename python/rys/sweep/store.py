@@ -1,6 +1,8 @@
-"""A sweep's results on disk: one SQLite file, item scores and all that is needed to repeat or doubt them.
+"""A sweep's results on disk: one SQLite file, item scores and all that is needed to repeat or doubt
+them.
 
-Every measured part of a candidate is one transaction, so that a kill at any moment loses at most what was in flight.
+Every measured part of a candidate is one transaction, so that a kill at any moment loses at most
+what was in flight.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ class Trial:
     """Hold one path that was tried.
 
     stage: "search" or "confirm". role: "baseline", "candidate", "top" or "control".
-    status: "done", "left" (the race; reason says why), "failed" (reason says why) or "partial" (measured in part).
+    status: "done", "left" (the race; reason says why), "failed" (reason says why) or "partial"
+        (measured in part).
     n_items: of each probe. seconds: of the model. tokens: evaluated.
     """
 
@@ -78,14 +81,19 @@ class Trial:
 class Store:
     """Read and write one sweep's file."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: _Lock | None = None) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: _Lock | None = None
+    ) -> None:
         self.path = path
         self._connection = connection
         self._lock = lock
         if lock is not None:
-            # what is committed survives a kill of the process; a power cut may take the last few candidates
+            # what is committed survives a kill of the process; a power cut may take the last few
+            # candidates
             connection.execute("PRAGMA synchronous = NORMAL")
-        self.cache: dict[Any, Any] = {}  # for what is computed from all of the file: by what, with the state it is of
+        self.cache: dict[
+            Any, Any
+        ] = {}  # for what is computed from all of the file: by what, with the state it is of
 
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, Any]) -> Store:
@@ -96,7 +104,8 @@ class Store:
         if problem:
             raise StoreError(f"{path}: no sweep can be kept whose settings are wrong: {problem}")
         lock = _Lock(path)
-        # under another name until it is whole: a kill leaves either no sweep or one that can be resumed
+        # under another name until it is whole: a kill leaves either no sweep or one that can be
+        # resumed
         draft = path.with_name(f"{path.name}.{os.getpid()}.new")
         try:
             draft.unlink(missing_ok=True)
@@ -123,8 +132,10 @@ class Store:
     def open(cls, path: Path, *, read_only: bool = False) -> Store:
         """Open a file.
 
-        read_only: also while another process writes it; else it is this process's alone until it is closed.
-        Raises StoreError, with nothing changed, if it is damaged, foreign, in use, or newer than this rys.
+        read_only: also while another process writes it; else it is this process's alone until it is
+            closed.
+        Raises StoreError, with nothing changed, if it is damaged, foreign, in use, or newer than
+        this rys.
         """
         _check_header(path)
         _check_content(path)
@@ -185,7 +196,8 @@ class Store:
         """Write settings or results of the whole sweep."""
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in values.items()]
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                [(key, json.dumps(value)) for key, value in values.items()],
             )
 
     def add_items(self, stage: str, probe: str, items: Sequence[Item]) -> None:
@@ -197,7 +209,7 @@ class Store:
                     (
                         stage, probe, position, _storable(item.id), item.content_hash,
                         _storable(str(item.tags.get("family", ""))), json.dumps(dict(item.tags)),
-                        json.dumps(item.prompt, default=list), _storable(str(item.scorer.perfect)),
+                        json.dumps(item.prompt, default=list), _storable(str(item.scorer.target)),
                     )
                     for position, item in enumerate(items)
                 ],
@@ -213,7 +225,9 @@ class Store:
 
     def items(self, stage: str) -> list[tuple[str, int, str, str]]:
         """Return probe, position, id and family of a stage's items, in the order of `scores`."""
-        query = "SELECT probe, position, id, family FROM item WHERE stage = ? ORDER BY probe, position"
+        query = (
+            "SELECT probe, position, id, family FROM item WHERE stage = ? ORDER BY probe, position"
+        )
         return self._rows(query, (stage,))
 
     def trials(self, stage: str) -> list[Trial]:
@@ -238,7 +252,9 @@ class Store:
         status: str,
         reason: str = "",
     ) -> None:
-        """Add what was measured of a path, in one transaction. start: position of the results' first items."""
+        """Add what was measured of a path, in one transaction. start: position of the results'
+        first items.
+        """
         seconds = sum(result.seconds for result in results.values())
         tokens = sum(result.n_evaluated_tokens for result in results.values())
         n_items = start + max((result.n for result in results.values()), default=0)
@@ -253,7 +269,9 @@ class Store:
                 " tokens = tokens + ? WHERE stage = ? AND path = ?",
                 (status, _storable(reason), n_items, seconds, tokens, stage, path),
             )
-            (trial,) = connection.execute("SELECT id FROM trial WHERE stage = ? AND path = ?", (stage, path)).fetchone()
+            (trial,) = connection.execute(
+                "SELECT id FROM trial WHERE stage = ? AND path = ?", (stage, path)
+            ).fetchone()
             for probe, result in results.items():
                 connection.executemany(
                     "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -269,21 +287,30 @@ class Store:
                     ),
                 )
 
-    def set_status(self, stage: str, reasons: Mapping[str, str], status: str, meta: Mapping[str, Any]) -> None:
-        """Give trials of a stage another status, and write meta in the same transaction. reasons: by path."""
+    def set_status(
+        self, stage: str, reasons: Mapping[str, str], status: str, meta: Mapping[str, Any]
+    ) -> None:
+        """Give trials of a stage another status, and write meta in the same transaction. reasons:
+        by path.
+        """
         with self._transaction() as connection:
             connection.executemany(
                 "UPDATE trial SET status = ?, reason = ? WHERE stage = ? AND path = ?",
                 [(status, reason, stage, path) for path, reason in reasons.items()],
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in meta.items()]
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                [(key, json.dumps(value)) for key, value in meta.items()],
             )
 
     def keep_trials(self, stage: str, roles: Mapping[str, str]) -> None:
-        """Forget the trials of a stage whose paths are not among these, and give the others these roles."""
+        """Forget the trials of a stage whose paths are not among these, and give the others these
+        roles.
+        """
         with self._transaction() as connection:
-            trials = connection.execute("SELECT id, path FROM trial WHERE stage = ?", (stage,)).fetchall()
+            trials = connection.execute(
+                "SELECT id, path FROM trial WHERE stage = ?", (stage,)
+            ).fetchall()
             gone = [(trial,) for trial, path in trials if path not in roles]
             connection.executemany("DELETE FROM score WHERE trial = ?", gone)
             connection.executemany("DELETE FROM trial WHERE id = ?", gone)
@@ -292,14 +319,19 @@ class Store:
                 [(role, stage, path) for path, role in roles.items()],
             )
 
-    def scores(self, stage: str, what: str = "score") -> dict[int, np.ndarray[Any, np.dtype[np.float64]]]:
-        """Return by trial the scores of the stage's items, float64 [N] in the order of `items`; NaN = not measured.
+    def scores(
+        self, stage: str, what: str = "score"
+    ) -> dict[int, np.ndarray[Any, np.dtype[np.float64]]]:
+        """Return by trial the scores of the stage's items, float64 [N] in the order of `items`; NaN
+        = not measured.
 
         what: "score", "parsed" or "truncated".
         """
         if what not in ("score", "parsed", "truncated"):
             raise StoreError(f"what is {what!r}, but must be score, parsed or truncated")
-        place = {(probe, position): k for k, (probe, position, _, _) in enumerate(self.items(stage))}
+        place = {
+            (probe, position): k for k, (probe, position, _, _) in enumerate(self.items(stage))
+        }
         found: dict[int, np.ndarray[Any, np.dtype[np.float64]]] = {}
         query = (
             f"SELECT trial, probe, position, {what} FROM score"
@@ -338,10 +370,11 @@ class Store:
 
 
 class _Lock:
-    """Keep other processes from writing to a sweep's file: two of them would measure everything twice.
+    """Keep other processes from writing to a sweep's file: two of them would measure everything
+    twice.
 
-    The lock lies on a file beside it, since SQLite has locks of its own on the file, and the system ends it with the
-    process. Raises StoreError if another has it.
+    The lock lies on a file beside it, since SQLite has locks of its own on the file, and the system
+    ends it with the process. Raises StoreError if another has it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -380,7 +413,9 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
 
 
 def _has_log(path: Path) -> bool:
-    """Return whether a write-ahead log lies beside the file: it is in use, or was when its process was killed."""
+    """Return whether a write-ahead log lies beside the file: it is in use, or was when its process
+    was killed.
+    """
     return Path(f"{path.resolve()}-wal").exists()
 
 
@@ -389,7 +424,10 @@ def _check_content(path: Path) -> None:
     connection = _connect(path, "mode=ro" if _has_log(path) else "mode=ro&immutable=1")
     try:
         problem = _problem(Store(path, connection))
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where it names what is damaged
+    except (
+        sqlite3.Error,
+        UnicodeDecodeError,
+    ) as error:  # the latter where it names what is damaged
         raise StoreError(f"{path} is damaged or cannot be read: {error}") from None
     finally:
         connection.close()

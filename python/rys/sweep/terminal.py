@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rys.printable import printable
+from rys._util.printable import printable
+from rys._util.tables import table
+from rys.next_steps import commands
 from rys.sweep.block_map import block_matrix, colour_limit
-from rys.sweep.commands import commands
-from rys.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,8 @@ _SHADES = "=-,.+*#"  # from far below over as good as to far above
 def heatmap(frame: pd.DataFrame, n_layer: int, colour: bool, width: int = 120) -> str:
     """Draw the effects of blocks (i, j): starts i go down, ends j across.
 
-    colour: shades from red (worse than the baseline) over white to blue (better). Without, signs: see the legend.
+    colour: shades from red (worse than the baseline) over white to blue (better). Without, signs:
+        see the legend.
     width: characters of a line, which the cells become narrower for, down to one.
     """
     values = block_matrix(frame, n_layer) if len(frame) else np.full((0, 0), np.nan)
@@ -53,7 +54,9 @@ def heatmap(frame: pd.DataFrame, n_layer: int, colour: bool, width: int = 120) -
             elif colour:
                 cells.append(f"\x1b[48;5;{_colour(value)}m\x1b[30m{mark.center(cell)}\x1b[0m")
             else:
-                cells.append(("@" if mark == "*" else _SHADES[min(6, int((value + 1) * 3.5))]).rjust(cell))
+                cells.append(
+                    ("@" if mark == "*" else _SHADES[min(6, int((value + 1) * 3.5))]).rjust(cell)
+                )
         lines.append((f"{i:>5}" + "".join(cells)).rstrip())
     scale = f"{-reach:+.2f} .. {reach:+.2f}"
     legend = (
@@ -72,7 +75,9 @@ def _colour(value: float) -> int:
     return 16 + 36 * (5 - level) + 6 * (5 - level) + 5
 
 
-def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: int = 10, width: int = 120) -> str:
+def summary(
+    report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: int = 10, width: int = 120
+) -> str:
     """Return the verdict, the best candidates, the confirm stage, the heatmap and what to do next."""
     parts = [report["sentence"]]
     probes = list(report["baseline"])
@@ -99,13 +104,17 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
         if len(failed):
             parts.append(f"First failure: {failed.iloc[0]['path']}: {failed.iloc[0]['reason']}")
     if report["top"]:
-        judged = [(row, "confirmed" if row["confirmed"] else "not confirmed") for row in report["top"]]
+        judged = [
+            (row, "confirmed" if row["confirmed"] else "not confirmed") for row in report["top"]
+        ]
         judged += [(row, "control") for row in report["controls"]]
         rows = [
             [
                 row["path"],
                 what,
-                f"{row['search_effect']:+.3f}" if row["search_effect"] == row["search_effect"] else "",
+                f"{row['search_effect']:+.3f}"
+                if row["search_effect"] == row["search_effect"]
+                else "",
                 f"{row['effect']:+.3f}",
                 f"[{row['low']:+.3f}, {row['high']:+.3f}]",
             ]
@@ -127,7 +136,9 @@ def summary(report: dict[str, Any], frame: pd.DataFrame, colour: bool, n_rows: i
 
 
 def controls(report: dict[str, Any]) -> str:
-    """Return what the random paths gain, and so what the best must exceed, and how small a gain would be found."""
+    """Return what the random paths gain, and so what the best must exceed, and how small a gain
+    would be found.
+    """
     bar, smallest = report["bar"], report["min_effect"]
     if math.isnan(bar):
         return "There are too few random paths to compare with, so nothing can be confirmed."
@@ -140,7 +151,9 @@ def controls(report: dict[str, Any]) -> str:
     if bar >= smallest:
         text += f"The smallest gain asked for, {smallest}, lies below that, so these items cannot confirm it."
     else:
-        text += f"A gain of {smallest} would be confirmed with a probability of {report['power']:.0%}."
+        text += (
+            f"A gain of {smallest} would be confirmed with a probability of {report['power']:.0%}."
+        )
     near = sum(not row["is_apart"] for row in measured)
     if near:
         text += (
@@ -152,7 +165,10 @@ def controls(report: dict[str, Any]) -> str:
 
 def next_steps(report: dict[str, Any]) -> str:
     """Return what to do with the result, as commands."""
-    lines = [f"{printable(what)}:\n    {printable(command, limit=None)}" for what, command in commands(report)]
+    lines = [
+        f"{printable(what)}:\n    {printable(command, limit=None)}"
+        for what, command in commands(report)
+    ]
     if report["best"] and not report["confirmed"]:
         best = report["best"]
         lines.insert(0, f'The best of the search, not confirmed: layer_path="{best["layer_path"]}"')

@@ -1,0 +1,125 @@
+"""Text to tokens and back, with the vocabulary of a GGUF."""
+
+from __future__ import annotations
+
+import operator
+import reprlib
+from collections.abc import Mapping, Sequence, Set
+
+from rys import _core
+from rys.errors import ModelClosedError, RequestError, TokenizerError
+
+__all__ = ["Tokenizer"]
+
+
+class Tokenizer:
+    """Tokenize with the vocabulary of a model.
+
+    Every method raises TokenizerError if the file has no tokenizer.
+    """
+
+    def __init__(self, model: _core.Model, source: str) -> None:
+        self._model: _core.Model | None = model
+        self._source = source
+        self.special: dict[str, int] = model.special_tokens() if model.has_tokenizer else {}
+        self.add_bos = model.has_tokenizer and model.add_bos
+        self.add_eos = model.has_tokenizer and model.add_eos
+
+    def close(self) -> None:
+        """Let go of the model's weights."""
+        self._model = None
+
+    @property
+    def _open_model(self) -> _core.Model:
+        if self._model is None:
+            raise ModelClosedError(
+                f"the model {self._source} is closed; open it again with rys.Model"
+            )
+        return self._model
+
+    @property
+    def _vocabulary(self) -> _core.Model:
+        if not self._open_model.has_tokenizer:
+            raise TokenizerError(
+                f"{self._source} has no tokenizer, so it knows no text; use token ids (logits, hidden_states, requests)"
+            )
+        return self._open_model
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        """Return the tokens of a text.
+
+        add_special: put the BOS (and EOS) token around it, if the model wants that. A BOS that is
+            there already is not doubled.
+        parse_special: read special tokens such as `<|im_end|>` as such, and not as plain text.
+        """
+        if not isinstance(text, str):
+            raise RequestError(f"a text is a str, not {reprlib.repr(text)}")
+        tokens: list[int] = self._vocabulary.tokenize(
+            text.encode("utf-8", "replace"), add_special, parse_special
+        )
+        bos = self.special.get("bos")
+        if add_special and bos is not None and tokens[:2] == [bos, bos]:
+            del tokens[0]
+        return tokens
+
+    def tokenize_prompt(self, text: str) -> list[int]:
+        """Return the tokens of a text that is to go on: `tokenize` without the EOS that some models
+        want after it.
+        """
+        tokens = self.tokenize(text)
+        if self.add_eos and tokens and tokens[-1] == self.special.get("eos"):
+            tokens.pop()
+        return tokens
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """Return the text of tokens; bytes that are not UTF-8 become U+FFFD.
+
+        special: write special tokens out instead of leaving them out.
+        """
+        vocabulary = self._vocabulary
+        tokens = self.check(tokens)
+        if not special and tokens[:1] == [self.special.get("bos")]:
+            # llama.cpp would leave the space that it had put in front of the text
+            tokens = tokens[1:]
+        text: bytes = vocabulary.detokenize(tokens, False, special)
+        return text.decode("utf-8", "replace")
+
+    def token_strings(self, tokens: Sequence[int]) -> list[str]:
+        """Return the text of every single token, special ones written out."""
+        vocabulary = self._vocabulary
+        return [
+            vocabulary.token_piece(token).decode("utf-8", "replace") for token in self.check(tokens)
+        ]
+
+    def single_token(self, text: str) -> int:
+        """Return the one token that a text is. Raises RequestError if it is none or several."""
+        tokens = self.tokenize(text, add_special=False)
+        if len(tokens) != 1:
+            pieces = " ".join(map(repr, self.token_strings(tokens)))
+            raise RequestError(
+                f"{text!r} is {len(tokens)} tokens ({pieces}), but must be one; give a token id instead"
+            )
+        return tokens[0]
+
+    def check(self, tokens: Sequence[int]) -> list[int]:
+        """Return the tokens as a list of ints.
+
+        Raises RequestError for ids outside of the vocabulary.
+        """
+        n_vocab = self._open_model.n_vocab
+        try:
+            if isinstance(tokens, (str, bytes, Mapping, Set)):
+                raise TypeError
+            result = [operator.index(token) for token in tokens]
+        except TypeError:
+            raise RequestError(
+                f"token ids must be integers, but these are {reprlib.repr(tokens)}"
+            ) from None
+        for token in result:
+            if not 0 <= token < n_vocab:
+                raise RequestError(
+                    f"token {token} is outside of the vocabulary, which has tokens 0..{n_vocab - 1}"
+                )
+        return result
