@@ -16,7 +16,7 @@ import pytest
 
 import rys
 from rys.cli import sweep as cli
-from rys.sweep.store import StoreError
+from rys.errors import StoreError
 from support.child_processes import heeding
 
 # few candidates and items: the planted block and some around it

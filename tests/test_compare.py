@@ -17,7 +17,8 @@ import pytest
 from scipy import stats
 
 from rys.cli import main
-from rys.compare import CompareError, compare
+from rys.compare import compare
+from rys.errors import CompareError
 from support.compare_runs import sample, write_run
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "llm-circuit-finder"

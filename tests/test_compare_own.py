@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from rys.cli import main
-from rys.compare import CompareError, compare
+from rys.compare import compare
+from rys.errors import CompareError
 from rys.probes.base import Item
 from rys.probes.result import ProbeResult
 from rys.probes.scorers import Choice

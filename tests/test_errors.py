@@ -19,6 +19,13 @@ BUILTINS = {
     "ChatTemplateError": ValueError,
     "NonFiniteLogitsError": FloatingPointError,
     "OutputFileError": OSError,
+    "ProbeError": ValueError,
+    "SpaceError": ValueError,
+    "StoreError": ValueError,
+    "CannotExpressError": errors.LayerPathError,
+    "CompareError": ValueError,
+    "PlotError": ValueError,
+    "PlotLibraryError": ImportError,
 }
 
 

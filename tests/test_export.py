@@ -18,8 +18,14 @@ import numpy as np
 import pytest
 
 import rys
-from rys.errors import LayerPathError, ModelFileError, ModelFileNotFoundError, OutputFileError
-from rys.export import CannotExpressError, export
+from rys.errors import (
+    CannotExpressError,
+    LayerPathError,
+    ModelFileError,
+    ModelFileNotFoundError,
+    OutputFileError,
+)
+from rys.export import export
 from rys.export.copy import Piece
 from rys.export.gguf_file import Tensor
 from rys.reference import reference_model_path

@@ -8,8 +8,8 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 from gguf import GGUFValueType as Kind
 
-from rys.errors import LayerPathError
-from rys.export import CannotExpressError, export
+from rys.errors import CannotExpressError, LayerPathError
+from rys.export import export
 
 ALIGNMENT = 64
 

@@ -20,13 +20,13 @@ import pytest
 
 from rys.cli import main
 from rys.cli import sweep as sweep_cli
-from rys.errors import OutputFileError
+from rys.errors import OutputFileError, StoreError
 from rys.html_report import render, write_report
 from rys.html_report.page import signed
 from rys.next_steps import sweep_command
 from rys.sweep.block_map import colour_limit
 from rys.sweep.results import open_results
-from rys.sweep.store import Store, StoreError
+from rys.sweep.store import Store
 from rys.sweep.sweep import Sweep
 from support.simulated_sweep import write_sweep
 

@@ -15,11 +15,11 @@ import pytest
 
 import rys
 from rys import plot
-from rys.errors import RequestError
+from rys.errors import PlotError, RequestError
 from rys.layer_path import LayerPath
 from rys.plot.blocks import balanced_map, block_map, skyline_of
 from rys.plot.candidates import pareto_points, repeat_matrix, repeats
-from rys.plot.drawing import Once, PlotError, plain, shortened
+from rys.plot.drawing import Once, plain, shortened
 from rys.plot.stages import race, race_rounds, shrinkage_rows
 from rys.plot.streams import again_slots, anatomy_of, influence_of, similarities
 from rys.sweep.block_map import colour_limit

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import rys
+from rys.errors import ProbeError
 from rys.probes import eq
-from rys.probes.base import ProbeError, SearchSplit
+from rys.probes.base import SearchSplit
 from rys.probes.eq import EQ, Situation
 from rys.probes.evaluation import best_constant
 from rys.probes.scorers import Generated, Ratings

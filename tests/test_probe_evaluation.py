@@ -15,8 +15,8 @@ import pytest
 from scipy import stats
 
 import rys
-from rys.errors import RequestError
-from rys.probes import Evaluation, Item, Probe, ProbeError, ProbeResult, evaluate, preflight
+from rys.errors import ProbeError, RequestError
+from rys.probes import Evaluation, Item, Probe, ProbeResult, evaluate, preflight
 from rys.probes.answers import parse_number
 from rys.probes.eq import EQ
 from rys.probes.evaluation import best_constant

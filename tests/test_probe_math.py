@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import rys
-from rys.probes import ProbeError, evaluate
+from rys.errors import ProbeError
+from rys.probes import evaluate
 from rys.probes.base import Item
 from rys.probes.compat import ng_partial_credit
 from rys.probes.evaluation import best_constant

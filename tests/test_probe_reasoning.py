@@ -20,7 +20,7 @@ from fractions import Fraction
 
 import pytest
 
-from rys.probes.base import ProbeError
+from rys.errors import ProbeError
 from rys.probes.evaluation import best_constant
 from rys.probes.families import FAMILIES
 from rys.probes.questions import Question, questions

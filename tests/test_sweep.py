@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 
 import rys
-from rys.errors import EngineError, RequestError
+from rys.errors import EngineError, ProbeError, RequestError, StoreError
 from rys.layer_path import LayerPath
-from rys.probes import Evaluation, ProbeError
+from rys.probes import Evaluation
 from rys.probes.base import Item, Probe
 from rys.probes.reference import Reference
 from rys.probes.scorers import Choice
 from rys.sweep import space
 from rys.sweep.space import Space
-from rys.sweep.store import StoreError
 from rys.sweep.sweep import Sweep
 
 BLOCK = (4, 8)

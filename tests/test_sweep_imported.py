@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rys.errors import RequestError
+from rys.errors import RequestError, StoreError
 from rys.layer_path import LayerPath
 from rys.sweep.imported import ImportedSweep, expected_best_of_noise
 from rys.sweep.results import open_results
-from rys.sweep.store import StoreError
 from rys.sweep.sweep import Sweep
 
 PUBLISHED = (

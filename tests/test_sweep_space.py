@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from rys.errors import LayerPathError, RequestError
+from rys.errors import LayerPathError, RequestError, SpaceError
 from rys.layer_path import LayerPath
 from rys.sweep import space
-from rys.sweep.space import Plan, Space, SpaceError, as_plan, beam, coarse_to_fine
+from rys.sweep.space import Plan, Space, as_plan, beam, coarse_to_fine
 
 
 def layers(what: Space, n: int) -> list[list[int]]:

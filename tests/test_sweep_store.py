@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rys.errors import StoreError
 from rys.probes.base import Item
 from rys.probes.result import ProbeResult
 from rys.probes.scorers import Choice
-from rys.sweep.store import APPLICATION_ID, SCHEMA_VERSION, Store, StoreError
+from rys.sweep.store import APPLICATION_ID, SCHEMA_VERSION, Store
 
 STRANGE = [
     "it's",

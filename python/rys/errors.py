@@ -7,7 +7,9 @@ rys.
 import errno
 
 __all__ = [
+    "CannotExpressError",
     "ChatTemplateError",
+    "CompareError",
     "ContextFullError",
     "EngineError",
     "LayerPathError",
@@ -16,8 +18,13 @@ __all__ = [
     "ModelFileNotFoundError",
     "NonFiniteLogitsError",
     "OutputFileError",
+    "PlotError",
+    "PlotLibraryError",
+    "ProbeError",
     "RequestError",
     "RysError",
+    "SpaceError",
+    "StoreError",
     "TokenizerError",
     "UnsupportedArchitectureError",
 ]
@@ -79,3 +86,36 @@ class NonFiniteLogitsError(RysError, FloatingPointError):
 
 class OutputFileError(RysError, OSError):
     """A file cannot be written where it should be."""
+
+
+class ProbeError(RysError, ValueError):
+    """A probe, its file or its settings cannot be used."""
+
+
+class CannotExpressError(LayerPathError):
+    """No GGUF of this architecture says what the path says.
+
+    reason: why not, without the names of the file and the path.
+    """
+
+    reason = ""
+
+
+class SpaceError(RysError, ValueError):
+    """A space of candidates is impossible for a model, or empty."""
+
+
+class StoreError(RysError, ValueError):
+    """A sweep's file cannot be used: damaged, foreign, newer than this rys, or of another sweep."""
+
+
+class CompareError(RysError, ValueError):
+    """Results cannot be read, or cannot be compared with each other."""
+
+
+class PlotError(RysError, ValueError):
+    """A plot has nothing to show, or cannot be written."""
+
+
+class PlotLibraryError(RysError, ImportError):
+    """The library that draws is not installed."""

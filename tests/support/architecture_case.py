@@ -36,8 +36,13 @@ import numpy as np  # noqa: E402
 import numpy.typing as npt  # noqa: E402
 
 import rys  # noqa: E402
-from rys.errors import LayerPathError, ModelFileError, UnsupportedArchitectureError  # noqa: E402
-from rys.export import CannotExpressError, export  # noqa: E402
+from rys.errors import (  # noqa: E402
+    CannotExpressError,
+    LayerPathError,
+    ModelFileError,
+    UnsupportedArchitectureError,
+)
+from rys.export import export  # noqa: E402
 from support.toys import Evaluation, Upstream  # noqa: E402
 
 Array = npt.NDArray[np.float32]

@@ -13,9 +13,9 @@ from typing import Any
 from rys import plot
 from rys._util.output_file import checked_output, whole_file
 from rys._util.printable import printable
-from rys.errors import RequestError
+from rys.errors import PlotError, RequestError
 from rys.plot.blocks import heatmaps_size, probes_of
-from rys.plot.drawing import SIZES, Once, PlotError, require_matplotlib
+from rys.plot.drawing import SIZES, Once, require_matplotlib
 from rys.sweep.results import Results, open_results
 
 __all__ = ["add_parser", "run"]

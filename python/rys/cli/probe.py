@@ -9,8 +9,8 @@ from typing import Any
 
 from rys._util.tables import table
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
-from rys.errors import RequestError
-from rys.probes import Evaluation, ProbeError, ProbeResult, preflight
+from rys.errors import ProbeError, RequestError
+from rys.probes import Evaluation, ProbeResult, preflight
 from rys.probes.result import difference_interval
 
 __all__ = ["add_parser", "run"]

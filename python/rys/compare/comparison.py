@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rys.compare import harness, inference, own
-from rys.compare.run import CompareError, Key, Run, Samples, printable, read_json, some
+from rys.compare.run import Key, Run, Samples, printable, read_json, some
+from rys.errors import CompareError
 from rys.statistics import adjusted_p_values
 
 if TYPE_CHECKING:

@@ -17,19 +17,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from rys.compare.run import (
-    CompareError,
-    Key,
-    Run,
-    Score,
-    count,
-    mapping,
-    number,
-    printable,
-    read_json,
-    some,
-)
+from rys.compare.run import Key, Run, Score, count, mapping, number, printable, read_json, some
 from rys.compare.samples import read_samples
+from rys.errors import CompareError
 
 __all__ = ["is_harness_result", "load_directory", "load_file"]
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from rys.compare.run import (
-    CompareError,
     ItemId,
     Key,
     Run,
@@ -29,7 +28,7 @@ from rys.compare.run import (
     printable,
     some,
 )
-from rys.errors import LayerPathError
+from rys.errors import CompareError, LayerPathError
 from rys.layer_path import LayerPath
 from rys.sweep.report import report
 from rys.sweep.store import SQLITE_MAGIC, Store

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rys._util import printable as terminal_text
-from rys.errors import RysError
+from rys.errors import CompareError
 
 __all__ = [
     "CompareError",
@@ -29,10 +29,6 @@ __all__ = [
 ]
 
 ItemId = int | str
-
-
-class CompareError(RysError, ValueError):
-    """Results cannot be read, or cannot be compared with each other."""
 
 
 class Key(NamedTuple):

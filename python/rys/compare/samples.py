@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rys.compare.run import CompareError, ItemId, Samples, mapping, number, printable
+from rys.compare.run import ItemId, Samples, mapping, number, printable
+from rys.errors import CompareError
 
 __all__ = ["read_samples"]
 

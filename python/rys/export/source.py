@@ -9,7 +9,7 @@ from typing import Any
 
 from rys._util.printable import printable
 from rys.engine import weights
-from rys.errors import LayerPathError, ModelFileError
+from rys.errors import CannotExpressError, ModelFileError
 from rys.export.gguf_file import Field, GGUFFile, Kind, pack_field
 from rys.export.rules import USE_RYS
 from rys.layer_path import MAX_SLOTS, LayerPath, LayerPathLike
@@ -18,15 +18,6 @@ __all__ = ["CannotExpressError", "Source"]
 
 MAX_MESSAGE = 1000  # characters; a hostile file has long names
 SPLIT = ("split.no", "split.count", "split.tensors.count")
-
-
-class CannotExpressError(LayerPathError):
-    """No GGUF of this architecture says what the path says.
-
-    reason: why not, without the names of the file and the path.
-    """
-
-    reason = ""
 
 
 class Source:

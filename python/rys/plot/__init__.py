@@ -3,9 +3,9 @@
 Each returns its Axes.
 """
 
+from rys.errors import PlotError
 from rys.plot.blocks import heatmap, heatmaps, skyline
 from rys.plot.candidates import pareto, repeats
-from rys.plot.drawing import PlotError
 from rys.plot.stages import race, shrinkage
 from rys.plot.streams import anatomy, influence
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rys._util.printable import printable
-from rys.errors import RysError
+from rys.errors import PlotError, PlotLibraryError
 from rys.sweep.results import Results
 
 if TYPE_CHECKING:
@@ -41,14 +41,6 @@ SIZES = {  # inches
     "anatomy": (8.8, 4.2),
     "influence": (8.4, 3.6),
 }
-
-
-class PlotError(RysError, ValueError):
-    """A plot has nothing to show, or cannot be written."""
-
-
-class PlotLibraryError(RysError, ImportError):
-    """The library that draws is not installed."""
 
 
 def require_matplotlib() -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rys.errors import PlotError
 from rys.plot.candidates import MAX_ROWS, draw_intervals
 from rys.plot.drawing import (
     BLUE,
     GREY,
     ORANGE,
     SMALL,
-    PlotError,
     axes_or_new,
     legend_beside,
     model_name,

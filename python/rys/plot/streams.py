@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rys.engine.model import Model
+from rys.errors import PlotError
 from rys.plot.drawing import (
     BLUE,
     GREY,
     ORANGE,
-    PlotError,
     axes_or_new,
     joined,
     legend_beside,

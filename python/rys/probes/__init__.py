@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from rys.probes.base import Item, Probe, ProbeError, Reading, Scorer
+from rys.errors import ProbeError
+from rys.probes.base import Item, Probe, Reading, Scorer
 from rys.probes.evaluation import Evaluation, evaluate
 from rys.probes.preflight import preflight
 from rys.probes.result import ProbeResult

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from rys.errors import RysError
+from rys.errors import ProbeError
 from rys.requests import Request, Result
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ __all__ = ["Item", "Probe", "ProbeError", "Reading", "Scorer", "SearchSplit", "c
 SearchSplit: TypeAlias = Literal["search", "confirm"]
 Messages: TypeAlias = "Sequence[Mapping[str, Any]]"
 Value = TypeVar("Value")
-
-
-class ProbeError(RysError, ValueError):
-    """A probe, its file or its settings cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from rys.engine import options
 from rys.engine.prepare import PreparedRequests
+from rys.errors import ProbeError
 from rys.probes.answers import remove_thinking
-from rys.probes.base import Item, Probe, ProbeError, Reading, SearchSplit
+from rys.probes.base import Item, Probe, Reading, SearchSplit
 from rys.probes.prompter import Prompter
 from rys.probes.result import ProbeResult
 from rys.requests import FailedRequest, Generate, GenerateResult, Request, Result

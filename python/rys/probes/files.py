@@ -2,17 +2,17 @@
 
 Our own format is JSON lines, one question each:
 
-    {"prompt": "What is 3 + 4?", "answer": 7, "scorer": "number", "tags": {"family": "sums",
-    "difficulty": 1}}
+    {"prompt": "What is 3 + 4?", "answer": 7, "scorer": "number",
+     "tags": {"family": "sums", "difficulty": 1}}
 
 with "messages" in place of "prompt" for a conversation, and "choices" and "max_tokens" where the
 scorer takes them:
 
     number          the number that the answer means is the right one
     number_partial  Ng's partial credit (rys.probes.compat.ng_partial_credit)
-    choice          the most probable of "choices" as the answer, without generating; the prompt
-    must name them written_choice  the one of "choices", letters or the like, that the answer
-    chooses word            the one of "choices", words, that the answer gives
+    choice          the most probable of "choices", without generating; the prompt must name them
+    written_choice  the one of "choices", letters or the like, that the answer chooses
+    word            the one of "choices", words, that the answer gives
     yes_no          yes or no
     exact           the text, but for case, spaces and punctuation around words
     likelihood      how probable the right answer is, per byte
@@ -31,7 +31,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rys.probes.base import Item, Probe, ProbeError, SearchSplit, halves
+from rys.errors import ProbeError
+from rys.probes.base import Item, Probe, SearchSplit, halves
 from rys.probes.lists import (
     MAX_TOKENS,
     Entry,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
+from rys.errors import ProbeError
 from rys.probes.answers import (
     LARGEST_EXPONENT,
     parse_choice,
@@ -22,7 +23,7 @@ from rys.probes.answers import (
     parse_word,
     parse_yes_no,
 )
-from rys.probes.base import Item, Messages, ProbeError, Scorer
+from rys.probes.base import Item, Messages, Scorer
 from rys.probes.compat import ng_partial_credit
 from rys.probes.scorers import Choice, Generated, Likelihood
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rys.errors import RequestError
-from rys.probes.base import Messages, ProbeError
+from rys.errors import ProbeError, RequestError
+from rys.probes.base import Messages
 from rys.requests import Generate, LogLikelihood, NextToken
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from rys.errors import ProbeError
 from rys.probes.answers import parse_number, parse_ratings
-from rys.probes.base import Item, ProbeError, Scorer
+from rys.probes.base import Item, Scorer
 from rys.probes.compat import eq_bench_v2, ng_eq
 from rys.probes.lists import (
     Entry,

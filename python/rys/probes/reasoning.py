@@ -18,8 +18,9 @@ from importlib import resources
 from itertools import chain, repeat
 from typing import Any
 
+from rys.errors import ProbeError
 from rys.probes.answers import parse_choice, parse_number, parse_word, parse_yes_no
-from rys.probes.base import Item, Probe, ProbeError, Scorer, SearchSplit, choose, halves
+from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, halves
 from rys.probes.families import FAMILIES
 from rys.probes.families_logic import YES_NO
 from rys.probes.questions import Question, questions

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from rys.errors import ProbeError
 from rys.probes.answers import remove_thinking
-from rys.probes.base import Messages, ProbeError, Reading, Scorer
+from rys.probes.base import Messages, Reading, Scorer
 from rys.requests import GenerateResult, LogLikelihoodResult, NextTokenResult, Request, Result
 
 if TYPE_CHECKING:

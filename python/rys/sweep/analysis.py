@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rys import statistics
-from rys.errors import RequestError
+from rys.errors import RequestError, StoreError
 from rys.layer_path import LayerPath
 from rys.statistics import Floats
 from rys.sweep.controls import is_apart
-from rys.sweep.store import Store, StoreError, Trial
+from rys.sweep.store import Store, Trial
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rys.engine import options
+from rys.errors import StoreError
 from rys.layer_path import MAX_SLOTS
 from rys.sweep import analysis
-from rys.sweep.store import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd

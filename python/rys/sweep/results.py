@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rys.errors import RequestError
+from rys.errors import RequestError, StoreError
 from rys.sweep.imported import ImportedSweep
-from rys.sweep.store import SQLITE_MAGIC, StoreError
+from rys.sweep.store import SQLITE_MAGIC
 from rys.sweep.sweep import Sweep
 
 if TYPE_CHECKING:

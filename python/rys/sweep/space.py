@@ -17,7 +17,7 @@ from itertools import accumulate, pairwise, product
 from typing import TypeAlias
 
 from rys.engine import options
-from rys.errors import RysError
+from rys.errors import SpaceError
 from rys.layer_path import LayerPath, LayerPathLike
 
 __all__ = [
@@ -47,10 +47,6 @@ __all__ = [
 Block = tuple[int, int]
 _MAX_SLOTS = 512  # what llama.cpp can run
 _MAX_PATHS = 1_000_000
-
-
-class SpaceError(RysError, ValueError):
-    """A space of candidates is impossible for a model, or empty."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from rys.errors import RysError
+from rys.errors import StoreError
 from rys.probes.base import Item
 from rys.probes.result import ProbeResult
 from rys.sweep.consistency import CONTRADICTIONS, problem_of_meta, problem_of_trials
@@ -50,10 +50,6 @@ CREATE TABLE score (
     PRIMARY KEY (trial, probe, position)
 ) WITHOUT ROWID;
 """
-
-
-class StoreError(RysError, ValueError):
-    """A sweep's file cannot be used: damaged, foreign, newer than this rys, or of another sweep."""
 
 
 @dataclass(frozen=True)

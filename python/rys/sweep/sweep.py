@@ -17,14 +17,14 @@ from rys import statistics
 from rys.build_info import build_info
 from rys.engine import options
 from rys.engine.model import Model
-from rys.errors import RequestError, RysError
+from rys.errors import ProbeError, RequestError, RysError, SpaceError, StoreError
 from rys.layer_path import LayerPath
-from rys.probes import Evaluation, Probe, ProbeError, ProbeResult, load, preflight
+from rys.probes import Evaluation, Probe, ProbeResult, load, preflight
 from rys.sweep import analysis
 from rys.sweep.budget import Budget
 from rys.sweep.controls import control_paths
-from rys.sweep.space import Plan, Space, SpaceError, as_plan, blocks
-from rys.sweep.store import Store, StoreError
+from rys.sweep.space import Plan, Space, as_plan, blocks
+from rys.sweep.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
