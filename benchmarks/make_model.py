@@ -23,6 +23,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,9 +34,37 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "vendor" / "llama.cpp"))
 from obtain import cache_dir, checkout_root, load_pin, obtain_archive, source_archive
 
-N_LAYER, N_EMBD, N_FF, N_HEAD, N_HEAD_KV = 24, 896, 4864, 14, 2
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a model.
+
+    Attributes:
+        is_tied: the output is the embedding. Else it has weights of its own.
+        repeats: weights repeat after `N_ROWS_AT_ONCE` rows, and alike tensors are the same. How
+            fast a model runs does not depend on that, and billions of random numbers take minutes.
+    """
+
+    n_layer: int
+    n_embd: int
+    n_ff: int
+    n_head: int
+    n_head_kv: int
+    is_tied: bool = True
+    repeats: bool = False
+
+    @property
+    def n_embd_kv(self) -> int:
+        """Width of the keys, and of the values, of all heads together."""
+        return self.n_embd // self.n_head * self.n_head_kv
+
+
+SHAPES = {
+    "0.5b": Shape(n_layer=24, n_embd=896, n_ff=4864, n_head=14, n_head_kv=2),
+    "7b": Shape(28, 3584, 18944, 28, 4, is_tied=False, repeats=True),  # Qwen2.5-7B
+    "tiny": Shape(22, 64, 128, 4, 2, repeats=True),  # to rehearse with
+}
 N_CTX_TRAIN = 32768
-N_EMBD_KV = N_EMBD // N_HEAD * N_HEAD_KV
 
 VOCABULARY = "models/ggml-vocab-qwen2.gguf"
 TYPES = {
@@ -62,9 +91,13 @@ class RandomTensor:
         scale: float,
         mean: float,
         seed: int,
+        repeats: bool = False,
     ) -> None:
         self.name, self.shape, self.kind, self.scale, self.mean = name, shape, kind, scale, mean
-        digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+        self.repeats = repeats
+        # tensors of one kind and width are the same where they repeat, so that they are made once
+        key = f"{kind.name} {shape[-1]} {scale}" if repeats else name
+        digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
         self.rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
         block_size, type_size = gguf.GGML_QUANT_SIZES[kind]
         self.nbytes = int(np.prod(shape)) // block_size * type_size
@@ -79,8 +112,28 @@ class RandomTensor:
             ) + np.float32(self.mean)
 
     def tofile(self, file: BinaryIO) -> None:
+        if self.repeats and self.shape[-1] > 0 and len(self.shape) > 1:
+            n_left = self.nbytes
+            part = _repeated(self)
+            while n_left > 0:
+                file.write(part[:n_left])
+                n_left -= len(part)
+            return
         for rows in self.rows():
             file.write(np.ascontiguousarray(gguf.quants.quantize(rows, self.kind)).tobytes())
+
+
+_parts: dict[tuple[object, ...], bytes] = {}
+
+
+def _repeated(tensor: RandomTensor) -> bytes:
+    """Return the first `N_ROWS_AT_ONCE` rows of a tensor, as they lie in the file."""
+    key = (tensor.kind, tensor.shape[-1], tensor.scale, tensor.mean)
+    if key not in _parts:
+        size = (N_ROWS_AT_ONCE, tensor.shape[-1])
+        rows = tensor.rng.standard_normal(size, dtype=np.float32) * np.float32(tensor.scale)
+        _parts[key] = np.ascontiguousarray(gguf.quants.quantize(rows, tensor.kind)).tobytes()
+    return _parts[key]
 
 
 def read_vocabulary(scratch: Path) -> Path:
@@ -98,30 +151,38 @@ def read_vocabulary(scratch: Path) -> Path:
     raise SystemExit(f"{archive}: there is no {VOCABULARY} in it")
 
 
-def tensors(kind: gguf.GGMLQuantizationType, seed: int) -> Iterator[RandomTensor]:
+def tensors(shape: Shape, kind: gguf.GGMLQuantizationType, seed: int) -> Iterator[RandomTensor]:
     """Yield all tensors of the model."""
 
     def weight(name: str, n_out: int, n_in: int, scale: float | None = None) -> RandomTensor:
         return RandomTensor(
-            name, (n_out, n_in), kind, 1 / np.sqrt(n_in) if scale is None else scale, 0.0, seed
+            name,
+            (n_out, n_in),
+            kind,
+            1 / np.sqrt(n_in) if scale is None else scale,
+            0.0,
+            seed,
+            shape.repeats,
         )
 
     def vector(name: str, n: int, mean: float) -> RandomTensor:
         return RandomTensor(name, (n,), gguf.GGMLQuantizationType.F32, 0.02, mean, seed)
 
-    yield weight("token_embd.weight", 151936, N_EMBD, 0.02)
-    for layer in range(N_LAYER):
+    yield weight("token_embd.weight", 151936, shape.n_embd, 0.02)
+    for layer in range(shape.n_layer):
         block = f"blk.{layer}"
-        yield vector(f"{block}.attn_norm.weight", N_EMBD, 1.0)
-        for name, n_out in (("q", N_EMBD), ("k", N_EMBD_KV), ("v", N_EMBD_KV)):
-            yield weight(f"{block}.attn_{name}.weight", n_out, N_EMBD)
+        yield vector(f"{block}.attn_norm.weight", shape.n_embd, 1.0)
+        for name, n_out in (("q", shape.n_embd), ("k", shape.n_embd_kv), ("v", shape.n_embd_kv)):
+            yield weight(f"{block}.attn_{name}.weight", n_out, shape.n_embd)
             yield vector(f"{block}.attn_{name}.bias", n_out, 0.0)
-        yield weight(f"{block}.attn_output.weight", N_EMBD, N_EMBD)
-        yield vector(f"{block}.ffn_norm.weight", N_EMBD, 1.0)
-        yield weight(f"{block}.ffn_gate.weight", N_FF, N_EMBD)
-        yield weight(f"{block}.ffn_up.weight", N_FF, N_EMBD)
-        yield weight(f"{block}.ffn_down.weight", N_EMBD, N_FF)
-    yield vector("output_norm.weight", N_EMBD, 1.0)
+        yield weight(f"{block}.attn_output.weight", shape.n_embd, shape.n_embd)
+        yield vector(f"{block}.ffn_norm.weight", shape.n_embd, 1.0)
+        yield weight(f"{block}.ffn_gate.weight", shape.n_ff, shape.n_embd)
+        yield weight(f"{block}.ffn_up.weight", shape.n_ff, shape.n_embd)
+        yield weight(f"{block}.ffn_down.weight", shape.n_embd, shape.n_ff)
+    yield vector("output_norm.weight", shape.n_embd, 1.0)
+    if not shape.is_tied:
+        yield weight("output.weight", 151936, shape.n_embd)
 
 
 def copy_vocabulary(writer: gguf.GGUFWriter, vocabulary: Path) -> None:
@@ -134,32 +195,33 @@ def copy_vocabulary(writer: gguf.GGUFWriter, vocabulary: Path) -> None:
     writer.add_add_bos_token(False)
 
 
-def write_model(path: Path, type_name: str = "q8_0", seed: int = 0) -> Path:
+def write_model(path: Path, type_name: str = "q8_0", seed: int = 0, shape: str = "0.5b") -> Path:
     """Write the model to `path`, which appears when it is whole."""
     kind, file_type = TYPES[type_name]
+    sizes = SHAPES[shape]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".model-", dir=path.parent) as folder:
         unfinished = Path(folder) / path.name
         writer = gguf.GGUFWriter(unfinished, "qwen2")
-        writer.add_name(f"random weights, Qwen2.5-0.5B's shape, seed {seed}")
+        writer.add_name(f"random weights, Qwen2.5-{shape.upper()}'s shape, seed {seed}")
         writer.add_file_type(file_type)
         writer.add_context_length(N_CTX_TRAIN)
-        writer.add_embedding_length(N_EMBD)
-        writer.add_block_count(N_LAYER)
-        writer.add_feed_forward_length(N_FF)
-        writer.add_head_count(N_HEAD)
-        writer.add_head_count_kv(N_HEAD_KV)
+        writer.add_embedding_length(sizes.n_embd)
+        writer.add_block_count(sizes.n_layer)
+        writer.add_feed_forward_length(sizes.n_ff)
+        writer.add_head_count(sizes.n_head)
+        writer.add_head_count_kv(sizes.n_head_kv)
         writer.add_rope_freq_base(1e6)
         writer.add_layer_norm_rms_eps(1e-6)
         copy_vocabulary(writer, read_vocabulary(Path(folder)))
-        for tensor in tensors(kind, seed):
+        for tensor in tensors(sizes, kind, seed):
             writer.add_tensor_info(
                 tensor.name, tensor.shape, np.dtype(np.float32), tensor.nbytes, tensor.kind
             )
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for tensor in tensors(kind, seed):
+        for tensor in tensors(sizes, kind, seed):
             array: Any = tensor
             writer.write_tensor_data(array)
         writer.close()
