@@ -22,7 +22,7 @@ from rys.cli import main
 from rys.cli import sweep as sweep_cli
 from rys.errors import OutputFileError, StoreError
 from rys.html_report import render, write_report
-from rys.html_report.page import signed
+from rys.html_report.page import format_signed
 from rys.next_steps import sweep_command
 from rys.sweep.block_map import colour_limit
 from rys.sweep.results import open_results
@@ -89,9 +89,9 @@ def test_the_page_says_what_the_sweep_says(finished_sweep: Sweep) -> None:
     for row in [*report["top"], *report["controls"]]:
         assert row["path"] in text
         assert row.get("why", "") in text
-        assert signed(row["effect"]) in text
+        assert format_signed(row["effect"]) in text
         if not math.isnan(row["search_effect"]):  # the search did not try every random path
-            assert signed(row["search_effect"]) in text
+            assert format_signed(row["search_effect"]) in text
     assert re.search(r"^seed\s*0$", text, re.MULTILINE)
     for shown in (
         report["fingerprint"],

@@ -21,7 +21,9 @@ import pytest
 import rys
 from rys import plot
 from rys.cli import main
-from rys.plot.drawing import BLUE, DIVERGING, GREY, ORANGE, UNMEASURED, Once
+from rys.plot.block_gains import compute_block_map
+from rys.plot.style import BLUE, DIVERGING, GREY, ORANGE, UNMEASURED
+from rys.plot.sweep_data import CachedResults
 from rys.sweep.block_map import colour_limit
 from rys.sweep.results import Results, open_results
 from support.simulated_sweep import write_sweep
@@ -62,7 +64,7 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int | str], Re
                 "model": LONG,
                 "probes": ("math", PROBE),
             }
-            opened[depth] = Once(
+            opened[depth] = CachedResults(
                 open_results(write_sweep(folder / f"{n_layer} {sizes}.db", n_layer, **options))
             )
         return opened[depth]
@@ -180,7 +182,7 @@ def test_a_plot_is_drawn_in_the_given_axes(sweeps: Callable[[int | str], Results
 
 def test_a_heatmap_shows_the_values_and_marks(sweeps: Callable[[int | str], Results]) -> None:
     sweep = sweeps(12)
-    found = plot.blocks.block_map(sweep)
+    found = compute_block_map(sweep)
     ax = plot.heatmap(sweep)
     image = ax.images[0]
     np.testing.assert_array_equal(image.get_array().filled(np.nan), found.gain)

@@ -17,11 +17,17 @@ import rys
 from rys import plot
 from rys.errors import PlotError, RequestError
 from rys.layer_path import LayerPath
-from rys.plot.blocks import balanced_map, block_map, skyline_of
-from rys.plot.candidates import pareto_points, repeat_matrix, repeats
-from rys.plot.drawing import Once, plain, shortened
-from rys.plot.stages import race, race_rounds, shrinkage_rows
-from rys.plot.streams import again_slots, anatomy_of, influence_of, similarities
+from rys.plot._anatomy import compute_anatomy, compute_similarities
+from rys.plot._influence import compute_influence
+from rys.plot._pareto import compute_pareto_points
+from rys.plot._race import compute_race_rounds
+from rys.plot._repeats import compute_repeat_matrix
+from rys.plot._shrinkage import collect_confirm_stage
+from rys.plot._skyline import compute_skyline
+from rys.plot.block_gains import compute_balanced_map, compute_block_map
+from rys.plot.residual_stream import repeated_slots
+from rys.plot.style import escape, shorten
+from rys.plot.sweep_data import CachedResults
 from rys.sweep.block_map import colour_limit
 from rys.sweep.results import Results, open_results
 from rys.sweep.space import repeated_block
@@ -59,13 +65,13 @@ def test_a_sweep_that_has_just_begun_has_nothing_to_show(unmeasured: Results, ki
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Results:
     path = tmp_path_factory.mktemp("plot") / "s.db"
-    return Once(open_results(write_sweep(path, 12, sizes=[1, 2, 3], repeats=[2, 3, 4])))
+    return CachedResults(open_results(write_sweep(path, 12, sizes=[1, 2, 3], repeats=[2, 3, 4])))
 
 
 @pytest.fixture(scope="module")
 def scanned(tmp_path_factory: pytest.TempPathFactory) -> Results:
     path = tmp_path_factory.mktemp("plot") / "s.db"
-    return Once(
+    return CachedResults(
         open_results(
             write_sweep(
                 path, 12, sizes=[2], strategy="scan", with_confirmation=False, probes=["math"]
@@ -74,11 +80,11 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> Results:
     )
 
 
-# --- blocks
+# --- heatmap, heatmaps, skyline
 
 
 def test_block_map_has_starts_down_and_ends_across(tmp_path: Path) -> None:
-    found = block_map(imported(tmp_path, (1, 3, 0.7, 0.4), (0, 6, 0.1, 0.5)), "math")
+    found = compute_block_map(imported(tmp_path, (1, 3, 0.7, 0.4), (0, 6, 0.1, 0.5)), "math")
     expected = np.full((6, 6), np.nan)
     expected[1, 2], expected[0, 5] = 0.2, -0.4
     np.testing.assert_allclose(found.gain, expected)
@@ -87,15 +93,15 @@ def test_block_map_has_starts_down_and_ends_across(tmp_path: Path) -> None:
 
 
 def test_block_map_without_a_probe_is_the_mean_over_probes(tmp_path: Path) -> None:
-    found = block_map(imported(tmp_path, (1, 3, 0.7, 0.4)))
+    found = compute_block_map(imported(tmp_path, (1, 3, 0.7, 0.4)))
     assert found.gain[1, 2] == pytest.approx((0.2 - 0.1) / 2)
     assert found.what == "mean over probes"
 
 
 def test_a_file_without_intervals_has_no_uncertain_cells_and_says_so(tmp_path: Path) -> None:
-    found = block_map(imported(tmp_path, (1, 3, 0.5, 0.5)))
+    found = compute_block_map(imported(tmp_path, (1, 3, 0.5, 0.5)))
     assert not found.has_intervals
-    assert found.lack == "no intervals"
+    assert found.missing == "no intervals"
     assert not found.is_uncertain.any()
     assert found.confirmed == []
 
@@ -104,7 +110,7 @@ def test_a_file_without_intervals_has_no_uncertain_cells_and_says_so(tmp_path: P
 def test_uncertain_cells_are_those_whose_interval_contains_zero(
     sweep: Results, probe: str | None
 ) -> None:
-    found = block_map(sweep, probe)
+    found = compute_block_map(sweep, probe)
     n_uncertain = 0
     for _, row in sweep.results(probe).iterrows():
         i, j = next(
@@ -120,11 +126,11 @@ def test_uncertain_cells_are_those_whose_interval_contains_zero(
             assert found.is_uncertain[i, j - 1] == (row["low"] <= 0 <= row["high"])
             n_uncertain += int(row["low"] <= 0 <= row["high"])
     assert 0 < n_uncertain == found.is_uncertain.sum() < (~np.isnan(found.gain)).sum()
-    assert found.lack == ""
+    assert found.missing == ""
 
 
 def test_confirmed_blocks_are_those_of_the_report(sweep: Results) -> None:
-    found = block_map(sweep)
+    found = compute_block_map(sweep)
     paths = {str(LayerPath([*range(j), *range(i, 12)], 12)) for i, j in found.confirmed}
     reported = {row["layer_path"] for row in sweep.report()["confirmed"]}
     assert paths
@@ -132,7 +138,7 @@ def test_confirmed_blocks_are_those_of_the_report(sweep: Results) -> None:
 
 
 def test_the_best_block_answered_everything(sweep: Results) -> None:
-    best = block_map(sweep).best
+    best = compute_block_map(sweep).best
     assert best is not None
     frame = sweep.results().set_index("layers")
     done = frame[frame["status"] == "done"]
@@ -144,7 +150,9 @@ def test_the_best_block_answered_everything(sweep: Results) -> None:
 
 
 def test_balanced_map_is_the_mean_of_z_scores(tmp_path: Path) -> None:
-    found = balanced_map(imported(tmp_path, (0, 1, 0.5, 0.5), (1, 2, 0.7, 0.51), (2, 3, 0.9, 0.49)))
+    found = compute_balanced_map(
+        imported(tmp_path, (0, 1, 0.5, 0.5), (1, 2, 0.7, 0.51), (2, 3, 0.9, 0.49))
+    )
     # math: 0, 0.2, 0.4 with deviation 0.2 sqrt(2/3); eq: 0, 0.01, -0.01 with deviation 0.01
     # sqrt(2/3)
     z = math.sqrt(3 / 2)
@@ -155,13 +163,13 @@ def test_balanced_map_is_the_mean_of_z_scores(tmp_path: Path) -> None:
 
 
 def test_balanced_map_counts_a_probe_that_never_varies_as_zero(tmp_path: Path) -> None:
-    found = balanced_map(imported(tmp_path, (0, 1, 0.4, 0.6), (1, 2, 0.6, 0.6)))
+    found = compute_balanced_map(imported(tmp_path, (0, 1, 0.4, 0.6), (1, 2, 0.6, 0.6)))
     assert [found.gain[0, 0], found.gain[1, 1]] == pytest.approx([-0.5, 0.5])
 
 
 def test_skyline_is_the_mean_of_rows_and_columns(tmp_path: Path) -> None:
-    found = skyline_of(
-        block_map(
+    found = compute_skyline(
+        compute_block_map(
             imported(tmp_path, (0, 2, 0.6, 0.6), (0, 3, 0.8, 0.8), (1, 3, 0.4, 0.4), n_layer=4)
         )
     )
@@ -177,12 +185,12 @@ def test_a_sweep_without_blocks_says_what_to_sweep(tmp_path: Path) -> None:
         PlotError,
         match=r"s\.db has no block that runs twice with a measured gain; sweep some with --blocks",
     ):
-        block_map(open_results(path))
+        compute_block_map(open_results(path))
 
 
 def test_a_probe_that_was_not_measured_is_refused(sweep: Results) -> None:
     with pytest.raises(RequestError, match="probe is 'code', but this sweep has eq, math"):
-        block_map(sweep, "code")
+        compute_block_map(sweep, "code")
 
 
 def test_colours_clip_at_the_98th_percentile_of_the_sizes() -> None:
@@ -192,7 +200,7 @@ def test_colours_clip_at_the_98th_percentile_of_the_sizes() -> None:
     assert colour_limit(np.array([0.0] * 99 + [-3.0])) == 3.0
 
 
-# --- candidates
+# --- repeats, pareto
 
 
 def test_repeats_are_layers_by_visits_in_a_row() -> None:
@@ -205,7 +213,7 @@ def test_repeats_are_layers_by_visits_in_a_row() -> None:
         (2, 2, 0, 1),
         (0, 1, 2, 2, 2, 2),
     ]
-    values = repeat_matrix(
+    values = compute_repeat_matrix(
         pd.DataFrame({"layers": layers, "effect": [0.1, 0.2, 0.3, 9, 9, 9, 0.4]}), 3
     )
     nan = np.nan
@@ -216,11 +224,11 @@ def test_a_sweep_without_repeats_says_what_to_sweep(scanned: Results) -> None:
     with pytest.raises(
         PlotError, match="no path that repeats a single layer; sweep some with --repeats 2 3 4"
     ):
-        repeats(scanned)
+        plot.repeats(scanned)
 
 
 def test_pareto_front_rises_and_nothing_done_lies_above(sweep: Results) -> None:
-    measured, front, confirmed = pareto_points(sweep)
+    measured, front, confirmed = compute_pareto_points(sweep)
     assert front["effect"].is_monotonic_increasing
     done = measured[measured["status"] == "done"]
     for slots in done["extra_slots"].unique():
@@ -232,7 +240,7 @@ def test_pareto_front_rises_and_nothing_done_lies_above(sweep: Results) -> None:
     assert measured["effect"].notna().all()
 
 
-# --- stages
+# --- race, shrinkage
 
 
 def test_race_rounds_count_who_was_in_and_who_left() -> None:
@@ -246,20 +254,20 @@ def test_race_rounds_count_who_was_in_and_who_left() -> None:
         ],
         columns=["status", "n_items", "effect"],
     )
-    rounds = race_rounds(frame)
-    assert [(one.n_items, one.n_in, one.left.tolist()) for one in rounds] == [
+    rounds = compute_race_rounds(frame)
+    assert [(one.n_items, one.n_in, one.eliminated.tolist()) for one in rounds] == [
         (16, 4, [-0.1, 0.0]), (32, 2, [0.1]), (64, 1, []),
     ]  # fmt: skip
 
 
 def test_a_scan_has_no_race(scanned: Results) -> None:
-    assert race_rounds(scanned.results()) == []
+    assert compute_race_rounds(scanned.results()) == []
     with pytest.raises(PlotError, match="no candidate left a race; `rys sweep --strategy race`"):
-        race(scanned)
+        plot.race(scanned)
 
 
 def test_shrinkage_has_every_path_of_the_confirm_stage(sweep: Results) -> None:
-    rows = shrinkage_rows(sweep).set_index("path")
+    rows = collect_confirm_stage(sweep).set_index("path")
     said = sweep.report()
     for row in said["top"]:
         mine = rows.loc[row["path"]]
@@ -273,17 +281,17 @@ def test_a_sweep_that_was_not_confirmed_says_how(scanned: Results, tmp_path: Pat
     with pytest.raises(
         PlotError, match=r"has no confirm stage; `rys sweep --resume .*s\.db` runs it"
     ):
-        shrinkage_rows(scanned)
+        collect_confirm_stage(scanned)
     with pytest.raises(PlotError, match="files of other programs never have one"):
-        shrinkage_rows(imported(tmp_path, (1, 3, 0.7, 0.4)))
+        collect_confirm_stage(imported(tmp_path, (1, 3, 0.7, 0.4)))
 
 
-# --- streams
+# --- anatomy, influence
 
 
 def test_similarities_are_cosines_raw_and_less_the_mean() -> None:
     vectors = np.array([[[3.0, 0.0], [0.0, 2.0], [3.0, 4.0]]])  # one slot, three texts
-    found = similarities(vectors, [(0, 1), (0, 2), (1, 2)])
+    found = compute_similarities(vectors, [(0, 1), (0, 2), (1, 2)])
     np.testing.assert_allclose(found.raw, [[0.0], [0.6], [0.8]])
     # less the mean (2, 2): (1, -2), (-2, 0), (1, 2)
     np.testing.assert_allclose(found.centred, [[-1 / math.sqrt(5)], [-3 / 5], [-1 / math.sqrt(5)]])
@@ -296,7 +304,7 @@ def model() -> rys.Model:
 
 def test_anatomy_compares_means_of_unit_tokens_without_the_first(model: rys.Model) -> None:
     texts = ["Last digit of 1+2+3?", "Which day?", "wait one, two days"]
-    (found,) = anatomy_of(model, texts)
+    (found,) = compute_anatomy(model, texts)
     assert found.kind == "all pairs"
     assert found.raw.shape == found.centred.shape == (3, 13)
     hidden = [model.hidden_states(text).astype(float) for text in texts[:2]]
@@ -307,11 +315,11 @@ def test_anatomy_compares_means_of_unit_tokens_without_the_first(model: rys.Mode
 
 def test_anatomy_tells_pairs_of_one_content_from_pairs_of_one_form(model: rys.Model) -> None:
     texts = {"a": ["1+2?", "one two"], "b": ["3+4?", "three four"], "c": ["5+6?", "five six"]}
-    same, other = anatomy_of(model, texts)
+    same, other = compute_anatomy(model, texts)
     assert (same.kind, len(same.raw)) == ("same content, other form", 3)
     assert (other.kind, len(other.raw)) == ("other content, same form", 6)
     flat = [text for forms in texts.values() for text in forms]
-    (everything,) = anatomy_of(model, flat)
+    (everything,) = compute_anatomy(model, flat)
     np.testing.assert_allclose(same.centred[0], everything.centred[0])  # the pair (0, 1)
     np.testing.assert_allclose(other.centred[0], everything.centred[1])  # the pair (0, 2)
 
@@ -321,12 +329,12 @@ def test_anatomy_tells_pairs_of_one_content_from_pairs_of_one_form(model: rys.Mo
 )
 def test_anatomy_needs_three_texts(model: rys.Model, texts: Any) -> None:
     with pytest.raises(PlotError, match="compares at least three texts"):
-        anatomy_of(model, texts)
+        compute_anatomy(model, texts)
 
 
 def test_influence_is_one_minus_the_cosine_of_input_and_output(model: rys.Model) -> None:
     with model.with_path("0..7,4..") as view:
-        found = influence_of(view, ["Which day?", "1+2"])
+        found = compute_influence(view, ["Which day?", "1+2"])
         hidden = view.hidden_states("1+2").astype(float)
     assert found[1].shape == (16, hidden.shape[1])
     before, after = hidden[8, 1], hidden[9, 1]
@@ -337,21 +345,21 @@ def test_influence_is_one_minus_the_cosine_of_input_and_output(model: rys.Model)
 @pytest.mark.parametrize("texts", [[], "one text"])
 def test_influence_needs_a_list_of_texts(model: rys.Model, texts: Any) -> None:
     with pytest.raises(PlotError, match="needs a list of texts"):
-        influence_of(model, texts)
+        compute_influence(model, texts)
 
 
 def test_slots_that_visit_a_layer_again() -> None:
-    assert list(again_slots([0, 1, 2, 1, 2, 3, 3])) == [(3, 5), (6, 7)]
-    assert list(again_slots(range(5))) == []
+    assert list(repeated_slots([0, 1, 2, 1, 2, 3, 3])) == [(3, 5), (6, 7)]
+    assert list(repeated_slots(range(5))) == []
 
 
 # --- text, and the library that draws
 
 
 def test_names_of_unknown_origin_are_drawn_as_they_are() -> None:
-    assert plain("a$b_{c}$\x1b[31m\n") == "a\\$b_{c}\\$ "
-    assert shortened("0123456789", 7) == "012…789"
-    assert shortened("0123456", 7) == "0123456"
+    assert escape("a$b_{c}$\x1b[31m\n") == "a\\$b_{c}\\$ "
+    assert shorten("0123456789", 7) == "012…789"
+    assert shorten("0123456", 7) == "0123456"
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -366,10 +374,10 @@ def test_numbers_need_no_matplotlib_and_drawing_says_how_to_get_it(tmp_path: Pat
 import sys
 sys.modules["matplotlib"] = None  # importing it fails
 import rys.plot
-from rys.plot.blocks import block_map
+from rys.plot.block_gains import compute_block_map
 from rys.sweep.results import open_results
 sweep = open_results(sys.argv[1])
-assert block_map(sweep).best
+assert compute_block_map(sweep).best
 for name in ("heatmap", "heatmaps", "skyline", "repeats", "pareto"):
     try:
         getattr(rys.plot, name)(sweep)

@@ -1,9 +1,8 @@
-"""Draw the pictures of docs/plots.md: sweep the reference model and run the page's own lines of
-Python.
+"""Draw the pictures of docs/plots.md.
 
     python tools/make_gallery.py [--store sweep.db]
 
-takes some two minutes.
+This sweeps the reference model and runs the page's own lines of Python. It takes about two minutes.
 """
 
 from __future__ import annotations
@@ -23,8 +22,14 @@ from rys.probes.base import Item, SearchSplit
 from rys.probes.reference import Reference
 
 PAGE = Path(__file__).parent.parent / "docs" / "plots.md"
-MAX_BYTES = 150_000
+MAX_BYTES = 150_000  # a picture; they are committed
+# ```python
+# plot.race(sweep)
+# ```
+#
+# ![race](images/plot_race.png)
 PICTURE = re.compile(r"```python\n(plot\..*)\n```\n\n!\[.*\]\((images/.*\.png)\)")
+# The same numbers in the two forms of questions that the model knows
 TEXTS = {
     "1 2 3": ["Last digit of 1+2+3?", "From Monday wait one, two, three days. Which day?"],
     "4 4 1": ["Last digit of 4+4+1?", "From Monday wait four, four, one days. Which day?"],
@@ -35,16 +40,15 @@ TEXTS = {
 
 
 class OneFamily(Reference):
-    """Ask questions of one of the reference model's two families."""
+    """Questions of one of the reference model's two families."""
 
     def __init__(self, family: str) -> None:
         super().__init__("mixed")
         self.id = family
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
-        return [
-            item for item in super().items(2 * n, seed, split) if item.tags["family"] == self.id
-        ][:n]
+        items = super().items(2 * n, seed, split)
+        return [item for item in items if item.tags["family"] == self.id][:n]
 
 
 def main() -> None:
@@ -71,7 +75,16 @@ def main() -> None:
 
 
 def draw(code: str, file: Path, names: dict[str, Any]) -> None:
-    """Write the picture of a line of Python."""
+    """Write the picture of a line of Python.
+
+    Args:
+        code: The line, as on the page.
+        file: Picture to write.
+        names: What the line may use.
+
+    Raises:
+        SystemExit: If the picture is too large to be committed.
+    """
     drawn = eval(code, names)
     figure = (drawn[0] if isinstance(drawn, list) else drawn).figure
     figure.savefig(file, dpi=80 if isinstance(drawn, list) else 100)

@@ -1,12 +1,12 @@
-"""`rys plot`: pictures of a sweep, from a store of rys or the JSON lines of llm-circuit-finder and
-its forks.
+"""`rys plot`: draw a sweep's results.
+
+Reads a file of `rys sweep`, or JSON lines of llm-circuit-finder and its forks.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,16 @@ from rys import plot
 from rys._util.output_file import checked_output, whole_file
 from rys._util.printable import printable
 from rys.errors import PlotError, RequestError
-from rys.plot.blocks import heatmaps_size, probes_of
-from rys.plot.drawing import SIZES, Once, require_matplotlib
+from rys.plot._heatmaps import heatmaps_size
+from rys.plot.figures import SweepPlot, figure_without_window, require_matplotlib
+from rys.plot.sweep_data import CachedResults, notes_of, probes_of
 from rys.sweep.results import Results, open_results
 
 __all__ = ["add_parser", "run"]
 
-KINDS = ("heatmap", "skyline", "repeats", "pareto", "race", "shrinkage")
-OF_A_PROBE = ("heatmap", "skyline", "repeats", "pareto")
+KINDS = {kind.name: kind for kind in plot.SWEEP_PLOTS}
 FORMATS = (".png", ".svg", ".pdf")
-MARK = "rys plot"  # in the files that are written, which may be overwritten
+MARK = "rys plot"  # in the metadata of every picture: files with it may be overwritten
 
 
 def add_parser(commands: Any) -> None:
@@ -32,18 +32,17 @@ def add_parser(commands: Any) -> None:
         "plot", help="draw a sweep's results", description=__doc__
     )
     parser.add_argument(
-        "file", metavar="FILE", help="a store of `rys sweep`, or JSON lines of another program"
+        "file", metavar="FILE", help="a file of `rys sweep`, or JSON lines of another program"
     )
     parser.add_argument(
         "--kind",
         choices=[*KINDS, "all"],
         default="heatmap",
         help="what to draw (default: heatmap, of every probe and of their balanced combination); "
-        "all = whatever the file has something for",
+        "all = every kind that the file has data for",
     )
-    parser.add_argument(
-        "--probe", metavar="P", help=f"of one probe alone ({', '.join(OF_A_PROBE)})"
-    )
+    of_a_probe = ", ".join(name for name, kind in KINDS.items() if kind.takes_probe)
+    parser.add_argument("--probe", metavar="P", help=f"show this probe alone ({of_a_probe})")
     parser.add_argument(
         "--n-layer", type=int, metavar="N", help="layers of the model, for JSON lines without them"
     )
@@ -52,67 +51,93 @@ def add_parser(commands: Any) -> None:
         "--output",
         type=Path,
         metavar="OUT",
-        help="a .png, .svg or .pdf (default: FILE.kind.png)",
+        help="a .png, .svg or .pdf file (default: FILE.kind.png)",
     )
     parser.add_argument(
-        "--force", action="store_true", help="overwrite files that are no plots of rys"
+        "--force", action="store_true", help="overwrite a file even if it is no plot of rys"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw, and print the names of the files."""
-    output: Path | None = options.output
-    if output is not None and output.suffix.lower() not in FORMATS:
-        raise RequestError(f"--output is {str(output)!r}, but must end in {', '.join(FORMATS)}")
-    if output is not None and options.kind == "all":
-        raise RequestError(
-            "--output names one file, but --kind all draws several; leave it out or choose a kind"
-        )
-    if options.probe is not None and options.kind not in (*OF_A_PROBE, "all"):
-        raise RequestError(f"--kind {options.kind} is about all probes together; leave --probe out")
+    """Draw the plots and print the names of their files.
+
+    Returns:
+        Exit status: 1 if there was nothing to draw.
+    """
+    is_all = options.kind == "all"
+    _check(options, is_all)
     require_matplotlib()
-    sweep = Once(open_results(options.file, options.n_layer))
-    for note in sweep.report()["notes"]:
+    sweep = CachedResults(open_results(options.file, options.n_layer))
+    for note in notes_of(sweep):
         print(f"note: {note}", file=sys.stderr)
-    kinds = KINDS if options.kind == "all" else (options.kind,)
     n_drawn = 0
-    for kind in kinds:
+    for name in KINDS if is_all else [options.kind]:
         try:
-            figure = draw(sweep, kind, options.probe)
+            figure = draw(sweep, KINDS[name], options.probe)
         except PlotError as error:
-            if options.kind != "all":
+            if not is_all:
                 raise
-            print(f"no {kind}: {error}", file=sys.stderr)
+            print(f"no {name}: {error}", file=sys.stderr)
             continue
-        file = output or Path(options.file).with_suffix(f".{kind}.png")
-        path = checked_output(file, sources=[sweep.path], force=options.force, mark=MARK.encode())
-        with whole_file(path) as temporary:
-            figure.savefig(
-                temporary,
-                dpi=160,
-                metadata={"Software" if path.suffix == ".png" else "Creator": MARK},
-            )
+        file = options.output or Path(options.file).with_suffix(f".{name}.png")
+        save(figure, file, sweep.path, force=options.force)
         print(printable(str(file), limit=None))
         n_drawn += 1
     return 0 if n_drawn else 1
 
 
-def draw(sweep: Results, kind: str, probe: str | None) -> Any:
-    """Return a figure with a plot, made without the windows of pyplot."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _check(options: argparse.Namespace, is_all: bool) -> None:
+    """Check options that contradict each other.
 
+    Raises:
+        RequestError: With what to change.
+    """
+    output: Path | None = options.output
+    if output is not None and output.suffix.lower() not in FORMATS:
+        raise RequestError(f"--output is {str(output)!r}, but must end in {', '.join(FORMATS)}")
+    if output is not None and is_all:
+        raise RequestError(
+            "--output names one file, but --kind all draws several; leave it out or choose a kind"
+        )
+    if options.probe is not None and not is_all and not KINDS[options.kind].takes_probe:
+        raise RequestError(f"--kind {options.kind} is about all probes together; leave --probe out")
+
+
+def draw(sweep: Results, kind: SweepPlot, probe: str | None) -> Any:
+    """Return a new figure with a plot of a sweep.
+
+    Without a probe, a heatmap shows every probe and their balanced combination side by side.
+
+    Raises:
+        PlotError: If the sweep has no data for this kind.
+        RequestError: If the sweep has no such probe.
+    """
     n_probes = len(probes_of(sweep.results()))
-    is_side_by_side = kind == "heatmap" and probe is None and n_probes > 1
-    figure = Figure(
-        figsize=heatmaps_size(n_probes + 1) if is_side_by_side else SIZES[kind],
-        layout="constrained",
-    )
-    FigureCanvasAgg(figure)
-    if is_side_by_side:
+    if kind.function is plot.heatmap and probe is None and n_probes > 1:
+        figure = figure_without_window(heatmaps_size(n_probes + 1))
         plot.heatmaps(sweep, figure=figure)
         return figure
-    function: Callable[..., Any] = getattr(plot, kind)
-    function(sweep, **({"probe": probe} if kind in OF_A_PROBE else {}), ax=figure.add_subplot())
+    figure = figure_without_window(kind.size)
+    arguments = {"probe": probe} if kind.takes_probe else {}
+    kind.function(sweep, **arguments, ax=figure.add_subplot())
     return figure
+
+
+def save(figure: Any, file: Path, source: Path, *, force: bool) -> None:
+    """Write a figure. The file is whole or not there at all.
+
+    Args:
+        figure: A matplotlib Figure.
+        file: File to write; the ending says the format. An earlier plot is overwritten.
+        source: File of the sweep, which is never overwritten.
+        force: Whether any other file may be overwritten.
+
+    Raises:
+        OutputFileError: If the file cannot be written, or must not be overwritten.
+    """
+    path = checked_output(file, sources=[source], force=force, mark=MARK.encode())
+    # The formats have different names for the program that wrote a file.
+    key = "Software" if path.suffix == ".png" else "Creator"
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=160, metadata={key: MARK})

@@ -1,4 +1,4 @@
-"""`rys report`: a sweep as one page for a browser."""
+"""`rys report`: write a sweep as one page for a browser."""
 
 from __future__ import annotations
 
@@ -19,16 +19,13 @@ def add_parser(commands: Any) -> None:
         "report", help="write a sweep as one page for a browser", description=__doc__
     )
     parser.add_argument(
-        "file", metavar="FILE", help="of a sweep: of rys, or JSON lines of llm-circuit-finder"
+        "file", metavar="FILE", help="a file of `rys sweep`, or JSON lines of llm-circuit-finder"
     )
     parser.add_argument(
         "-o", "--output", metavar="OUT", help="the page (default: FILE with the ending .html)"
     )
     parser.add_argument(
-        "--n-layer",
-        type=int,
-        metavar="N",
-        help="layers of the model, where JSON lines do not say it",
+        "--n-layer", type=int, metavar="N", help="layers of the model, for JSON lines without them"
     )
     parser.add_argument(
         "--force", action="store_true", help="overwrite OUT even if it is no report of rys"
@@ -37,7 +34,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the page, and say where."""
+    """Write the page and print its name."""
     results = open_results(options.file, options.n_layer)
     output = Path(options.output or Path(options.file).with_suffix(".html"))
     write_report(results, output, force=options.force)

@@ -1,6 +1,4 @@
-"""A sweep as one page for a browser, which needs nothing else: no network, no server, no files
-beside it.
-"""
+"""A sweep as one page for a browser, with no network, no server and no files beside it."""
 
 from rys.html_report.page import render, write_report
 

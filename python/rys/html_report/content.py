@@ -1,15 +1,18 @@
-"""What the page shows, computed apart from how it looks: plain values that JSON can hold, None for
-what is unknown.
+"""The content of the page apart from its look: plain values that JSON can hold.
+
+None stands for what is unknown.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from rys._util.json_values import json_value
+from rys.html_report.settings import list_settings
 from rys.layer_path import LayerPath
 from rys.next_steps import commands, sweep_command
 from rys.sweep.block_map import colour_limit
@@ -21,212 +24,219 @@ if TYPE_CHECKING:
 
 __all__ = ["content"]
 
-# key of the frame, heading, how it is written (see `written` in report.js)
-_BEFORE_PROBES = [
-    ("path", "layer path", "text"),
-    ("effect", "gain", "signed"),
-    ("low", "95% from", "signed"),
-    ("high", "to", "signed"),
-    ("q", "q", "figure"),
-]
-_AFTER_PROBES = [
-    ("extra_slots", "extra slots", "signed_integer"),
-    ("n_items", "items", "integer"),
-    ("status", "status", "text"),
-    ("parse_rate", "answers read", "percent"),
-    ("truncation_rate", "cut off", "percent"),
-    ("seconds", "seconds", "decimal"),
-    ("tokens", "tokens", "integer"),
-    ("reason", "why it left or failed", "text"),
-]
+MAX_FAILURES = 10  # reasons that are listed one by one
+
+
+class _Column(NamedTuple):
+    """A column of the table of candidates.
+
+    Attributes:
+        key: Column of the sweep's frame.
+        label: Heading.
+        kind: How values are written, see `writers` in report.js.
+    """
+
+    key: str
+    label: str
+    kind: str
+
+
+_BEFORE_PROBES = (
+    _Column("path", "layer path", "text"),
+    _Column("effect", "gain", "signed"),
+    _Column("low", "95% from", "signed"),
+    _Column("high", "to", "signed"),
+    _Column("q", "q", "figure"),
+)
+_AFTER_PROBES = (
+    _Column("extra_slots", "extra slots", "signed_integer"),
+    _Column("n_items", "items", "integer"),
+    _Column("status", "status", "text"),
+    _Column("parse_rate", "answers read", "percent"),
+    _Column("truncation_rate", "cut off", "percent"),
+    _Column("seconds", "seconds", "decimal"),
+    _Column("tokens", "tokens", "integer"),
+    _Column("reason", "why it left or failed", "text"),
+)
 
 
 def content(results: Results) -> dict[str, Any]:
     """Return what the page shows of a sweep.
 
-    data: what the script draws, see `candidates` and `maps`. The other keys are for the template.
+    Returns:
+        `data` is what the script draws, see `list_candidates` and `list_maps`. The other keys are
+        for the template.
     """
     report, meta = results.report(), results.meta
     frame = results.results()
     probes = list(report["baseline"])
+    next_steps = commands(report)
+    if report["arguments"]:  # known if the sweep was made on the command line
+        again = sweep_command(report["arguments"], report["store"])
+        next_steps = [("Repeat the sweep", again), *next_steps]
     shown = {
         "title": report["model"] or results.path.name,
         "report": report,
         "is_imported": bool(meta.get("imported")),
-        "warnings": warnings(report),
+        "notes": list_notes(report),
         "best": report["best"],
         "confirm": confirm_stage(report),
-        "departures": departures(frame),
-        "settings": settings(report, meta),
-        "commands": [*repeated(report), *commands(report)],
+        "departures": count_departures(frame),
+        "settings": list_settings(report, meta),
+        "commands": next_steps,
         "n_outside": 0,
         "data": {"columns": [], "values": {}, "blocks": [], "maps": []},
     }
     if len(frame):
-        shown["data"] = candidates(frame, probes, report) | {"maps": maps(results, frame, probes)}
-        shown["n_outside"] = sum(block is None for block in shown["data"]["blocks"])
+        confirmed = {row["layer_path"] for row in report["confirmed"]}
+        data = list_candidates(frame, probes, confirmed, n_layer=int(report["n_layer"]))
+        data["maps"] = list_maps(results, frame, probes)
+        shown["data"] = data
+        shown["n_outside"] = data["blocks"].count(None)
     plain: dict[str, Any] = json_value(shown, n_digits=6)
     return plain
 
 
-def repeated(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what to type to make the sweep again, if it was made on the command line."""
-    arguments = report["arguments"]
-    return [("Repeat the sweep", sweep_command(arguments, report["store"]))] if arguments else []
-
-
-def candidates(frame: pd.DataFrame, probes: list[str], report: dict[str, Any]) -> dict[str, Any]:
+def list_candidates(
+    frame: pd.DataFrame, probes: list[str], confirmed: set[str], n_layer: int
+) -> dict[str, Any]:
     """Return the candidates column by column, in the order of the frame.
 
-    columns: key, label and kind of those that hold anything. values: by key. blocks: (i, j) or
-        None. confirmed: rows.
+    Args:
+        frame: Results of the sweep.
+        probes: Its probes.
+        confirmed: Paths that were confirmed, in their notation.
+        n_layer: Layers of the model.
+
+    Returns:
+        columns: key, label and kind of the columns that hold anything.
+        values: A list per key.
+        blocks: Per row the block (i, j) that runs twice, None for other paths.
+        confirmed: The rows of the confirmed paths.
     """
-    per_probe = (
-        [(f"{probe}_difference", probe, "signed") for probe in probes] if len(probes) > 1 else []
-    )
-    columns = [*_BEFORE_PROBES, *per_probe, *_AFTER_PROBES]
+    per_probe = []
+    if len(probes) > 1:  # with one probe its difference is the gain itself
+        for probe in probes:
+            per_probe.append(_Column(f"{probe}_difference", probe, "signed"))
     if not frame["n_items"].any():
-        frame = frame.assign(n_items=np.nan)  # sweeps of other programs do not say
-    columns = [
-        column for column in columns if (frame[column[0]].notna() & (frame[column[0]] != "")).any()
-    ]
-    confirmed = {row["layer_path"] for row in report["confirmed"]}
-    n_layer = int(report["n_layer"])
+        frame = frame.assign(n_items=np.nan)  # files of other programs do not say
+    columns = []
+    for column in (*_BEFORE_PROBES, *per_probe, *_AFTER_PROBES):
+        values = frame[column.key]
+        if (values.notna() & (values != "")).any():
+            columns.append(column)
+    blocks = []
+    for layers in frame["layers"]:
+        blocks.append(repeated_block(LayerPath(list(layers), n_layer)))
     return {
-        "columns": [{"key": key, "label": label, "kind": kind} for key, label, kind in columns],
-        "values": {key: frame[key].tolist() for key, _, _ in columns},
-        "blocks": [repeated_block(LayerPath(list(layers), n_layer)) for layers in frame["layers"]],
-        "confirmed": [row for row, path in enumerate(frame["path"]) if path in confirmed],
+        "columns": [column._asdict() for column in columns],
+        "values": {column.key: frame[column.key].tolist() for column in columns},
+        "blocks": blocks,
+        "confirmed": np.flatnonzero(frame["path"].isin(confirmed)).tolist(),
     }
 
 
-def maps(results: Results, frame: pd.DataFrame, probes: list[str]) -> list[dict[str, Any]]:
-    """Return a heatmap for the mean over probes and for each, with one value per row of the frame.
+def list_maps(results: Results, frame: pd.DataFrame, probes: list[str]) -> list[dict[str, Any]]:
+    """Return a heatmap of the mean over probes and of each probe, or of the only probe.
 
-    best: its row, None if nothing was measured to the end. limit: where colours end, see `limit`.
+    Returns:
+        Per map a title; `effect`, `low`, `high` and `q` with one value per row of the frame;
+        `limit`, the size of a gain that gets the strongest colour; and `best`, the row of the
+        best path that was measured to the end, None if none was.
     """
-    frames = {"mean over probes": frame} | {probe: results.results(probe) for probe in probes}
     if len(probes) == 1:
         frames = {probes[0]: frame}
-    drawn = []
+    else:
+        frames = {"mean over probes": frame}
+        for probe in probes:
+            frames[probe] = results.results(probe)
+    maps = []
     for title, one in frames.items():
-        done = one["path"][one["status"] == "done"]
+        done = one.loc[one["status"] == "done", "path"]
+        # Each frame is sorted by its own effect; the script wants all in one order.
         aligned = one.set_index("path").loc[frame["path"]]
-        drawn.append(
-            {name: aligned[name].tolist() for name in ("effect", "low", "high", "q")}
-            | {
-                "title": title,
-                "limit": colour_limit(aligned["effect"].to_numpy(dtype=float)),
-                "best": int((frame["path"] == done.iloc[0]).argmax()) if len(done) else None,
-            }
-        )
-    return drawn
+        drawn = {
+            "title": title,
+            "limit": colour_limit(aligned["effect"].to_numpy(dtype=float)),
+            "best": int((frame["path"] == done.iloc[0]).argmax()) if len(done) else None,
+        }
+        for name in ("effect", "low", "high", "q"):
+            drawn[name] = aligned[name].tolist()
+        maps.append(drawn)
+    return maps
 
 
-def confirm_stage(report: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the rows of the confirm stage with what their drawing needs, None if it was not run to
-    its end.
+def confirm_stage(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the rows of the confirm stage with what their drawing needs.
 
-    rows: as in the report, with `role`. bar: as in the report.
-    start, end: of the scale. curse: mean gain of the best paths in the search and on fresh items.
+    Returns:
+        None if the stage was not run to its end, else
+        rows: As in the report, with `role`.
+        bar: What a gain must exceed, as in the report.
+        start, end: Ends of the scale.
+        curse: Mean gain of the best paths in the search and on fresh items, None if unknown.
     """
     if not report["top"]:
         return None
-    rows = [
-        row | {"role": "confirmed" if row["confirmed"] else "not confirmed"}
-        for row in report["top"]
-    ]
-    rows += [row | {"role": "control"} for row in report["controls"]]
-    bar = report["bar"]
-    names = ("effect", "low", "high", "search_effect")
-    figures = [0.0, bar, *(row[name] for row in rows for name in names)]
-    figures = [value for value in figures if math.isfinite(value)]
-    margin = 0.06 * (max(figures) - min(figures)) or 0.1
-    pairs = [(row["search_effect"], row["effect"]) for row in report["top"]]
-    pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
+    rows = []
+    for row in report["top"]:
+        rows.append(row | {"role": "confirmed" if row["confirmed"] else "not confirmed"})
+    for row in report["controls"]:
+        rows.append(row | {"role": "control"})
+    figures = [0.0, report["bar"]]
+    for row in rows:
+        figures += [row[name] for name in ("effect", "low", "high", "search_effect")]
+    known = list(filter(math.isfinite, figures))
+    # All gains may be 0; the scale must have a length even then.
+    margin = 0.06 * (max(known) - min(known)) or 0.1
     return {
         "rows": rows,
-        "bar": bar,
-        "start": min(figures) - margin,
-        "end": max(figures) + margin,
-        "curse": np.mean(pairs, axis=0).tolist() if pairs else None,
+        "bar": report["bar"],
+        "start": min(known) - margin,
+        "end": max(known) + margin,
+        "curse": _mean_gains(report["top"]),
     }
 
 
-def departures(frame: pd.DataFrame) -> list[tuple[str, int]]:
+def _mean_gains(rows: Iterable[Mapping[str, Any]]) -> list[float] | None:
+    """Return the mean gain in the search and on fresh items, over rows that have both."""
+    pairs = np.array([(row["search_effect"], row["effect"]) for row in rows], dtype=float)
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    if not len(pairs):
+        return None
+    means: list[float] = pairs.mean(axis=0).tolist()
+    return means
+
+
+def count_departures(frame: pd.DataFrame) -> list[tuple[str, int]]:
     """Return why candidates were not measured to the end, with how many."""
-    left = frame[frame["status"] == "left"]["n_items"].value_counts().sort_index()
-    found = [
-        (f"left the race after {items} items: too far from the best to catch up", n)
-        for items, n in left.items()
-    ]
-    partial = int((frame["status"] == "partial").sum())
-    found += [("measured in part", partial)] if partial else []
-    failed = frame[frame["status"] == "failed"]["reason"].value_counts()
-    found += [(f"failed: {reason}", n) for reason, n in failed.head(10).items()]
-    found += [("failed for other reasons", failed[10:].sum())] if len(failed) > 10 else []
-    return [(reason, int(n)) for reason, n in found]
+    found = []
+    status = frame["status"]
+    for n_items, n in frame.loc[status == "left", "n_items"].value_counts().sort_index().items():
+        reason = f"left the race after {n_items} items: too far from the best to catch up"
+        found.append((reason, int(n)))
+    n_partial = int((status == "partial").sum())
+    if n_partial:
+        found.append(("measured in part", n_partial))
+    failures = frame.loc[status == "failed", "reason"].value_counts()
+    for reason, n in failures.head(MAX_FAILURES).items():
+        found.append((f"failed: {reason}", int(n)))
+    if len(failures) > MAX_FAILURES:
+        found.append(("failed for other reasons", int(failures[MAX_FAILURES:].sum())))
+    return found
 
 
-def warnings(report: dict[str, Any]) -> list[str]:
+def list_notes(report: Mapping[str, Any]) -> list[str]:
     """Return what a reader should know before the figures."""
-    said = list(report["notes"])
+    notes = list(report["notes"])
     if report["forced"]:
-        said.append("Probes were used that cannot measure this model (--force).")
-    said += [
-        f"{probe}: {reason}" for probe, reasons in report["preflight"].items() for reason in reasons
-    ]
+        notes.append("Probes were used that cannot measure this model (--force).")
+    for probe, reasons in report["preflight"].items():
+        notes += [f"{probe}: {reason}" for reason in reasons]
+    stopped = report["stopped"]
     if not report["is_complete"]:
-        said.append(
-            f"The sweep is not complete{': ' if report['stopped'] else ''}{report['stopped']}."
-        )
-    elif report["stopped"]:
-        said.append(f"Stopped: {report['stopped']}.")
-    return said
-
-
-def settings(report: dict[str, Any], meta: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return name and value of what the results depend on, and where they come from."""
-    asking = meta.get("asking") or {}
-    variant = meta.get("variant")
-    seconds, tokens = report["seconds"], report["tokens"]
-    pairs: list[tuple[str, Any]] = [
-        ("model", report["model"]),
-        ("fingerprint", report["fingerprint"]),
-        ("layers", report["n_layer"]),
-        (
-            "options that change results",
-            variant and ", ".join(f"{k}={v}" for k, v in variant.items() if v is not None),
-        ),
-        ("probes", ", ".join(map(str, report["probes"] or []))),
-        ("items of each probe", meta.get("items")),
-        ("fresh items of the confirmation", report["confirm_items"] or None),
-        ("thinking", asking.get("thinking") and f"up to {asking.get('thinking_budget')} tokens"),
-        (
-            "candidates",
-            f"{report['n_candidates']:,}" + (f", {report['space']}" if report["space"] else ""),
-        ),
-        ("strategy", report["strategy"]),
-        ("seed", meta.get("seed")),
-        ("candidates to confirm", meta.get("top")),
-        ("smallest gain to find", report["min_effect"]),
-        ("budget", meta.get("budget")),
-        ("time of the model", None if seconds is None else duration(seconds)),
-        ("tokens evaluated", None if tokens is None else f"{tokens:,}"),
-        ("rys", meta.get("rys")),
-        ("llama.cpp", meta.get("llama_cpp")),
-        ("file", report["store"]),
-    ]
-    return [
-        (name, str(value))
-        for name, value in pairs
-        if value is not None and value is not False and value != ""
-    ]
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the two largest units that it has."""
-    minutes = round(seconds / 60)
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+        why = f": {stopped}" if stopped else ""
+        notes.append(f"The sweep is not complete{why}.")
+    elif stopped:
+        notes.append(f"Stopped: {stopped}.")
+    return notes

@@ -1,4 +1,4 @@
-"""Write the page: template, style and script in one file, with the sweep's content filled in."""
+"""The page as one file: template, style and script, filled with the content of a sweep."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from rys.sweep.results import Results
 __all__ = ["render", "write_report"]
 
 _FOLDER = Path(__file__).parent
-_GENERATOR = '<meta name="generator" content="rys report '  # near the start of every report
+# Near the start of every report: files with it may be overwritten
+_GENERATOR = '<meta name="generator" content="rys report '
 
 
 def write_report(
     results: Results, destination: str | os.PathLike[str], *, force: bool = False
 ) -> None:
-    """Write the page of a sweep. It is whole or not there at all.
+    """Write the page of a sweep. The file is whole or not there at all.
 
-    results: as rys.sweep.results.open_results or rys.Sweep gives them.
-    destination: the file; an earlier report is overwritten. force: so is any other file, but that
-        of the sweep.
+    Args:
+        results: A `rys.Sweep`, or what `rys.sweep.results.open_results` returns.
+        destination: File to write. An earlier report is overwritten.
+        force: Whether any other file may be overwritten. The sweep's own file never is.
 
-    Raises OutputFileError.
+    Raises:
+        OutputFileError: If the file cannot be written, or must not be overwritten.
     """
     path = checked_output(
         destination, sources=[results.path], force=force, mark=_GENERATOR.encode()
     )
-    page = render(results).encode(
-        "utf-8", "replace"
-    )  # half a surrogate pair, as in odd file names, becomes "?"
+    # Odd file names hold half a surrogate pair, which UTF-8 cannot write: it becomes "?".
+    page = render(results).encode("utf-8", "replace")
     with whole_file(path) as temporary:
         temporary.write_bytes(page)
 
@@ -51,11 +53,11 @@ def render(results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["signed"] = signed
+    environment.filters["signed"] = format_signed
+    # NaN is no JSON: content() has replaced it, and a mistake there must not reach a browser.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    script, style = (
-        (_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "report.css")
-    )
+    script = (_FOLDER / "report.js").read_text(encoding="utf-8")
+    style = (_FOLDER / "report.css").read_text(encoding="utf-8")
     return environment.get_template("template.html").render(
         content(results),
         generator=Markup(_GENERATOR),
@@ -67,14 +69,18 @@ def render(results: Results) -> str:
     )
 
 
-def signed(value: float | None) -> str:
+def format_signed(value: float | None) -> str:
     """Return a difference with its sign and three digits, a dash for None."""
     if value is None:
         return "–"  # noqa: RUF001
-    sign = "" if abs(value) < 0.0005 else "+" if value > 0 else "−"  # noqa: RUF001
-    return f"{sign}{abs(value):.3f}"
+    digits = f"{abs(value):.3f}"
+    # What rounds to 0 has no sign.
+    if abs(value) < 0.0005:
+        return digits
+    return f"+{digits}" if value > 0 else f"−{digits}"  # noqa: RUF001
 
 
 def _hash(text: str) -> str:
     """Return the hash of a script or style, as a Content-Security-Policy names it."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
