@@ -155,13 +155,12 @@ def list_maps(results: Results, frame: pd.DataFrame, probes: list[str]) -> list[
         done = one.loc[one["status"] == "done", "path"]
         # Each frame is sorted by its own effect; the script wants all in one order.
         aligned = one.set_index("path").loc[frame["path"]]
-        drawn = {
-            "title": title,
-            "limit": colour_limit(aligned["effect"].to_numpy(dtype=float)),
-            "best": int((frame["path"] == done.iloc[0]).argmax()) if len(done) else None,
-        }
+        drawn: dict[str, Any] = {}
         for name in ("effect", "low", "high", "q"):
             drawn[name] = aligned[name].tolist()
+        drawn["title"] = title
+        drawn["limit"] = colour_limit(aligned["effect"].to_numpy(dtype=float))
+        drawn["best"] = int((frame["path"] == done.iloc[0]).argmax()) if len(done) else None
         maps.append(drawn)
     return maps
 
