@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     """
     is_all = options.kind == "all"
     _check(options, is_all)
-    require_matplotlib()
+    require_matplotlib()  # before a large file is read
     sweep = CachedResults(open_results(options.file, options.n_layer))
     for note in notes_of(sweep):
         print(f"note: {note}", file=sys.stderr)
@@ -76,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             figure = draw(sweep, KINDS[name], options.probe)
         except PlotError as error:
+            # Of all kinds some always lack data: a scan has no race.
             if not is_all:
                 raise
             print(f"no {name}: {error}", file=sys.stderr)
@@ -114,6 +115,7 @@ def draw(sweep: Results, kind: SweepPlot, probe: str | None) -> Any:
         RequestError: If the sweep has no such probe.
     """
     n_probes = len(probes_of(sweep.results()))
+    # One probe needs no panels: its heatmap and the mean over probes are the same.
     if kind.function is plot.heatmap and probe is None and n_probes > 1:
         figure = figure_without_window(heatmaps_size(n_probes + 1))
         plot.heatmaps(sweep, figure=figure)

@@ -93,6 +93,7 @@ def content(results: Results) -> dict[str, Any]:
         data["maps"] = list_maps(results, frame, probes)
         shown["data"] = data
         shown["n_outside"] = data["blocks"].count(None)
+    # Six digits are more than any figure shows, and keep the page small.
     plain: dict[str, Any] = json_value(shown, n_digits=6)
     return plain
 
@@ -144,7 +145,7 @@ def list_maps(results: Results, frame: pd.DataFrame, probes: list[str]) -> list[
         `limit`, the size of a gain that gets the strongest colour; and `best`, the row of the
         best path that was measured to the end, None if none was.
     """
-    if len(probes) == 1:
+    if len(probes) == 1:  # its differences are the mean over probes
         frames = {probes[0]: frame}
     else:
         frames = {"mean over probes": frame}

@@ -49,7 +49,7 @@ def render(results: Results) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=jinja2.StrictUndefined,  # a name that is missing is an error, not an empty text
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -66,6 +66,7 @@ def compute_anatomy(model: Model, texts: Texts) -> list[Similarity]:
         PlotError: For fewer than three texts: their mean says nothing.
     """
     found = _list_texts(texts)
+    # One text at a time: a text's stream, [S + 1, T, D], may be large, its vector is not.
     streams = [_vector(model.hidden_states(one.text)) for one in found]
     vectors = np.stack(streams, axis=1)
     return [compute_similarities(vectors, pairs, kind) for kind, pairs in _pairs(found).items()]
@@ -99,7 +100,7 @@ def _pairs(texts: Sequence[_Text]) -> dict[str, list[tuple[int, int]]]:
             kinds.setdefault("same content, other form", []).append((a, b))
         elif texts[a].form == texts[b].form:
             kinds.setdefault("other content, same form", []).append((a, b))
-    if len(kinds) == 1:
+    if len(kinds) == 1:  # nothing to tell apart
         kinds = {"all pairs": next(iter(kinds.values()))}
     return kinds
 
@@ -122,6 +123,7 @@ def _cosines(vectors: Floats, pairs: Sequence[tuple[int, int]]) -> Floats:
     """Return the cosines of pairs of vectors [S, N, D] as float64 [P, S]."""
     a, b = np.array(pairs).T
     unit = to_unit_length(vectors)
+    # The sum over d of two unit vectors is their cosine.
     cosines: Floats = np.einsum("spd,spd->ps", unit[:, a], unit[:, b])
     return cosines
 
@@ -152,6 +154,7 @@ def anatomy(model: Model, texts: Texts, *, ax: Axes | None = None) -> Axes:
     """
     found = compute_anatomy(model, texts)
     ax = axes_or_new(ax, SIZE)
+    # Blue is the same content if there are two kinds, or all pairs.
     for one, colour in zip(found, (BLUE, ORANGE), strict=False):
         x = np.arange(one.raw.shape[1])
         ax.plot(x, one.raw.mean(axis=0), "--", color=colour, linewidth=1, label=f"{one.kind}, raw")

@@ -34,13 +34,14 @@ def heatmaps(
         PlotError: If no block was measured.
         RequestError: If the sweep has no such probe.
     """
-    sweep = CachedResults(sweep)
+    sweep = CachedResults(sweep)  # every map asks for the report again
     chosen = probes_of(sweep.results()) if probes is None else list(probes)
     found = [compute_block_map(sweep, probe) for probe in chosen]
     if len(chosen) > 1:
         found.append(compute_balanced_map(sweep))
     if not found:
         raise PlotError(f"{sweep.path} has no probe whose blocks could be shown")
+    # Not before the numbers are known: an error must not leave an empty figure in a notebook.
     if figure is None:
         require_matplotlib()
         from matplotlib import pyplot as plt
@@ -52,6 +53,7 @@ def heatmaps(
         draw_block_map(ax, one)
         set_title(ax, "", join_title(one.what, one.missing))
         panels.append(ax)
+    # The model once for all panels, which say only what differs.
     figure.suptitle(f"{model_name(sweep)}: blocks that run twice", fontsize="medium")
     return panels
 

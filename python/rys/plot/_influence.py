@@ -38,6 +38,7 @@ def compute_influence(model: Model, texts: Sequence[str]) -> list[npt.NDArray[np
     found = []
     for text in texts:
         unit = to_unit_length(model.hidden_states(text).astype(np.float64))
+        # unit has one row more than there are slots: the stream after the last.
         found.append(1 - np.einsum("std,std->st", unit[:-1], unit[1:]))
     return found
 
@@ -56,6 +57,7 @@ def influence(model: Model, texts: Sequence[str], *, ax: Axes | None = None) -> 
     Raises:
         PlotError: Without texts.
     """
+    # float64 [S, all tokens]: a long text weighs more than a short one.
     values = np.concatenate(compute_influence(model, texts), axis=1)
     ax = axes_or_new(ax, SIZE)
     x = np.arange(len(values))

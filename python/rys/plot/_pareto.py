@@ -79,6 +79,7 @@ def pareto(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) 
     """
     measured, front, confirmed = compute_pareto_points(sweep, probe)
     ax = axes_or_new(ax, SIZE)
+    # Those that were eliminated have fewer items than the others, so their effects are no rivals.
     is_compared = measured["status"] != "left"
     _draw_candidates(ax, measured[~is_compared], "0.8", "left the race, not compared")
     _draw_candidates(ax, measured[is_compared], GREY, "candidates")
@@ -88,6 +89,7 @@ def pareto(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) 
     if len(front):
         slots, effects = front["extra_slots"], front["effect"]
         draw_intervals(ax, slots, front, "o", BLUE, "no other gains more with as few:")
+        # Post: what so many slots buy holds until the next path of the front.
         ax.step(slots, effects, where="post", color=BLUE, linewidth=1, zorder=2)
     draw_baseline(ax)
     integer_ticks(ax.xaxis)
@@ -118,7 +120,7 @@ def _cut_off_losses(ax: Axes, effects: pd.Series) -> int:
     Paths that break the model would otherwise press all others together.
     """
     best = max(0.0, float(effects.max()))
-    if not best:
+    if not best:  # without a gain the losses are all there is to see
         return 0
     n_below = int((effects < -2 * best).sum())
     if n_below:

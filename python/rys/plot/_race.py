@@ -48,6 +48,7 @@ def compute_race_rounds(frame: pd.DataFrame) -> list[Round]:
     eliminated = measured[measured["status"] == "left"]
     if not len(eliminated):
         return []
+    # The last look eliminates nobody; its round shows those that reached the end.
     looks = {int(measured["n_items"].max()), *map(int, eliminated["n_items"])}
     rounds = []
     for look in sorted(looks):
@@ -81,7 +82,7 @@ def race(sweep: Results, *, ax: Axes | None = None) -> Axes:
     is_in = frame["status"].isin(["done", "partial"])
     still_in = frame.loc[is_in, ["n_items", "effect"]].dropna()
     ax = axes_or_new(ax, SIZE)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # the same picture every time
     for x, one in enumerate(rounds):
         effects = still_in.loc[still_in["n_items"] == one.n_items, "effect"].to_numpy(np.float64)
         for values, colour, marker in ((one.eliminated, ORANGE, "."), (effects, BLUE, "o")):

@@ -59,6 +59,7 @@ def _repeated_layer(layers: Sequence[int], n_layer: int) -> tuple[int, int] | No
     layer = next((a for a, b in pairwise(layers) if a == b), None)
     if layer is None:
         return None
+    # A second repeated layer, or any other change, makes the path differ from this.
     expected = [*range(layer), *[layer] * times, *range(layer + 1, n_layer)]
     return (layer, times) if list(layers) == expected else None
 

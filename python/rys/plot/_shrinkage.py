@@ -54,6 +54,7 @@ def collect_confirm_stage(sweep: Results) -> pd.DataFrame:
         "high": "high",
     }
     frame = pd.DataFrame(confirm_rows(sweep), columns=[*columns]).rename(columns=columns)
+    # A path of a confirm stage that was interrupted has no effect yet.
     frame = frame[frame["effect"].notna()].reset_index(drop=True)
     if not len(frame):
         remedy = f"`rys sweep --resume {sweep.path}` runs it"
@@ -85,8 +86,9 @@ def shrinkage(sweep: Results, *, ax: Axes | None = None) -> Axes:
     for role, (marker, colour) in STYLES.items():
         rows = frame[frame["role"] == role]
         if len(rows):
-            x = rows["search"].fillna(low + margin / 2)
+            x = rows["search"].fillna(low + margin / 2)  # at the left edge, inside of it
             draw_intervals(ax, x, rows, marker, colour, role)
+    # The same ends on both axes make the dashed line the diagonal.
     ax.set_xlim(low, high)
     ax.set_ylim(low, high)
     ax.set_xlabel("gain in the search")

@@ -53,6 +53,7 @@ class Skyline:
 def compute_skyline(found: BlockMap) -> Skyline:
     """Return the row and column means of a block map."""
     by_start, start_peak = _means(found.gain, axis=1)
+    # Column j - 1 holds the blocks that end at j.
     by_end, end_peak = _means(found.gain, axis=0)
     return Skyline(by_start, by_end, found.what, start_peak, end_peak + 1)
 
@@ -93,7 +94,7 @@ def skyline(sweep: Results, probe: str | None = None, *, ax: Axes | None = None)
         ax.plot(layers, means, style, color=colour, drawstyle="steps-mid", label=label)
         ax.plot([peak], [means[peak - first]], "o", color=colour, markersize=5)
     draw_baseline(ax)
-    ax.set_xlim(-0.5, n_layer + 0.5)
+    ax.set_xlim(-0.5, n_layer + 0.5)  # ends reach n_layer, starts n_layer - 1
     integer_ticks(ax.xaxis)
     ax.set_xlabel("start i, end j (exclusive)")
     ax.set_ylabel("mean difference")

@@ -97,8 +97,10 @@ def _map_of(
             "sweep some with --blocks (rys.space.blocks)"
         )
     frame = frame.assign(uncertain=contains_zero(frame))
+    # The matrix holds 0 and 1 as floats, and NaN outside of the blocks.
     is_uncertain = block_matrix(frame, n_layer, "uncertain") == 1
     done = frame.loc[frame["status"] == "done", "layers"]
+    # Repeats and skips can be confirmed as well; they are no blocks.
     confirmed = [block_of(row["layer_path"], n_layer) for row in confirmed_rows(sweep)]
     return BlockMap(
         gain=gain,

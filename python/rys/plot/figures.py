@@ -65,6 +65,7 @@ def axes_or_new(ax: Axes | None, size: Size) -> Axes:
     require_matplotlib()
     from matplotlib import pyplot as plt
 
+    # The constrained layout makes room for a legend beside the axes.
     return plt.subplots(figsize=size, layout="constrained")[1]
 
 

@@ -41,7 +41,7 @@ def draw_matrix(
     image = ax.imshow(
         values,
         cmap=DIVERGING,
-        vmin=-limit,
+        vmin=-limit,  # as far below 0 as above, so that white is 0
         vmax=limit,
         extent=(left, right, bottom, top),
         interpolation="nearest",

@@ -21,6 +21,7 @@ __all__ = ["finish_slot_plot", "repeated_slots", "to_unit_length"]
 def to_unit_length(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return vectors [..., D] scaled to length 1. Vectors of length 0 stay as they are."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    # A stream that cancels out exactly has length 0; its cosine with anything is then 0, not NaN.
     unit: npt.NDArray[np.float64] = vectors / np.where(length == 0, 1.0, length)
     return unit
 

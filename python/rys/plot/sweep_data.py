@@ -34,6 +34,7 @@ class CachedResults:
 
     def __init__(self, sweep: Results) -> None:
         self.path, self.meta = sweep.path, sweep.meta
+        # A report of a confirmed sweep resamples its scores thousands of times.
         self.report = cache(sweep.report)
         self._results = cache(sweep.results)
 
@@ -91,6 +92,7 @@ def probes_of(frame: pd.DataFrame) -> list[str]:
 
 def contains_zero(frame: pd.DataFrame) -> pd.Series:
     """Return per row whether the 95% interval contains 0; False where there is no interval."""
+    # Comparisons with NaN are False.
     return (frame["low"] <= 0) & (frame["high"] >= 0)
 
 

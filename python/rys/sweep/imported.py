@@ -1,10 +1,7 @@
-"""Sweeps that llm-circuit-finder and its forks measured: JSON lines with one score per block and
-probe.
+"""Sweeps that llm-circuit-finder and its forks measured: JSON lines with a score per probe.
 
-A line is the baseline (`is_baseline`, or a start of -1), a block that runs twice (`dup_start`,
-`dup_end`, half-open) or layers left out (`prune_start`, `prune_end`); forks write `mode` ("dup" or
-"prune"), `start` and `end`. Scores are the numbers whose names end in `_score`. There are no scores
-of single items, so nothing here can be confirmed.
+`circuit_finder` reads which layers a line is about. Scores are the numbers whose names end in
+`_score`. There are no scores of single items, so nothing here can be confirmed.
 """
 
 from __future__ import annotations
@@ -13,15 +10,19 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rys._util.printable import printable
 from rys.engine import options
 from rys.errors import StoreError
 from rys.layer_path import MAX_SLOTS
 from rys.sweep import analysis
+from rys.sweep.circuit_finder import read_row, unknown_fields
+from rys.sweep.runs import Runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,81 +30,157 @@ if TYPE_CHECKING:
 __all__ = ["ImportedSweep", "expected_best_of_noise"]
 
 _MAX_LINES = 1_000_000
-_MODES = {"dup": ("dup_start", "dup_end"), "prune": ("prune_start", "prune_end")}
+
+
+@dataclass
+class _Lines:
+    """Lines of a file, as they are read one after the other.
+
+    Attributes:
+        baseline: Scores of the unchanged model. Empty if there are none.
+        trials: Scores by path.
+        n_layers: Numbers of layers that lines give for the model.
+        n_repeated: Lines about a path that an earlier line is about.
+        unusable: Scores that are no finite numbers, by line and name.
+        readings: How lines were understood that scripts mean in different ways.
+        unknown: Fields that are not known, with the first line that has them.
+    """
+
+    baseline: dict[str, float] = field(default_factory=dict)
+    trials: dict[Runs, dict[str, float]] = field(default_factory=dict)
+    n_layers: set[int] = field(default_factory=set)
+    n_repeated: int = 0
+    unusable: list[str] = field(default_factory=list)
+    readings: set[str] = field(default_factory=set)
+    unknown: dict[str, int] = field(default_factory=dict)
+
+    def add(self, row: Mapping[str, Any], number: int, file: Path) -> None:
+        """Add a line.
+
+        Raises:
+            StoreError: If it is not a line of a sweep.
+        """
+        where = f"{file}, line {number}"
+        scores = self._scores(row, number, where)
+        reading = read_row(row, where)
+        if reading.path is None:
+            self.n_repeated += bool(self.baseline)
+            self.baseline = scores
+        else:
+            self.n_repeated += reading.path in self.trials
+            self.trials[reading.path] = scores
+        if reading.n_layer is not None:
+            self.n_layers.add(reading.n_layer)
+        if reading.note:
+            self.readings.add(reading.note)
+        for name in unknown_fields(row):
+            self.unknown.setdefault(name, number)
+
+    def _scores(self, row: Mapping[str, Any], number: int, where: str) -> dict[str, float]:
+        """Return the finite scores by probe: "math_score" is that of math."""
+        names = [name for name in row if name.endswith("_score")]
+        if not names:
+            raise StoreError(
+                f"{where}: no number whose name ends in _score; this is no sweep of "
+                "llm-circuit-finder"
+            )
+        scores = {}
+        for name in names:
+            probe, value = name.removesuffix("_score"), row[name]
+            if probe and _is_number(value):
+                scores[probe] = float(value)
+            elif value is not None:
+                self.unusable.append(f"line {number}: {name}")
+        return scores
+
+    def notes(self) -> list[str]:
+        """Return what a reader should know about how the lines were read."""
+        notes = []
+        if self.unusable:
+            notes.append(
+                f"{len(self.unusable)} scores are no finite numbers and count as not measured, "
+                f"the first in {self.unusable[0]}"
+            )
+        if self.n_repeated:
+            notes.append(
+                f"{self.n_repeated} paths were measured more than once; the last measurement counts"
+            )
+        notes += sorted(self.readings)
+        if self.unknown:
+            named = ", ".join(f"{name} (line {line})" for name, line in self.unknown.items())
+            notes.append(f"fields that are not known were not read: {printable(named)}")
+        if len(self.n_layers) > 1:
+            counts = ", ".join(map(str, sorted(self.n_layers)))
+            notes.append(
+                f"the lines disagree about how many layers the model has ({counts}); the largest "
+                "number counts"
+            )
+        return notes
 
 
 class ImportedSweep:
-    """Read the results of another program's sweep, as `rys.Sweep.open` reads those of rys.
-
-    path: a file of JSON lines. n_layer: layers of the model; None = what the file says, else the
-        end of the last block.
+    """Results of another program's sweep, read as `rys.Sweep.open` reads those of rys.
 
     Scores that are no finite numbers count as not measured. A probe whose scores exceed 1.5 is
-    taken for percent. A path that occurs twice counts as it was measured last, and half a line at
-    the end, as a killed program leaves it, is passed over; `report()["notes"]` tells of all these.
-    Raises StoreError, with the line, if the file is no such sweep.
+    taken for percent. A path that occurs twice counts as it was measured last. Half a line at the
+    end, as a killed program leaves it, is passed over. `report()["notes"]` tells of all these.
+
+    Args:
+        path: File of JSON lines, see `circuit_finder`.
+        n_layer: Layers of the model. None = what the file says, or else the end of the last block.
+
+    Raises:
+        StoreError: If the file is no such sweep. The message names the line.
+        RequestError: If `n_layer` is fewer layers than the lines need.
     """
 
     def __init__(self, path: str | os.PathLike[str], n_layer: int | None = None) -> None:
         self.path = Path(path)
         self.notes: list[str] = []
-        baseline: dict[str, float] = {}
-        self._trials: dict[tuple[str, int, int], dict[str, float]] = {}
-        n_repeated, n_layer_said = 0, 0
-        unusable: list[str] = []
+        lines = _Lines()
         for number, row in self._rows():
-            where = f"{self.path}, line {number}"
-            scores = _scores(row)
-            if not scores and not any(name.endswith("_score") for name in row):
-                raise StoreError(
-                    f"{where}: no number whose name ends in _score; this is no sweep of llm-circuit-finder"
-                )
-            unusable += [
-                f"line {number}: {name}"
-                for name in row
-                if name.endswith("_score")
-                and row[name] is not None
-                and name.removesuffix("_score") not in scores
-            ]
-            said = row.get("n_layers")
-            n_layer_said = said if isinstance(said, int) and 0 < said <= MAX_SLOTS else n_layer_said
-            change = _change(row, where)
-            if change is None:
-                n_repeated += bool(baseline)
-                baseline = scores
-            else:
-                n_repeated += change in self._trials
-                self._trials[change] = scores
-        if not baseline:  # none, or none of its scores is a number
+            lines.add(row, number, self.path)
+        if not lines.baseline:  # none, or none of its scores is a number
             raise StoreError(
-                f"{self.path} has no baseline (a line with is_baseline or dup_start -1) to compare with"
+                f"{self.path} has no baseline (a line with is_baseline or dup_start -1) to compare "
+                "with"
             )
         try:
-            analysis.columns_of(baseline)
+            analysis.columns_of(lines.baseline)
         except StoreError as error:
             raise StoreError(f"{self.path}: {error}") from None
-        if unusable:
-            self.notes.append(
-                f"{len(unusable)} scores are no finite numbers and count as not measured, the first in {unusable[0]}"
-            )
-        if n_repeated:
-            self.notes.append(
-                f"{n_repeated} paths were measured more than once; the last measurement counts"
-            )
-
-        end = max((end for _, _, end in self._trials), default=1)
-        if n_layer is None and n_layer_said < end:
-            self.notes.append(
-                f"the file does not say how many layers the model has; {end} is the end of the last block"
-            )
-        n_layer = options.integer("n_layer", n_layer or max(n_layer_said, end), end, MAX_SLOTS)
-        self._baseline = self._in_units(baseline)
+        self.notes += lines.notes()
+        self._trials = lines.trials
         self.meta: dict[str, Any] = {
-            "n_layer": n_layer,
+            "n_layer": self._choose_n_layer(n_layer, max(lines.n_layers, default=0)),
             "model": None,
             "seed": None,
             "imported": True,
         }
+        self._baseline = self._in_units(lines.baseline)
+
+    def _choose_n_layer(self, given: int | None, said: int) -> int:
+        """Return the number of layers of the model.
+
+        Args:
+            given: By the user; None = not given.
+            said: By the file; 0 = not said.
+        """
+        least = max((runs.least_n_layer for runs in self._trials), default=1)
+        if given is None and said < least:
+            self.notes.append(
+                f"the file does not say how many layers the model has; {least} is the end of the "
+                "last block"
+            )
+        n_layer = options.integer("n_layer", given or max(said, least), least, MAX_SLOTS)
+        for runs in self._trials:
+            n_slot = n_layer + runs.extra_slots(n_layer)
+            if n_slot > MAX_SLOTS:
+                raise StoreError(
+                    f"{self.path}: {runs.notation(n_layer)} has {n_slot} slots in a model of "
+                    f"{n_layer} layers, but at most {MAX_SLOTS} are possible"
+                )
+        return n_layer
 
     def _rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         broken: tuple[int, Exception] | None = None
@@ -160,21 +237,16 @@ class ImportedSweep:
         analysis.check_probe(probe, self._baseline)
         n_layer = self.meta["n_layer"]
         rows = []
-        for (mode, start, end), scores in self._trials.items():
+        for path, scores in self._trials.items():
             differences = {
                 name: scores.get(name, np.nan) - base for name, base in self._baseline.items()
             }
             effect = float(
                 np.mean(list(differences.values())) if probe is None else differences[probe]
             )
-            kept = (
-                [*range(end), *range(start, n_layer)]
-                if mode == "dup"
-                else [*range(start), *range(end, n_layer)]
-            )
             row = dict.fromkeys(analysis.COLUMNS, float("nan")) | {
-                "path": _written(mode, start, end, n_layer), "layers": tuple(kept), "n_items": 0, "reason": "",
-                "status": "partial" if math.isnan(effect) else "done", "extra_slots": len(kept) - n_layer,
+                "path": path.notation(n_layer), "layers": path.layers(n_layer), "n_items": 0, "reason": "",
+                "status": "partial" if math.isnan(effect) else "done", "extra_slots": path.extra_slots(n_layer),
                 "effect": effect,
             }  # fmt: skip
             for name, difference in differences.items():
@@ -254,47 +326,5 @@ def expected_best_of_noise(n: int) -> float:
     return float(stats.norm.ppf((n - 0.375) / (n + 0.25)))
 
 
-def _scores(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the finite scores by probe: "math_score" is that of math."""
-    return {
-        name.removesuffix("_score"): float(value)
-        for name, value in row.items()
-        if name.endswith("_score") and len(name) > len("_score") and _is_number(value)
-    }
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
-
-
-def _change(row: Mapping[str, Any], where: str) -> tuple[str, int, int] | None:
-    """Return mode, start and end of a line, None for the baseline."""
-    if row.get("is_baseline"):
-        return None
-    mode = row.get("mode")
-    if isinstance(mode, str) and mode in _MODES:
-        names = ("start", "end")
-    else:
-        found = [mode for mode, names in _MODES.items() if names[0] in row]
-        if not found:
-            raise StoreError(f"{where}: neither dup_start and dup_end nor mode, start and end")
-        mode = next((mode for mode in found if row[_MODES[mode][0]] != -1), found[0])
-        names = _MODES[mode]
-    start, end = (row.get(name) for name in names)
-    if start == -1:
-        return None
-    if type(start) is not int or type(end) is not int or not 0 <= start < end <= MAX_SLOTS:
-        raise StoreError(
-            f"{where}: {names[0]} is {start!r} and {names[1]} is {end!r}, but they must be whole numbers with "
-            f"0 <= {names[0]} < {names[1]} <= {MAX_SLOTS}"
-        )
-    return mode, start, end
-
-
-def _written(mode: str, start: int, end: int, n_layer: int) -> str:
-    """Return the path with open ends, so that it holds for a model with more layers than were seen."""
-    if mode == "dup":
-        return f"..{end - 1},{start}.."
-    return ",".join(
-        [*([f"..{start - 1}"] if start else []), *([f"{end}.."] if end < n_layer else [])]
-    )
