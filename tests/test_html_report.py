@@ -102,10 +102,10 @@ def test_the_page_says_what_the_sweep_says(finished_sweep: Sweep) -> None:
         assert shown in text
 
 
-def test_those_that_left_are_counted(store: Path, page: Page) -> None:
-    counted = re.findall(r"^(\d+)\s*left the race", page.text, re.MULTILINE)
-    n_left = (open_results(store).results()["status"] == "left").sum()
-    assert sum(map(int, counted)) == n_left > 0
+def test_those_that_were_eliminated_are_counted(store: Path, page: Page) -> None:
+    counted = re.findall(r"^(\d+)\s*eliminated after", page.text, re.MULTILINE)
+    n_eliminated = (open_results(store).results()["status"] == "left").sum()
+    assert sum(map(int, counted)) == n_eliminated > 0
 
 
 def test_data_for_the_script_are_those_of_the_frames(store: Path, page: Page) -> None:
@@ -127,7 +127,7 @@ def test_data_for_the_script_are_those_of_the_frames(store: Path, page: Page) ->
             assert drawn == pytest.approx(expected[name].tolist(), abs=1e-6, nan_ok=True)
     n_outside = sum(block is None for block in page.data["blocks"])
     assert n_outside == 12  # layers three times
-    assert f"{n_outside} of the candidates are no single blocks" in page.text
+    assert f"{n_outside} of the candidates are not single blocks" in page.text
 
 
 def test_colours_end_where_gains_can_be_seen() -> None:

@@ -4,6 +4,7 @@ see the sign.
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -197,6 +198,13 @@ def test_a_heatmap_shows_the_values_and_marks(sweeps: Callable[[int | str], Resu
     )
     star = next(line for line in ax.lines if line.get_marker() == "*")
     assert found.best == (star.get_ydata()[0], star.get_xdata()[0])
+
+
+def test_the_kinds_of_the_command_are_the_plots_of_a_sweep() -> None:
+    for kind in plot.SWEEP_PLOTS:
+        assert getattr(plot, kind.name) is kind.function
+        assert kind.takes_probe == ("probe" in inspect.signature(kind.function).parameters)
+    assert tuple(kind.name for kind in plot.SWEEP_PLOTS) == OF_A_SWEEP
 
 
 def test_the_users_settings_stay(sweeps: Callable[[int | str], Results]) -> None:

@@ -243,7 +243,7 @@ def test_pareto_front_rises_and_nothing_done_lies_above(sweep: Results) -> None:
 # --- race, shrinkage
 
 
-def test_race_rounds_count_who_was_in_and_who_left() -> None:
+def test_race_rounds_count_who_was_in_and_who_was_eliminated() -> None:
     frame = pd.DataFrame(
         [
             ("left", 16, -0.1),
@@ -262,7 +262,9 @@ def test_race_rounds_count_who_was_in_and_who_left() -> None:
 
 def test_a_scan_has_no_race(scanned: Results) -> None:
     assert compute_race_rounds(scanned.results()) == []
-    with pytest.raises(PlotError, match="no candidate left a race; `rys sweep --strategy race`"):
+    with pytest.raises(
+        PlotError, match="no candidate that was eliminated; sweep with --strategy race"
+    ):
         plot.race(scanned)
 
 

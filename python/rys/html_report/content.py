@@ -22,8 +22,9 @@ from rys.sweep.space import repeated_block
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["content"]
+__all__ = ["collect_content"]
 
+ELIMINATED = "left"  # the status of candidates that a race has dropped
 MAX_FAILURES = 10  # reasons that are listed one by one
 
 
@@ -56,11 +57,11 @@ _AFTER_PROBES = (
     _Column("truncation_rate", "cut off", "percent"),
     _Column("seconds", "seconds", "decimal"),
     _Column("tokens", "tokens", "integer"),
-    _Column("reason", "why it left or failed", "text"),
+    _Column("reason", "why it was eliminated or failed", "text"),
 )
 
 
-def content(results: Results) -> dict[str, Any]:
+def collect_content(results: Results) -> dict[str, Any]:
     """Return what the page shows of a sweep.
 
     Returns:
@@ -80,7 +81,7 @@ def content(results: Results) -> dict[str, Any]:
         "is_imported": bool(meta.get("imported")),
         "notes": list_notes(report),
         "best": report["best"],
-        "confirm": confirm_stage(report),
+        "confirm": collect_confirm_stage(report),
         "departures": count_departures(frame),
         "settings": list_settings(report, meta),
         "commands": next_steps,
@@ -166,7 +167,7 @@ def list_maps(results: Results, frame: pd.DataFrame, probes: list[str]) -> list[
     return maps
 
 
-def confirm_stage(report: Mapping[str, Any]) -> dict[str, Any] | None:
+def collect_confirm_stage(report: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the rows of the confirm stage with what their drawing needs.
 
     Returns:
@@ -212,8 +213,9 @@ def count_departures(frame: pd.DataFrame) -> list[tuple[str, int]]:
     """Return why candidates were not measured to the end, with how many."""
     found = []
     status = frame["status"]
-    for n_items, n in frame.loc[status == "left", "n_items"].value_counts().sort_index().items():
-        reason = f"left the race after {n_items} items: too far from the best to catch up"
+    looks = frame.loc[status == ELIMINATED, "n_items"].value_counts().sort_index()
+    for n_items, n in looks.items():
+        reason = f"eliminated after {n_items} items: too far behind the best to catch up"
         found.append((reason, int(n)))
     n_partial = int((status == "partial").sum())
     if n_partial:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from rys._util.output_file import checked_output, whole_file
 from rys.build_info import build_info
-from rys.html_report.content import content
+from rys.html_report.content import collect_content
 from rys.sweep.results import Results
 
 __all__ = ["render", "write_report"]
@@ -54,12 +54,12 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters["signed"] = format_signed
-    # NaN is no JSON: content() has replaced it, and a mistake there must not reach a browser.
+    # NaN is not JSON: collect_content has replaced it, and a mistake there must not reach a browser.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     script = (_FOLDER / "report.js").read_text(encoding="utf-8")
     style = (_FOLDER / "report.css").read_text(encoding="utf-8")
     return environment.get_template("template.html").render(
-        content(results),
+        collect_content(results),
         generator=Markup(_GENERATOR),
         version=build_info()["rys_version"],
         script=Markup(script),

@@ -20,7 +20,7 @@ from rys.plot.style import (
     set_title,
     shorten,
 )
-from rys.plot.sweep_data import confirmed_rows
+from rys.plot.sweep_data import ELIMINATED, confirmed_rows
 from rys.sweep.analysis import pareto_front
 from rys.sweep.results import Results
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["PARETO", "compute_pareto_points", "pareto"]
 
 SIZE = (8.4, 4.6)
-MEASURED = ("done", "partial", "left")  # the statuses that have an effect to show
+MEASURED = ("done", "partial", ELIMINATED)  # the statuses that have an effect to show
 
 
 def compute_pareto_points(
@@ -80,8 +80,8 @@ def pareto(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) 
     measured, front, confirmed = compute_pareto_points(sweep, probe)
     ax = axes_or_new(ax, SIZE)
     # Those that were eliminated have fewer items than the others, so their effects are no rivals.
-    is_compared = measured["status"] != "left"
-    _draw_candidates(ax, measured[~is_compared], "0.8", "left the race, not compared")
+    is_compared = measured["status"] != ELIMINATED
+    _draw_candidates(ax, measured[~is_compared], "0.8", "eliminated, not compared")
     _draw_candidates(ax, measured[is_compared], GREY, "candidates")
     if len(confirmed):
         x = confirmed["extra_slots"] + 0.25  # beside the dot of the search

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from rys.errors import PlotError
 from rys.plot.figures import SweepPlot, axes_or_new
 from rys.plot.style import BLUE, ORANGE, SMALL, draw_baseline, model_name, set_title
+from rys.plot.sweep_data import ELIMINATED
 from rys.sweep.results import Results
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def compute_race_rounds(frame: pd.DataFrame) -> list[Round]:
     The list is empty if no candidate was eliminated.
     """
     measured = frame[frame["effect"].notna() & (frame["status"] != "failed")]
-    eliminated = measured[measured["status"] == "left"]
+    eliminated = measured[measured["status"] == ELIMINATED]
     if not len(eliminated):
         return []
     # The last look eliminates nobody; its round shows those that reached the end.
@@ -77,7 +78,7 @@ def race(sweep: Results, *, ax: Axes | None = None) -> Axes:
     rounds = compute_race_rounds(frame)
     if not rounds:
         raise PlotError(
-            f"{sweep.path}: no candidate left a race; `rys sweep --strategy race` lets them leave"
+            f"{sweep.path} has no candidate that was eliminated; sweep with --strategy race"
         )
     is_in = frame["status"].isin(["done", "partial"])
     still_in = frame.loc[is_in, ["n_items", "effect"]].dropna()
@@ -89,15 +90,15 @@ def race(sweep: Results, *, ax: Axes | None = None) -> Axes:
             aside = rng.uniform(-0.28, 0.28, len(values))  # so that they do not hide each other
             _draw_dots(ax, x + aside, values, marker, colour)
     # Empty lines, for the legend alone: the dots above are half transparent.
-    ax.plot([], [], ".", color=ORANGE, label="left after so many items")
-    ax.plot([], [], "o", color=BLUE, markersize=4, label="stayed")
+    ax.plot([], [], ".", color=ORANGE, label="eliminated after so many items")
+    ax.plot([], [], "o", color=BLUE, markersize=4, label="not eliminated")
     draw_baseline(ax)
     ax.set_xticks(range(len(rounds)), [_tick_label(one) for one in rounds])
     ax.set_xlim(-0.5, len(rounds) - 0.5)
     ax.set_xlabel("items of each probe, and candidates")
     ax.set_ylabel("difference to the baseline")
     ax.legend(fontsize=SMALL)
-    set_title(ax, model_name(sweep), "The race: gains when candidates left it")
+    set_title(ax, model_name(sweep), "The race: gains when candidates were eliminated")
     return ax
 
 
@@ -109,4 +110,4 @@ def _draw_dots(ax: Axes, x: Floats, effects: Floats, marker: str, colour: str) -
 
 
 def _tick_label(one: Round) -> str:
-    return f"{one.n_items}\n{one.n_in:,} in\n{len(one.eliminated):,} left"
+    return f"{one.n_items}\n{one.n_in:,} in\n{len(one.eliminated):,} out"

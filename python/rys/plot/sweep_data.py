@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "ELIMINATED",
     "CachedResults",
     "Row",
     "block_of",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 Row = dict[str, Any]  # of the confirm stage
+ELIMINATED = "left"  # the status of candidates that a race has dropped
 
 
 class CachedResults:
