@@ -202,8 +202,9 @@ def test_a_sweep_without_candidates_has_a_page(tmp_path: Path) -> None:
     "line",
     [
         "model.gguf --probes math,eq --blocks --start 3 --force --budget 2h",
-        "'my model.gguf' --paths ..3,2.. 0..5 --n-ctx 512 --flash-attn on --rope-freq-base 1e6 --no-mmap",
-        "--repeats 2 3 --skips 1 --multi 3 --interleave --top 2 --min-effect 0.2 --no-confirm --thinking",
+        "'my model.gguf' --paths ..3,2.. 0..5 --n-ctx 512 --flash-attn on --rope-freq-base 1e6",
+        "--no-mmap --repeats 2 3 --skips 1 --multi 3 --interleave --top 2 --min-effect 0.2",
+        "--no-confirm --thinking",
     ],
 )
 def test_the_command_line_repeats_the_sweep(line: str) -> None:

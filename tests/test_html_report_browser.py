@@ -84,7 +84,7 @@ def report(sweep: Results) -> Path:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the report of 80 layers with every block, as another program would have measured them."""
+    """Return the report of all blocks of 80 layers, as another program would have measured."""
     blocks = [(i, j) for j in range(1, 81) for i in range(j)]
     rows: list[dict[str, Any]] = [{"is_baseline": True, "math_score": 0.5, "eq_score": 0.5}]
     rows += [
@@ -109,7 +109,10 @@ def figure(value: float) -> str:
 
 def facts(page: Any) -> dict[str, str]:
     """Return what the readout says, by name; "path" is its heading."""
-    script = "readout => [...readout.querySelectorAll('dt')].map(name => [name.innerText, name.nextSibling.innerText])"
+    script = (
+        "readout => [...readout.querySelectorAll('dt')]"
+        ".map(name => [name.innerText, name.nextSibling.innerText])"
+    )
     return dict(page.locator("#readout").evaluate(script)) | {
         "path": page.inner_text("#readout strong")
     }
@@ -292,13 +295,15 @@ def test_a_phone_scrolls_down_only(look: Any, report: Path, large: Path, width: 
 def test_texts_stand_out_in_light_and_in_dark(look: Any, report: Path, scheme: str) -> None:
     page = look(report, color_scheme=scheme)
     script = """selector => {
-        const colour = (element, name) => getComputedStyle(element)[name].match(/[\\d.]+/g).map(Number);
+        const colour = (element, name) =>
+            getComputedStyle(element)[name].match(/[\\d.]+/g).map(Number);
         const light = (rgb) => rgb.slice(0, 3).map(v => v / 255)
             .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
             .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
         const text = document.querySelector(selector);
         let ground = text;
-        while (ground !== document.body && colour(ground, "backgroundColor")[3] === 0) ground = ground.parentElement;
+        while (ground !== document.body && colour(ground, "backgroundColor")[3] === 0)
+            ground = ground.parentElement;
         return [light(colour(text, "color")), light(colour(ground, "backgroundColor"))];
     }"""
     selectors = [

@@ -34,7 +34,10 @@ from matplotlib import pyplot as plt  # noqa: E402  (after the check that there 
 from matplotlib.colors import to_rgb  # noqa: E402
 from matplotlib.text import Text  # noqa: E402
 
-LONG = "/models/Some-Organisation__A-Model-With-A-Name-80B-A3B-Instruct-$i1$-Q4_K_M-00001-of-00009.gguf"
+LONG = (
+    "/models/Some-Organisation__A-Model-With-A-Name-80B-A3B-Instruct-$i1$-Q4_K_M"
+    "-00001-of-00009.gguf"
+)
 PROBE = "questions_about_everything_that_has_a_long_name.jsonl"
 OF_A_SWEEP = ("heatmap", "skyline", "repeats", "pareto", "race", "shrinkage")
 PICTURE = re.compile(

@@ -394,5 +394,8 @@ for name in ("heatmap", "heatmaps", "skyline", "repeats", "pareto"):
 
 
 def test_importing_the_plots_loads_no_matplotlib_and_no_pandas() -> None:
-    code = "import sys, rys.plot; sys.exit(', '.join({'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
+    code = """
+import sys, rys.plot
+sys.exit(', '.join({'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))
+"""
     assert python(code).stderr.strip() == ""

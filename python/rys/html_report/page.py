@@ -54,7 +54,7 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters["signed"] = format_signed
-    # NaN is not JSON: collect_content has replaced it, and a mistake there must not reach a browser.
+    # NaN is not JSON. collect_content replaces it; what it misses must not reach a browser.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     script = (_FOLDER / "report.js").read_text(encoding="utf-8")
     style = (_FOLDER / "report.css").read_text(encoding="utf-8")
