@@ -37,7 +37,7 @@ def test_table_of_the_reference_model():
     assert (
         done.stdout.count("  asked:  ")
         == done.stdout.count("  said:   ")
-        == done.stdout.count("  right:  ")
+        == done.stdout.count("  target: ")
         == 2
     )
     assert done.stderr == ""
@@ -52,7 +52,7 @@ def test_json_is_one_object():
     assert set(document["preflight"]) == {"reference", "math"}
     assert document["comparison"] is None
     assert [len(shown["items"]) for shown in document["items"]] == [1, 1]
-    assert set(document["items"][0]["items"][0]) == {"id", "prompt", "answer", "right", "score"}
+    assert set(document["items"][0]["items"][0]) == {"id", "prompt", "answer", "target", "score"}
 
 
 def test_split_and_seed_choose_the_items():

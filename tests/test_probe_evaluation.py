@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy import stats
 
 import rys
+from rys import statistics
 from rys.errors import ProbeError, RequestError
 from rys.probes import Evaluation, Item, Probe, ProbeResult, evaluate, preflight
 from rys.probes.answers import parse_number
@@ -24,7 +24,6 @@ from rys.probes.math import Math
 from rys.probes.prompter import Prompter
 from rys.probes.reasoning import Reasoning
 from rys.probes.reference import Reference
-from rys.probes.result import difference_interval, mean_interval
 from rys.probes.scorers import Choice, Generated, Likelihood, Ratings, label_probabilities
 from rys.requests import GenerateResult, LogLikelihoodResult, NextTokenResult
 from support.tiny_model import CHAT_TEMPLATE, write_tiny_model
@@ -544,51 +543,6 @@ def test_floors_of_the_built_in_probes():
     assert floors["reference"][0] < floors["reference"][1] < 0.3
 
 
-# intervals
-
-
-@pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 10), (10, 10), (40, 64), (1, 1)])
-def test_interval_of_shares_is_wilsons(right, n):
-    z, p = stats.norm.ppf(0.975), right / n  # Wilson 1927, written out
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scores = np.array([1.0] * right + [0.0] * (n - right))
-    assert mean_interval(scores) == pytest.approx(
-        (max(0, middle - half), min(1, middle + half)), abs=1e-12
-    )
-
-
-def test_interval_of_other_scores_is_near_that_of_a_normal_mean():
-    scores = np.random.default_rng(1).beta(2, 3, 200)
-    expected = stats.norm.interval(0.95, scores.mean(), stats.sem(scores))
-    assert mean_interval(scores) == pytest.approx(expected, abs=0.005)
-    assert mean_interval(scores) == mean_interval(scores)
-    paired = scores - np.random.default_rng(2).beta(2, 3, 200)
-    expected = stats.norm.interval(0.95, paired.mean(), stats.sem(paired))
-    assert difference_interval(paired) == pytest.approx(expected, abs=0.01)
-
-
-def test_intervals_cover_as_often_as_they_say():
-    # oracle: the mean 2/5 of beta(2, 3); a bootstrap of 40 covers a little less than 95%
-    rng = np.random.default_rng(3)
-    hits = 0
-    for _ in range(100):
-        low, high = mean_interval(rng.beta(2, 3, 40))
-        hits += low <= 0.4 <= high
-    assert 87 <= hits <= 99
-
-
-def test_intervals_of_scores_without_spread_are_wide():
-    assert mean_interval(np.full(20, 0.4)) == (0, 1)
-    assert mean_interval(np.array([0.4])) == (0, 1)
-    low, high = difference_interval(np.zeros(20))
-    # a change in a share x of all items is missed by 20 with probability (1 - x)^20
-    assert (1 - high) ** 20 == pytest.approx(0.025)
-    assert low == -high
-    assert difference_interval(np.ones(20)) == (pytest.approx(1 - high), 1)
-    assert difference_interval(np.zeros(1)) == pytest.approx((-0.975, 0.975))
-
-
 # results
 
 
@@ -634,18 +588,18 @@ def test_figures_of_a_result():
         1,
     )
     assert made.by_family() == {"f": (1.0, 2), "g": (0.5, 2)}
-    assert made.interval == mean_interval(made.scores)
+    assert made.interval == statistics.mean_interval(made.scores)
 
 
 def test_frame_has_a_row_for_every_item(reference):
     frame = evaluate(reference, "reference", n=6)["reference"].to_frame()
     assert list(frame.columns) == [
-        "probe", "item", "score", "parsed", "truncated", "answer", "right", "error",
+        "probe", "item", "score", "parsed", "truncated", "answer", "target", "error",
         "family", "difficulty", "margin", "probability",
     ]  # fmt: skip
     assert len(frame) == 6
     assert (frame.probe == "reference:1").all()
-    assert ((frame.answer == frame.right) == (frame.score == 1)).all()
+    assert ((frame.answer == frame.target) == (frame.score == 1)).all()
     assert frame.item.is_unique
 
 

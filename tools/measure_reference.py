@@ -22,8 +22,9 @@ from rys.probes import Item, Probe
 from rys.probes.base import SearchSplit
 from rys.probes.evaluation import Evaluation
 from rys.probes.reference import TIERS, Reference, draw
-from rys.probes.result import ProbeResult, difference_interval
+from rys.probes.result import ProbeResult
 from rys.reference import reference_model_path
+from rys.statistics import paired_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = gguf.GGMLQuantizationType.Q8_0
@@ -162,7 +163,7 @@ def measure(file: Path, planted: list[int], seed: int) -> dict[str, Any]:
                 }  # fmt: skip
             difference = scores[tier, "planted"].scores - scores[tier, "plain"].scores
             tiers[tier]["difference"] = {
-                "mean": float(difference.mean()), "interval": difference_interval(difference),
+                "mean": float(difference.mean()), "interval": paired_interval(difference),
                 "constant": scores[tier, "plain"].best_constant,
             }  # fmt: skip
         triangle = []
@@ -173,7 +174,7 @@ def measure(file: Path, planted: list[int], seed: int) -> dict[str, Any]:
                 {
                     "block": [a, b], "mean": result.mean, "interval": result.interval,
                     "overlap": overlap((a, b), (i, j)),
-                    "below_planted": difference_interval(scores["hard", "planted"].scores - result.scores),
+                    "below_planted": paired_interval(scores["hard", "planted"].scores - result.scores),
                 }
             )  # fmt: skip
     return {"block": [i, j], "n_layer": n, "tiers": tiers, "triangle": triangle}

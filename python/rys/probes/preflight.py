@@ -1,4 +1,4 @@
-"""Whether a probe can measure: what is asked of the baseline's result before any comparison."""
+"""Whether a probe can measure: what the baseline's result must be before any comparison."""
 
 from __future__ import annotations
 
@@ -12,23 +12,30 @@ MAX_MEAN = 0.97
 
 
 def preflight(result: ProbeResult) -> list[str]:
-    """Return the reasons why a probe cannot measure with this model, each with what to change; none
-    if it can.
+    """Return the reasons why a probe cannot measure with this model, each with what to change.
 
-    The baseline must parse on at least 80% and be truncated on at most 10% of the items, the
-    interval of its score must lie above the best constant answer and above chance, and its score
-    must leave room below 0.97.
+    No item may fail. The baseline must parse on at least 80% of the items and be truncated on at
+    most 10%. The interval of its score must lie above the best constant answer and above chance,
+    and its score must leave room below 0.97.
+
+    Args:
+        result: The baseline's result.
+
+    Returns:
+        The reasons; empty if the probe can measure.
     """
     reasons = []
     if result.n_failed:
         first = next(error for error in result.errors if error)
         reasons.append(
-            f"{result.n_failed} of {result.n} items failed ({first}); raise n_ctx or take shorter items"
+            f"{result.n_failed} of {result.n} items failed ({first}); "
+            f"raise n_ctx or take shorter items"
         )
     if result.truncation_rate > MAX_TRUNCATION:
         reasons.append(
-            f"{result.truncation_rate:.0%} of the answers are cut off (at most {MAX_TRUNCATION:.0%}): "
-            f"raise the budget (--thinking with --thinking-budget for models that think), or take a format without text"
+            f"{result.truncation_rate:.0%} of the answers are cut off (at most "
+            f"{MAX_TRUNCATION:.0%}): raise the budget (--thinking with --thinking-budget for models "
+            f"that think), or take a format without text"
         )
     if result.parse_rate < MIN_PARSE:
         reasons.append(
@@ -37,18 +44,21 @@ def preflight(result: ProbeResult) -> list[str]:
         )
     low, high = result.interval
     if low <= max(result.best_constant, result.chance):
-        if (
-            result.best_constant > result.chance - 1e-9
-        ):  # they are equal but for rounding where a guess is the constant
-            floor = f"what the constant answer {result.constant} gets ({result.best_constant:.3f})"
-        else:
-            floor = f"what random answers get ({result.chance:.3f})"
         reasons.append(
-            f"the score {result.mean:.3f} [{low:.3f}, {high:.3f}] is not above {floor}: "
+            f"the score {result.mean:.3f} [{low:.3f}, {high:.3f}] is not above {_floor(result)}: "
             f"take an easier tier or more items"
         )
+    # Written so that a NaN is refused too.
     if not result.mean < MAX_MEAN:
         reasons.append(
             f"the score {result.mean:.3f} leaves no room (below {MAX_MEAN}): take a harder tier"
         )
     return reasons
+
+
+def _floor(result: ProbeResult) -> str:
+    """Name the higher one of the two scores that need no understanding."""
+    # Where every guess is a constant both are equal, but for rounding.
+    if result.best_constant > result.chance - 1e-9:
+        return f"what the constant answer {result.constant} gets ({result.best_constant:.3f})"
+    return f"what random answers get ({result.chance:.3f})"

@@ -1,4 +1,4 @@
-"""What a probe measured: a score for every item, and how far it can be believed."""
+"""What a probe measured: a score for every item, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -11,29 +11,39 @@ import numpy as np
 import numpy.typing as npt
 
 from rys.probes.base import Item
+from rys.statistics import mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ProbeResult", "difference_interval", "mean_interval"]
+__all__ = ["ProbeResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """Hold the scores of one probe along one path. N is the number of items.
+    """Scores of one probe along one path. N is the number of items.
 
-    probe: "id:version". layer_path: the path, written out.
-    items: the N items. scores: float64 [N], in [0, 1]; unparseable, truncated and failed items
-        score 0.
-    parsed, truncated: bool [N]. answers: N texts, as the model gave them.
-    errors: N messages of requests that failed (NaN logits, a full context), None where none did.
-    details: further numbers of the N readings, such as margins.
-    chance: the score that is expected of random answers.
-    best_constant, constant: the best score that one answer to every item would reach, and that
-        answer.
-    n_prompt_tokens: tokens of all prompts. n_evaluated_tokens: of these and the generated ones,
-        those that the model evaluated; the others were shared. n_generated_tokens: see there.
-    seconds: of the run; its probes share it by the tokens that were evaluated for them.
+    Attributes:
+        probe: "id:version".
+        layer_path: The path, written out.
+        items: The N items.
+        scores: float64 [N], in [0, 1]. Items that failed, were cut off or could not be parsed
+            score 0.
+        parsed: bool [N], whether the answer could be read.
+        truncated: bool [N], whether the answer was cut off.
+        answers: N texts, as the model gave them.
+        errors: N messages of requests that failed (NaN logits, a full context); None for requests
+            that did not fail.
+        details: Further numbers of each item, such as margins.
+        chance: The expected score of random answers.
+        best_constant: The best score that one answer to every item would reach.
+        constant: That answer.
+        n_prompt_tokens: Tokens of all prompts.
+        n_evaluated_tokens: The prompt and generated tokens that the model evaluated. The others
+            were shared.
+        n_generated_tokens: Tokens that the model generated.
+        seconds: Time of the run. Probes of one run share it by the tokens that were evaluated for
+            each.
     """
 
     probe: str
@@ -65,7 +75,7 @@ class ProbeResult:
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """The 95% interval of the mean score; see mean_interval."""
+        """95% interval of the mean score; see `rys.statistics.mean_interval`."""
         return mean_interval(self.scores)
 
     @property
@@ -80,60 +90,60 @@ class ProbeResult:
 
     @property
     def n_failed(self) -> int:
-        """Items whose requests failed."""
-        return sum(error is not None for error in self.errors)
+        """Number of items whose requests failed."""
+        return len(self.errors) - list(self.errors).count(None)
+
+    @cached_property
+    def families(self) -> list[str]:
+        """The family of every item, "" for items without one."""
+        return [str(item.tags.get("family", "")) for item in self.items]
 
     def by_family(self) -> dict[str, tuple[float, int]]:
-        """Return mean score and number of items of every family."""
-        families = sorted({str(item.tags.get("family", "")) for item in self.items})
-        chosen = {
-            f: [str(item.tags.get("family", "")) == f for item in self.items] for f in families
-        }
-        return {f: (float(self.scores[rows].mean()), sum(rows)) for f, rows in chosen.items()}
+        """Return the mean score and the number of items of every family."""
+        names = np.array(self.families)
+        found: dict[str, tuple[float, int]] = {}
+        for family in sorted(set(self.families)):
+            scores = self.scores[names == family]
+            found[family] = float(scores.mean()), len(scores)
+        return found
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per item: id, score, parsed, truncated, answer, right, error, tags and
-        details.
+        """Return one row per item.
+
+        Columns: probe, item (its id), score, parsed, truncated, answer, target, error, and one for
+        every tag and detail.
         """
         import pandas as pd
 
-        rows: list[dict[str, Any]] = [
-            {
+        rows: list[dict[str, Any]] = []
+        for i, item in enumerate(self.items):
+            row: dict[str, Any] = {
                 "probe": self.probe,
                 "item": item.id,
-                "score": score,
-                "parsed": parsed,
-                "truncated": truncated,
-                "answer": answer,
-                "right": str(item.scorer.target),
-                "error": error,
+                "score": self.scores[i],
+                "parsed": self.parsed[i],
+                "truncated": self.truncated[i],
+                "answer": self.answers[i],
+                "target": str(item.scorer.target),
+                "error": self.errors[i],
             }
-            for item, score, parsed, truncated, answer, error in zip(
-                self.items,
-                self.scores,
-                self.parsed,
-                self.truncated,
-                self.answers,
-                self.errors,
-                strict=True,
-            )
-        ]
-        for row, item, details in zip(rows, self.items, self.details, strict=True):
-            # a tag of somebody's file must not stand in the place of a score
-            row.update(
-                {name: value for name, value in {**item.tags, **details}.items() if name not in row}
-            )
+            # Tags come from a file of the user: one that is named "score" must not replace the
+            # score.
+            for name, value in {**item.tags, **self.details[i]}.items():
+                row.setdefault(name, value)
+            rows.append(row)
         return pd.DataFrame(rows)
 
     def summary(self) -> dict[str, Any]:
         """Return the figures as a dict that JSON can hold."""
+        by_family = {f: {"mean": mean, "n": n} for f, (mean, n) in self.by_family().items()}
         return {
             "probe": self.probe,
             "layer_path": self.layer_path,
             "n": self.n,
             "mean": self.mean,
             "interval": list(self.interval),
-            "by_family": {f: {"mean": mean, "n": n} for f, (mean, n) in self.by_family().items()},
+            "by_family": by_family,
             "parse_rate": self.parse_rate,
             "truncation_rate": self.truncation_rate,
             "n_failed": self.n_failed,
@@ -145,39 +155,3 @@ class ProbeResult:
             "n_generated_tokens": self.n_generated_tokens,
             "seconds": self.seconds,
         }
-
-
-def mean_interval(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95% interval of a mean: Wilson's for scores of 0 and 1, else a bootstrap over
-    items (scipy).
-    """
-    from scipy import stats
-
-    n = len(scores)
-    if np.isin(scores, (0.0, 1.0)).all():
-        interval = stats.binomtest(int(scores.sum()), n).proportion_ci(method="wilson")
-        return float(interval.low), float(interval.high)
-    if np.ptp(scores) == 0 or n < 2:
-        return 0.0, 1.0  # nothing can be said of the spread
-    found = stats.bootstrap(
-        (scores,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def difference_interval(differences: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95% interval of the mean of paired differences, by a bootstrap over items (scipy).
-
-    If all differences are equal it is as wide as a change that n items can miss with a probability
-    of 5%.
-    """
-    from scipy import stats
-
-    n, mean = len(differences), float(differences.mean())
-    if np.ptp(differences) == 0:
-        unseen = 1 - 0.025 ** (1 / n)
-        return max(-1.0, mean - unseen), min(1.0, mean + unseen)
-    found = stats.bootstrap(
-        (differences,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
