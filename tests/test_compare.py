@@ -72,16 +72,16 @@ ROW = {
 def test_the_published_table_is_reproduced():
     found = compare(DATA / "eval_base_results.json", DATA / "eval_surgery_results.json")
     rows = {
-        (row["task"], row["metric"], row["filter"]): (
-            f"{row['base']:.4f}",
-            f"{row['other']:.4f}",
-            f"{row['difference']:+.4f}",
+        (row.task, row.metric, row.filter): (
+            f"{row.base:.4f}",
+            f"{row.other:.4f}",
+            f"{row.difference:+.4f}",
         )
         for row in found.rows
     }
     assert rows == PUBLISHED
-    assert not any(row["paired"] for row in found.rows)
-    assert [row["n"] for row in found.rows] == [
+    assert not any(row.paired for row in found.rows)
+    assert [row.n for row in found.rows] == [
         187,
         250,
         250,
@@ -95,8 +95,8 @@ def test_the_published_table_is_reproduced():
         500,
     ]
     # what the published table does not say: nothing in it differs by more than chance
-    tested = [row for row in found.rows if not row["metric"].startswith("inst_level")]
-    assert all(row["q"] > 0.2 for row in tested)
+    tested = [row for row in found.rows if not row.metric.startswith("inst_level")]
+    assert all(row.q > 0.2 for row in tested)
     assert found.sentence.startswith("0 of 9 rows differ")
     assert found.sentence.endswith("2 more could not be tested.")
 
@@ -130,30 +130,30 @@ def test_paired_rows(tmp_path):
     b = write_run(tmp_path / "b", {"quiz": {"acc": other, "f_score": moved}})
     found = compare(a, b)
     first, second = found.rows
-    assert set(first) >= ROW
-    assert (first["n"], first["gained"], first["lost"], first["paired"]) == (
+    assert set(first.to_json()) >= ROW
+    assert (first.n, first.gained, first.lost, first.paired) == (
         60,
         int((1 - base[:12]).sum()),
         0,
         True,
     )
-    assert first["p"] == pytest.approx(stats.binomtest(0, first["gained"]).pvalue)
-    assert first["difference"] == pytest.approx((other - base).mean())
-    assert (second["test"], second["paired"]) == ("sign flips", True)
-    assert (second["gained"], second["lost"]) == (
+    assert first.p == pytest.approx(stats.binomtest(0, first.gained).pvalue)
+    assert first.difference == pytest.approx((other - base).mean())
+    assert (second.test, second.paired) == ("sign flips", True)
+    assert (second.gained, second.lost) == (
         int((moved > graded).sum()),
         int((moved < graded).sum()),
     )
     # of the whole distribution of sign flips the normal one is a good picture here
     differences = moved - graded
     z = differences.sum() / math.sqrt((differences**2).sum())
-    assert second["p"] == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.03)
+    assert second.p == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.03)
     bootstrap = stats.bootstrap(
         (differences,), np.mean, rng=np.random.default_rng(0)
     ).confidence_interval
-    assert second["interval"] == pytest.approx(tuple(bootstrap), abs=0.004)
-    q = stats.false_discovery_control([first["p"], second["p"]])
-    assert [row["q"] for row in found.rows] == pytest.approx(list(q))
+    assert second.interval == pytest.approx(tuple(bootstrap), abs=0.004)
+    q = stats.false_discovery_control([first.p, second.p])
+    assert [row.q for row in found.rows] == pytest.approx(list(q))
     assert found.to_frame()["task"].tolist() == ["quiz", "quiz"]
 
 
@@ -165,12 +165,12 @@ def test_pairing_finds_what_aggregates_cannot(tmp_path):
         write_run(tmp_path / name, {"quiz": {"acc": scores}})
         for name, scores in (("a", base), ("b", other))
     )
-    assert compare(a, b).rows[0]["p"] == pytest.approx(2 / 1024)
+    assert compare(a, b).rows[0].p == pytest.approx(2 / 1024)
     for file in tmp_path.rglob("samples_*"):
         file.unlink()
     (row,) = compare(a, b).rows
-    assert not row["paired"]
-    assert row["p"] > 0.1
+    assert not row.paired
+    assert row.p > 0.1
 
 
 def test_the_order_of_samples_does_not_matter(tmp_path):
@@ -178,7 +178,7 @@ def test_the_order_of_samples_does_not_matter(tmp_path):
     a = write_run(tmp_path / "a", {"quiz": {"acc": scores}})
     b = write_run(tmp_path / "b", {"quiz": {"acc": scores}}, order=[4, 2, 0, 1, 3])
     (row,) = compare(a, b).rows
-    assert (row["paired"], row["gained"], row["lost"], row["p"]) == (True, 0, 0, 1.0)
+    assert (row.paired, row.gained, row.lost, row.p) == (True, 0, 0, 1.0)
 
 
 @pytest.mark.parametrize("version", ["named", "by turn", "list"])
@@ -188,8 +188,8 @@ def test_every_filter_has_its_own_row(tmp_path, version):
     better = {"gsm": {"exact_match,strict": np.ones(20), "exact_match,loose": loose}}
     a = write_run(tmp_path / "a", tasks, version=version)
     b = write_run(tmp_path / "b", better, version=version)
-    rows = {row["filter"]: row for row in compare(a, b).rows}
-    assert [(rows[name]["gained"], rows[name]["paired"]) for name in ("strict", "loose")] == [
+    rows = {row.filter: row for row in compare(a, b).rows}
+    assert [(rows[name].gained, rows[name].paired) for name in ("strict", "loose")] == [
         (10, True),
         (0, True),
     ]
@@ -200,7 +200,7 @@ def test_old_and_new_samples_of_the_same_items_are_paired(tmp_path):
     scores = np.array([1.0, 0.0, 0.0, 0.0])
     a = write_run(tmp_path / "a", {"quiz": {"acc": scores}}, version="list")
     b = write_run(tmp_path / "b", {"quiz": {"acc": 1 - scores}})
-    assert compare(a, b).rows[0]["paired"]
+    assert compare(a, b).rows[0].paired
     changed = write_run(tmp_path / "c", {"quiz": {"acc": 1 - scores}}, prompt="Please: ")
     with pytest.raises(CompareError, match="prompts of 4 items differ"):
         compare(a, changed)
@@ -216,9 +216,9 @@ def test_results_before_filters_were_named(tmp_path):
     (tmp_path / "old.json").write_text(json.dumps(old))
     b = write_run(tmp_path / "b", {"quiz": {"acc": np.array([1.0, 0.0, 0.0, 1.0])}}, version="list")
     (row,) = compare(tmp_path / "old.json", b).rows
-    assert (row["filter"], row["base"], row["other"], row["test"]) == ("none", 0.25, 0.5, "Welch")
+    assert (row.filter, row.base, row.other, row.test) == ("none", 0.25, 0.5, "Welch")
     z = 0.25 / math.hypot(0.25, math.sqrt(0.25 / 3))
-    assert row["p"] == pytest.approx(2 * stats.norm.sf(z))
+    assert row.p == pytest.approx(2 * stats.norm.sf(z))
 
 
 def test_perplexity_is_paired_by_its_own_formula(tmp_path):
@@ -234,13 +234,13 @@ def test_perplexity_is_paired_by_its_own_formula(tmp_path):
     )
     found = compare(a, b)
     (row,) = found.rows
-    assert row["base"] == pytest.approx(math.exp(-base.sum() / words.sum()))
-    assert row["difference"] < 0  # the sign stays, and the row says which way is better
-    assert row["lower_is_better"]
-    assert row["paired"]
-    assert row["gained"] > row["lost"]
-    assert row["p"] < 0.001
-    assert row["interval"][0] < row["difference"] < row["interval"][1] < 0
+    assert row.base == pytest.approx(math.exp(-base.sum() / words.sum()))
+    assert row.difference < 0  # the sign stays, and the row says which way is better
+    assert row.lower_is_better
+    assert row.paired
+    assert row.gained > row.lost
+    assert row.p < 0.001
+    assert row.interval[0] < row.difference < row.interval[1] < 0
     assert ": 1 better, 0 worse" in found.sentence
 
 
@@ -253,8 +253,8 @@ def test_lists_of_answers_are_counted_by_answer(tmp_path):
         for name, s in (("a", base), ("b", other))
     )
     (row,) = compare(a, b).rows
-    assert (row["base"], row["other"]) == (pytest.approx(3 / 6), pytest.approx(5 / 6))
-    assert (row["paired"], row["gained"], row["lost"]) == (True, 2, 0)
+    assert (row.base, row.other) == (pytest.approx(3 / 6), pytest.approx(5 / 6))
+    assert (row.paired, row.gained, row.lost) == (True, 2, 0)
 
 
 def test_scores_that_were_written_as_text_are_read(tmp_path):
@@ -263,7 +263,7 @@ def test_scores_that_were_written_as_text_are_read(tmp_path):
         tmp_path / "b", {"quiz": {"acc": ["True", "1.0", "False"]}}, values={"acc": 2 / 3}
     )
     (row,) = compare(a, b).rows
-    assert (row["paired"], row["gained"], row["lost"]) == (True, 1, 1)
+    assert (row.paired, row.gained, row.lost) == (True, 1, 1)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, None, {"a": 1}, "x", [1, 2, 3], 10**400])
@@ -271,13 +271,13 @@ def test_items_without_a_finite_score_are_not_paired(tmp_path, bad):
     a = write_run(tmp_path / "a", {"quiz": {"acc": np.array([0.0, 1.0, 1.0])}})
     b = write_run(tmp_path / "b", {"quiz": {"acc": [0.0, bad, 1.0]}}, values={"acc": math.nan})
     (row,) = compare(a, b).rows
-    assert (row["paired"], row["notes"]) == (
+    assert (row.paired, row.notes) == (
         False,
         ["not paired: the items' scores do not make the reported values"],
     )
-    assert math.isnan(row["p"])
-    assert math.isnan(row["q"])
-    assert row["interval"] is None
+    assert math.isnan(row.p)
+    assert math.isnan(row.q)
+    assert row.interval is None
 
 
 def test_a_metric_that_items_do_not_make_is_not_paired(tmp_path):
@@ -285,8 +285,8 @@ def test_a_metric_that_items_do_not_make_is_not_paired(tmp_path):
     a = write_run(tmp_path / "a", {"quiz": {"f1": scores}}, values={"f1": 0.3}, stderr=0.03)
     b = write_run(tmp_path / "b", {"quiz": {"f1": scores}}, values={"f1": 0.4}, stderr=0.04)
     (row,) = compare(a, b).rows
-    assert (row["paired"], row["test"], row["base"]) == (False, "Welch", 0.3)
-    assert row["notes"]
+    assert (row.paired, row.test, row.base) == (False, "Welch", 0.3)
+    assert row.notes
 
 
 def test_when_nothing_could_be_tested_that_is_said(tmp_path, capsys):
@@ -321,9 +321,9 @@ def refused(tmp_path: Path, **changes: object) -> str:
     with pytest.raises(CompareError) as error:
         compare(a, b)
     (row,) = compare(a, b, unpaired=True).rows
-    assert not row["paired"]
-    assert row["notes"]
-    assert row["test"] == "Welch"
+    assert not row.paired
+    assert row.notes
+    assert row.test == "Welch"
     return str(error.value)
 
 
@@ -393,7 +393,7 @@ def test_addresses_and_the_model_are_no_settings(tmp_path):
         )
         for name in ("a", "b")
     ]
-    assert compare(*runs).rows[0]["paired"]
+    assert compare(*runs).rows[0].paired
 
 
 def test_tasks_of_one_side_are_named(tmp_path):
@@ -403,7 +403,7 @@ def test_tasks_of_one_side_are_named(tmp_path):
         tmp_path / "b", {"quiz": {"acc": scores, "acc_norm": scores}, "new": {"acc": scores}}
     )
     found = compare(a, b)
-    assert [row["task"] for row in found.rows] == ["quiz"]
+    assert [row.task for row in found.rows] == ["quiz"]
     assert f"only {a} has old" in found.notes
     assert f"only {b} has quiz acc_norm,none, new" in found.notes
     with pytest.raises(CompareError, match="nothing in common: old against new"):
@@ -418,10 +418,10 @@ def test_groups_are_rows_of_their_own_and_nothing_else_is_averaged(tmp_path):
     group = {"mmlu": {"alias": "mmlu", "acc,none": 0.5, "acc_stderr,none": 0.1, "sample_len": 4}}
     tasks = {"mmlu_a": {"acc": scores}, "mmlu_b": {"acc": scores}}
     a, b = (write_run(tmp_path / name, tasks, groups=group) for name in "ab")
-    rows = {row["task"]: row for row in compare(a, b).rows}
+    rows = {row.task: row for row in compare(a, b).rows}
     assert set(rows) == {"mmlu", "mmlu_a", "mmlu_b"}
-    assert [rows[task]["group"] for task in ("mmlu", "mmlu_a")] == [True, False]
-    assert (rows["mmlu"]["paired"], rows["mmlu"]["n"]) == (False, 4)
+    assert [rows[task].group for task in ("mmlu", "mmlu_a")] == [True, False]
+    assert (rows["mmlu"].paired, rows["mmlu"].n) == (False, 4)
 
 
 # folders, and several others
@@ -439,7 +439,7 @@ def test_of_several_runs_the_newest_is_taken_and_that_is_said(tmp_path):
     )
     write_run(b / "m", {"quiz": {"acc": new}}, date="2026-02-01T10-00-00", name="m")
     found = compare(a, b)
-    assert found.rows[0]["other"] == 1.0
+    assert found.rows[0].other == 1.0
     assert any("2026-01-01" in note and "is older than" in note for note in found.notes)
     assert any("has other" in note for note in found.notes)
 
@@ -460,10 +460,10 @@ def test_several_others_are_corrected_together(tmp_path):
         for k, name in ((8, "x"), (4, "y"), (0, "z"))
     ]
     rows = compare(*runs).rows
-    assert [row["other_name"] for row in rows] == [str(run) for run in runs[1:]]
+    assert [row.other_name for row in rows] == [str(run) for run in runs[1:]]
     p = [2 / 2**8, 2 / 2**4, 1.0]
-    assert [row["p"] for row in rows] == pytest.approx(p)
-    assert [row["q"] for row in rows] == pytest.approx(list(stats.false_discovery_control(p)))
+    assert [row.p for row in rows] == pytest.approx(p)
+    assert [row.q for row in rows] == pytest.approx(list(stats.false_discovery_control(p)))
 
 
 # files that are no good
@@ -477,15 +477,15 @@ def test_a_cut_line_is_named(tmp_path):
     with pytest.raises(CompareError, match="line 3: cut off or damaged"):
         compare(a, b)
     (row,) = compare(a, b, unpaired=True).rows
-    assert not row["paired"]
+    assert not row.paired
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda lines: lines[:-1], "has 2 items, but the results count 3"),
-        (lambda lines: [*lines, lines[0]], "item 0 stands there twice"),
-        (lambda lines: [*lines[:2], "[1]"], "line 3: no sample"),
+        (lambda lines: [*lines, lines[0]], "item 0 occurs twice"),
+        (lambda lines: [*lines[:2], "[1]"], "line 3: not a sample"),
         (lambda lines: [*lines[:2], "\x00"], "line 3: cut off or damaged"),
         (lambda lines: [*lines[:2], "[" * 100_000], "line 3: cut off or damaged"),
         (
@@ -493,7 +493,7 @@ def test_a_cut_line_is_named(tmp_path):
             "item 2 has filter 'odd'",
         ),
         (lambda lines: [*lines[:2], sample(2, {"acc": 1}, read_by=["odd"])], "item 2 has filter"),
-        (lambda lines: [*lines[:2], sample([2], {"acc": 1})], "line 3: no sample"),
+        (lambda lines: [*lines[:2], sample([2], {"acc": 1})], "line 3: not a sample"),
     ],
 )
 def test_damaged_samples_are_refused(tmp_path, damage, message):
@@ -583,7 +583,7 @@ import sys, resource
 import numpy, scipy.stats
 from rys.compare import compare
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert compare(*sys.argv[1:]).rows[0]["paired"]
+assert compare(*sys.argv[1:]).rows[0].paired
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     done = subprocess.run(

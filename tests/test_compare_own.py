@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import rys
 from rys.cli import main
 from rys.compare import compare
 from rys.errors import CompareError
 from rys.probes.base import Item
 from rys.probes.result import ProbeResult
 from rys.probes.scorers import Choice
+from rys.statistics import paired_interval
+from rys.sweep.results import open_results
 from rys.sweep.store import Store
 
 BASE, BEST, LEFT = "0..3", "0..3,2..3", "0..3,1..3"
@@ -85,21 +88,21 @@ def test_the_best_path_of_a_sweep_against_its_baseline(sweep):
     found = compare(sweep)
     assert found.base_name == f"{sweep} ({BASE})"
     search, confirm = found.rows
-    assert (search["task"], search["filter"], confirm["filter"]) == ("quiz", "search", "confirm")
-    assert (search["n"], search["base"], search["other"], search["gained"], search["lost"]) == (
+    assert (search.task, search.filter, confirm.filter) == ("quiz", "search", "confirm")
+    assert (search.n, search.base, search.other, search.gained, search.lost) == (
         20,
         0.5,
         1.0,
         10,
         0,
     )
-    assert (confirm["n"], confirm["gained"], confirm["paired"], confirm["p"]) == (
+    assert (confirm.n, confirm.gained, confirm.paired, confirm.p) == (
         40,
         6,
         True,
         pytest.approx(2 / 2**6),
     )
-    assert search["other_name"] == f"{sweep} ({BEST})"
+    assert search.other_name == f"{sweep} ({BEST})"
     assert any("rows of 'search'" in note for note in found.notes)
 
 
@@ -114,7 +117,7 @@ def test_a_path_of_a_sweep_in_any_notation(sweep, capsys):
 
 def test_a_path_that_left_the_race_is_compared_on_its_own_items(sweep):
     (row,) = compare(sweep, f"{sweep}::{LEFT}").rows
-    assert (row["n"], row["base"], row["other"], row["lost"], row["paired"]) == (
+    assert (row.n, row.base, row.other, row.lost, row.paired) == (
         8,
         0.5,
         0.0,
@@ -168,10 +171,10 @@ def write(file: Path, document: dict[str, Any]) -> Path:
 def test_two_paths_of_one_probe_output(probed, tmp_path):
     (row,) = compare(write(tmp_path / "p.json", probed)).rows
     base, other = ([item["score"] for item in part["items"]] for part in probed["items"])
-    assert (row["task"], row["metric"], row["n"], row["paired"]) == ("reference", "score", 16, True)
-    assert (row["base"], row["other"]) == (np.mean(base), np.mean(other))
-    assert row["difference"] == pytest.approx(probed["comparison"][0]["difference"])
-    assert row["gained"] == sum(x < y for x, y in zip(base, other, strict=True))
+    assert (row.task, row.metric, row.n, row.paired) == ("reference", "score", 16, True)
+    assert (row.base, row.other) == (np.mean(base), np.mean(other))
+    assert row.difference == pytest.approx(probed["comparison"][0]["difference"])
+    assert row.gained == sum(x < y for x, y in zip(base, other, strict=True))
 
 
 def test_a_probe_output_without_items_is_not_paired(probed, tmp_path):
@@ -179,8 +182,8 @@ def test_a_probe_output_without_items_is_not_paired(probed, tmp_path):
         tmp_path / "p.json", {name: part for name, part in probed.items() if name != "item_scores"}
     )
     (row,) = compare(file, f"{file}::0..7,4..11").rows
-    assert (row["paired"], row["test"], row["gained"]) == (False, "Welch", None)
-    assert 0 < row["p"] <= 1
+    assert (row.paired, row.test, row.gained) == (False, "Welch", None)
+    assert 0 < row.p <= 1
     with pytest.raises(
         CompareError, match=r"has no layer path '0\.\.1'; it has 0\.\.11, 0\.\.7,4\.\.11"
     ):
@@ -207,3 +210,68 @@ def test_a_layer_path_of_a_harness_file_is_an_error(tmp_path):
     file = write(tmp_path / "results.json", {"results": {"quiz": {"acc,none": 0.5}}})
     with pytest.raises(CompareError, match="hold several layer paths"):
         compare(file, f"{file}::0..3")
+
+
+# one interval for the same scores
+
+
+@pytest.fixture(scope="module")
+def measured_twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same items along the same path: the output of `rys probe`, and the file of a sweep."""
+    folder = tmp_path_factory.mktemp("twice")
+    command = "probe --items 48 --force --json --quiet --layer-path .. --layer-path 0..7,4..11"
+    done = subprocess.run(
+        [sys.executable, "-m", "rys", *command.split()], capture_output=True, check=True
+    )
+    (folder / "probe.json").write_bytes(done.stdout)
+    with (
+        rys.reference_model() as model,
+        rys.Sweep(
+            model,
+            "reference",
+            rys.space.paths(["0..7,4..11"]),
+            store=folder / "sweep.db",
+            items=48,
+            strategy="scan",
+            force=True,
+        ) as sweep,
+    ):
+        sweep.run()
+    return folder / "probe.json", folder / "sweep.db"
+
+
+def test_probe_compare_and_sweep_give_the_same_interval(measured_twice):
+    probe, sweep = measured_twice
+    document = json.loads(probe.read_text())
+    families = document["item_scores"][0]["families"]
+    assert len(set(families)) > 1  # several strata
+    (printed,) = document["comparison"]
+    (of_probe,) = compare(probe).rows
+    (of_sweep,) = compare(sweep, f"{sweep}::0..7,4..11").rows
+    with open_results(sweep) as results:
+        (candidate,) = results.results().to_dict("records")
+    assert printed["interval"][0] < printed["difference"] < printed["interval"][1]
+    assert of_probe.interval == tuple(printed["interval"])
+    assert of_sweep.interval == tuple(printed["interval"])
+    assert (candidate["low"], candidate["high"]) == tuple(printed["interval"])
+    assert of_probe.difference == of_sweep.difference == pytest.approx(candidate["effect"])
+
+
+def test_outputs_of_earlier_versions_are_read_as_one_family(measured_twice, tmp_path):
+    document = json.loads(measured_twice[0].read_text())
+    for part in document["item_scores"]:
+        del part["families"]
+    old = write(tmp_path / "old.json", document)
+    base, other = (np.array(part["scores"]) for part in document["item_scores"])
+    (row,) = compare(old).rows
+    assert row.interval == paired_interval(other - base)
+    # families that one of the files knows count for both
+    (row,) = compare(old, measured_twice[0]).rows
+    assert row.interval == tuple(document["comparison"][0]["interval"])
+
+
+def test_families_of_other_items_are_refused(measured_twice, tmp_path):
+    document = json.loads(measured_twice[0].read_text())
+    document["item_scores"][1]["families"].pop()
+    with pytest.raises(CompareError, match="are not those of 48 items"):
+        compare(write(tmp_path / "cut.json", document))

@@ -1,6 +1,4 @@
-"""`rys compare`: what one run gained and lost against another, task by task, and whether that is
-more than noise.
-"""
+"""`rys compare`: what a run gained and lost against another, and whether that is more than noise."""
 
 from __future__ import annotations
 
@@ -10,11 +8,12 @@ import json
 import math
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rys._util.json_values import json_value
 from rys._util.tables import table
-from rys.compare import Comparison, compare
+from rys.compare import Comparison, Row, compare
 
 __all__ = ["add_parser", "run"]
 
@@ -32,6 +31,9 @@ _HEADER = [
     "q",
     "test",
 ]
+# What Markdown reads as markup, such as the stars of "*b*" and the bar of "a|b". An underscore
+# within a word, as in "exact_match", is not markup; one at its edge is, as in "_b_".
+_MARKUP = re.compile(r"[\\`*<>|&~\[\]]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def add_parser(commands: Any) -> None:
@@ -44,19 +46,22 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "base",
         metavar="A",
-        help="what the others are compared with: results of lm-evaluation-harness (results_*.json or a folder), the "
-        "output of rys probe --json, or the file of a sweep; FILE::PATH for one layer path of the latter two",
+        help="what the others are compared with: results of lm-evaluation-harness (results_*.json "
+        "or a folder), the output of rys probe --json, or the file of a sweep; FILE::PATH for one "
+        "layer path of the latter two",
     )
     parser.add_argument(
         "others",
         nargs="*",
         metavar="B",
-        help="compared with A (default: the best path of the sweep A, or its last)",
+        help="compared with A (default: the best path of the sweep A, or the last path of the "
+        "probe output A)",
     )
     parser.add_argument(
         "--unpaired",
         action="store_true",
-        help="go on where items, prompts or settings differ: compares the reported values, and marks the rows",
+        help="go on where items, prompts or settings differ: compare the reported values, and mark "
+        "the rows",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a list of rows instead of a table")
@@ -69,88 +74,92 @@ def run(options: argparse.Namespace) -> int:
     """Compare, and print what was found."""
     found = compare(options.base, *options.others, unpaired=options.unpaired)
     if options.json:
-        print(json.dumps(json_value(found.rows)))
+        print(json.dumps([json_value(row.to_json()) for row in found.rows]))
     elif options.csv:
         _print_csv(found)
     else:
         _print_tables(found, options.markdown)
+    # Notes must not get into what a program reads.
+    file = sys.stderr if options.json or options.csv else None
     for note in found.notes:
         line = f"note: {note}"
-        print(
-            _escaped(line) if options.markdown else line,
-            file=sys.stderr if options.json or options.csv else None,
-        )
+        print(_escape(line) if options.markdown else line, file=file)
     return 0
 
 
 def _print_csv(found: Comparison) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for k, row in enumerate(found.rows):
-        low, high = row["interval"] or (None, None)
-        cells = {name: value for name, value in json_value(row).items() if name != "interval"}
-        cells |= {"low": low, "high": high, "notes": "; ".join(row["notes"])}
+        cells = json_value(row.to_json())
+        del cells["interval"]
+        low, high = row.interval or (None, None)
+        cells |= {"low": low, "high": high, "notes": "; ".join(row.notes)}
         if k == 0:
             writer.writerow(cells)
         writer.writerow(cells.values())
 
 
 def _print_tables(found: Comparison, is_markdown: bool) -> None:
-    written = _escaped if is_markdown else str
-    for other in dict.fromkeys(row["other_name"] for row in found.rows):
-        rows = [_cells(row) for row in found.rows if row["other_name"] == other]
-        print(written(f"{other} against {found.base_name}") + "\n")
+    form = _escape if is_markdown else str
+    for other in dict.fromkeys(row.other_name for row in found.rows):
+        rows = [_cells(row) for row in found.rows if row.other_name == other]
+        print(form(f"{other} against {found.base_name}") + "\n")
         print(_markdown(rows) if is_markdown else table(_HEADER, rows))
         print()
     print(found.sentence)
-    reasons: dict[str, list[str]] = {}
+    tasks: dict[str, dict[str, None]] = {}  # by note, each task once
     for row in found.rows:
-        for note in row["notes"]:
-            reasons.setdefault(note, []).append(row["task"])
-    for note, tasks in reasons.items():
-        print(written(f"note: {', '.join(dict.fromkeys(tasks))}: {note}"))
+        for note in row.notes:
+            tasks.setdefault(note, {})[row.task] = None
+    for note, names in tasks.items():
+        print(form(f"note: {', '.join(names)}: {note}"))
 
 
-def _cells(row: dict[str, Any]) -> list[object]:
-    metric = f"{row['metric']},{row['filter']}" if row["filter"] else row["metric"]
+def _cells(row: Row) -> list[object]:
+    metric = f"{row.metric},{row.filter}" if row.filter else row.metric
+    is_marked_unpaired = not row.paired and row.test != "none"
     return [
-        row["task"] + (" (group)" if row["group"] else ""),
-        metric + (" (lower is better)" if row["lower_is_better"] else ""),
-        _or_nothing(row["n"], "d"),
-        _value(row["base"]),
-        _value(row["other"]),
-        _value(row["difference"], "+"),
-        "[{}, {}]".format(*(_value(end, "+") for end in row["interval"]))
-        if row["interval"]
-        else "",
-        _or_nothing(row["gained"], "d"),
-        _or_nothing(row["lost"], "d"),
-        _or_nothing(row["p"], ".2g"),
-        _or_nothing(row["q"], ".2g"),
-        row["test"] + ("" if row["paired"] or row["test"] == "none" else " (unpaired)"),
+        row.task + (" (group)" if row.group else ""),
+        metric + (" (lower is better)" if row.lower_is_better else ""),
+        _format(row.n, "d"),
+        _format_score(row.base),
+        _format_score(row.other),
+        _format_score(row.difference, "+"),
+        _format_interval(row.interval),
+        _format(row.gained, "d"),
+        _format(row.lost, "d"),
+        _format(row.p, ".2g"),
+        _format(row.q, ".2g"),
+        row.test + (" (unpaired)" if is_marked_unpaired else ""),
     ]
 
 
-def _or_nothing(value: float | None, form: str) -> str:
+def _format(value: float | None, form: str) -> str:
+    """Return a number as text, "" if it is unknown."""
     return "" if value is None or math.isnan(value) else format(value, form)
 
 
-def _value(value: float, sign: str = "") -> str:
-    return _or_nothing(value, sign + (".4f" if abs(value) < 1e4 else ".4g"))
+def _format_score(value: float, sign: str = "") -> str:
+    # Perplexities may be huge.
+    return _format(value, sign + (".4f" if abs(value) < 1e4 else ".4g"))
 
 
-def _markdown(rows: list[list[object]]) -> str:
+def _format_interval(interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return ""
+    low, high = interval
+    return f"[{_format_score(low, '+')}, {_format_score(high, '+')}]"
+
+
+def _markdown(rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table: names to the left, figures to the right."""
     ruler = ["---", "---"] + ["---:"] * (len(_HEADER) - 3) + ["---"]
-    lines = [
-        _HEADER,
-        ruler,
-        *([*map(_escaped, map(str, row[:2])), *map(str, row[2:])] for row in rows),
-    ]
+    lines = [_HEADER, ruler]
+    for task, metric, *figures in rows:
+        lines.append([_escape(str(task)), _escape(str(metric)), *map(str, figures)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escaped(text: str) -> str:
-    """Return a text so that Markdown shows it as it is.
-
-    An underscore within a word needs no escape.
-    """
-    return re.sub(r"[\\`*<>|&~\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
+def _escape(text: str) -> str:
+    """Return a text so that Markdown shows it as it is."""
+    return _MARKUP.sub(r"\\\g<0>", text)

@@ -1,13 +1,14 @@
 """Read what rys writes: the JSON of `rys probe`, and the file of a sweep.
 
-Both may hold several layer paths. `FILE::PATH` names one. Without, the base is a sweep's baseline
-or the first path of `rys probe`, and what is compared with it a sweep's best path, confirmed if
-there is one, or the last of `rys probe`.
+Both may hold several layer paths. `FILE::PATH` names one. If none is named, the base is a sweep's
+baseline or the first path of `rys probe`. What is compared with it is a sweep's best path
+(confirmed if there is one) or the last path of `rys probe`.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,30 +17,22 @@ from typing import Any
 
 import numpy as np
 
-from rys.compare.run import (
-    ItemId,
-    Key,
-    Run,
-    Samples,
-    Score,
-    count,
-    mapping,
-    number,
-    printable,
-    some,
-)
-from rys.errors import CompareError, LayerPathError
+from rys.compare.run import ItemId, Key, Run, Samples, Score
+from rys.compare.text import summarise, terminal_text
+from rys.errors import CompareError, LayerPathError, ProbeError
 from rys.layer_path import LayerPath
+from rys.probes.result_file import SavedResult, is_probe_output, read_results
 from rys.sweep.report import report
 from rys.sweep.store import SQLITE_MAGIC, Store
 
-__all__ = ["is_probe_result", "is_sweep", "load_probe", "load_sweep"]
+__all__ = ["is_probe_output", "is_sweep", "load_probe", "load_sweep"]
 
 _METRIC = "score"
+_STAGES = ("search", "confirm")
 
 
 def is_sweep(path: Path) -> bool:
-    """Return whether a file is an SQLite database, as that of a sweep is."""
+    """Return whether a file is an SQLite database, as the file of a sweep is."""
     try:
         with path.open("rb") as file:
             return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
@@ -47,139 +40,166 @@ def is_sweep(path: Path) -> bool:
         return False
 
 
-def is_probe_result(content: Any) -> bool:
-    """Return whether a JSON document is what `rys probe --json` printed."""
-    results = mapping(content).get("results")
-    return isinstance(results, list) and all(
-        {"probe", "layer_path", "mean", "n"} <= set(mapping(r)) for r in results
-    )
-
-
 def load_probe(
     path: Path, content: Mapping[str, Any], name: str, layer_path: str | None, is_base: bool
 ) -> Run:
-    """Return one path's results of `rys probe --json`."""
-    results = content["results"]
-    paths = list(dict.fromkeys(str(result["layer_path"]) for result in results))
+    """Return the results of `rys probe --json` along one path.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+        name: Name of the run.
+        layer_path: The path, as the file writes it; None for the first or the last one.
+        is_base: Whether others are compared with it. Then the first path is taken, else the last.
+
+    Raises:
+        CompareError: The file has no results, or none along this path.
+    """
+    results = read_results(content)
+    paths = list(dict.fromkeys(result.layer_path for result in results))
     if not paths:
         raise CompareError(f"{path} has no results")
     chosen = layer_path or paths[0 if is_base else -1]
     if chosen not in paths:
-        raise CompareError(
-            f"{path} has no layer path {chosen!r}; it has {some(map(printable, paths))}"
-        )
-    run = Run(f"{name} ({printable(chosen)})", {})
+        raise CompareError(f"{path} has no layer path {chosen!r}; it has {summarise(paths)}")
+    run = Run(f"{name} ({terminal_text(chosen)})", {})
     for result in results:
-        if result["layer_path"] != chosen:
+        if result.layer_path != chosen:
             continue
-        probe, _, version = printable(result["probe"]).rpartition(":")
-        n = count(result["n"])
-        interval = result.get("interval")
-        stderr = math.nan
-        if isinstance(interval, list) and len(interval) == 2:
-            stderr = (number(interval[1]) - number(interval[0])) / (2 * 1.96)
+        probe = terminal_text(result.probe)
         run.scores[Key(probe, _METRIC, "")] = Score(
-            value=number(result["mean"]), stderr=stderr, n=n, lower_is_better=False
+            value=result.mean, stderr=result.stderr, n=result.n, lower_is_better=False
         )
-        run.settings[probe] = {"task version": version, "items": str(n)}
-        for part in map(mapping, content.get("item_scores") or []):
-            if (part.get("probe"), part.get("layer_path")) == (result["probe"], chosen):
-                run.samples[probe] = partial(_probe_samples, path, part, n)
+        run.settings[probe] = {
+            "task version": terminal_text(result.version),
+            "items": str(result.n),
+        }
+        if result.saved_items is not None:
+            run.samples[probe] = partial(_probe_samples, path, result)
     return run
 
 
-def _probe_samples(path: Path, part: Mapping[str, Any], n: int | None) -> Samples:
+def _probe_samples(path: Path, result: SavedResult) -> Samples:
     """Return the items of a probe.
 
     They are known by their content, so that the same ones are found in any order.
     """
-    hashes, scores = part.get("hashes"), part.get("scores")
-    if (
-        not isinstance(hashes, list)
-        or not isinstance(scores, list)
-        or not len(hashes) == len(scores) == n
-    ):
-        raise CompareError(f"{path}: the scores of its items are not those of {n} items")
-    items = [
-        f"{printable(content)} {hashes[:k].count(content)}" for k, content in enumerate(hashes)
-    ]  # one may recur
-    identities: dict[ItemId, tuple[str | None, ...]] = dict.fromkeys(items, (None, None, None))
-    return Samples(
-        identities,
-        {(_METRIC, ""): {item: (number(s), 1.0) for item, s in zip(items, scores, strict=True)}},
-    )
+    try:
+        saved = result.item_scores()
+    except ProbeError as error:
+        raise CompareError(f"{path}: {error}") from None
+    samples = Samples({}, {(_METRIC, ""): {}})
+    n_seen: Counter[str] = Counter()
+    for k, (content, score) in enumerate(zip(saved.hashes, saved.scores, strict=True)):
+        # The same item may occur twice.
+        item: ItemId = f"{terminal_text(content)} {n_seen[content]}"
+        n_seen[content] += 1
+        samples.identities[item] = (None, None, None)
+        if saved.families is not None:
+            samples.families[item] = saved.families[k]
+        samples.scores[_METRIC, ""][item] = (score, 1.0)
+    return samples
 
 
 def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> Run:
-    """Return one path's scores of a sweep: those of the search and of the confirmation, told apart
-    by the filter.
+    """Return one path's scores of a sweep. The filter tells search from confirmation.
+
+    Args:
+        path: The file.
+        name: Name of the run.
+        layer_path: The path, in any notation; None for the baseline or the best path.
+        is_base: Whether others are compared with it. Then the baseline is taken, else the best.
+
+    Raises:
+        CompareError: The sweep has no scores along this path.
+        StoreError: The file cannot be read or is damaged.
     """
     store = Store.open(path, read_only=True)
     try:
         chosen = _chosen_path(store, layer_path, is_base)
-        run = Run(f"{name} ({printable(chosen)})", {})
-        meta = store.meta
-        versions = dict(str(probe).rpartition(":")[::2] for probe in meta.get("probes", []))
+        run = Run(f"{name} ({terminal_text(chosen)})", {})
+        versions = _versions(store)
         for probe, samples in _samples(store, chosen).items():
             run.samples[probe] = partial(replace, samples)
             run.settings[probe] = {
                 "task version": versions.get(probe, "?"),
-                "thinking": str(meta.get("asking")),
+                "thinking": str(store.meta.get("asking")),
             }
             for (metric, stage), scores in samples.scores.items():
-                values = np.array(list(scores.values()))[:, 0]
-                n = len(values)
-                stderr = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-                run.scores[Key(probe, metric, stage)] = Score(
-                    value=float(values.mean()), stderr=stderr, n=n, lower_is_better=False
-                )
+                run.scores[Key(probe, metric, stage)] = _mean_score(scores)
     finally:
         store.close()
     if not run.scores:
         raise CompareError(f"{path} has no scores along {chosen}")
     if not is_base and any(key.filter == "search" for key in run.scores):
         run.notes.append(
-            f"{run.name}: rows of 'search' are of the items by which paths are chosen, so gains look larger there"
+            f"{run.name}: rows of 'search' are of the items by which paths are chosen, so gains "
+            f"look larger there"
         )
     return run
 
 
+def _versions(store: Store) -> dict[str, str]:
+    """Return the versions of a sweep's probes, which it names as "math:1"."""
+    versions = {}
+    for name in store.meta.get("probes", []):
+        probe, _, version = str(name).rpartition(":")
+        versions[probe] = version
+    return versions
+
+
+def _mean_score(scores: Mapping[ItemId, tuple[float, float]]) -> Score:
+    values = np.array(list(scores.values()))[:, 0]
+    n = len(values)
+    stderr = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return Score(value=float(values.mean()), stderr=stderr, n=n, lower_is_better=False)
+
+
 def _chosen_path(store: Store, layer_path: str | None, is_base: bool) -> str:
-    trials = [trial for stage in ("search", "confirm") for trial in store.trials(stage)]
+    """Return the path to load, as the sweep writes it."""
+    trials = [trial for stage in _STAGES for trial in store.trials(stage)]
     if layer_path is not None:
         try:
             layers = LayerPath(layer_path, int(store.meta["n_layer"])).layers
         except LayerPathError as error:
             raise CompareError(f"{store.path}::{layer_path}: {error}") from None
-        found = next((trial.path for trial in trials if trial.layers == tuple(layers)), None)
-        if found is None:
-            raise CompareError(f"{store.path} did not try the layer path {layer_path}")
-        return found
+        for trial in trials:
+            if trial.layers == tuple(layers):
+                return trial.path
+        raise CompareError(f"{store.path} did not try the layer path {layer_path}")
     if is_base:
-        found = next((trial.path for trial in trials if trial.role == "baseline"), None)
-    else:
-        best = report(store)["best"]
-        found = best and best["layer_path"]
-    if found is None:
-        raise CompareError(
-            f"{store.path} has measured no {'baseline' if is_base else 'candidate'} yet"
-        )
-    return str(found)
+        for trial in trials:
+            if trial.role == "baseline":
+                return trial.path
+        raise CompareError(f"{store.path} has measured no baseline yet")
+    best = report(store)["best"]
+    if not best:
+        raise CompareError(f"{store.path} has measured no candidate yet")
+    return str(best["layer_path"])
 
 
 def _samples(store: Store, layer_path: str) -> dict[str, Samples]:
-    """Return by probe what a path scored on the items of both stages."""
+    """Return, by probe, what a path scored on the items of both stages."""
     found: dict[str, Samples] = {}
-    for stage in ("search", "confirm"):
-        trial = next((trial for trial in store.trials(stage) if trial.path == layer_path), None)
-        values = None if trial is None else store.scores(stage).get(trial.id)
+    for stage in _STAGES:
+        scores = _scores_along(store, stage, layer_path)
         hashes = store.item_hashes(stage)
-        for (probe, position, _, _), value in zip(
-            store.items(stage), [] if values is None else values, strict=False
-        ):
-            if not math.isnan(value):
-                samples = found.setdefault(printable(probe), Samples({}, {}, may_shrink=True))
-                item = f"{stage} {position}"
-                samples.identities[item] = (hashes[probe][position], None, None)
-                samples.scores.setdefault((_METRIC, stage), {})[item] = float(value), 1.0
+        # Without scores the loop ends at once.
+        for (probe, position, _, family), score in zip(store.items(stage), scores, strict=False):
+            if math.isnan(score):
+                continue  # an eliminated path answered only the first items
+            samples = found.setdefault(terminal_text(probe), Samples({}, {}, may_shrink=True))
+            item = f"{stage} {position}"
+            samples.identities[item] = (hashes[probe][position], None, None)
+            samples.families[item] = family
+            samples.scores.setdefault((_METRIC, stage), {})[item] = (float(score), 1.0)
     return found
+
+
+def _scores_along(store: Store, stage: str, layer_path: str) -> list[float]:
+    """Return what a path scored on the items of a stage; empty if it was not measured there."""
+    for trial in store.trials(stage):
+        if trial.path == layer_path:
+            scores = store.scores(stage).get(trial.id)
+            return [] if scores is None else scores.tolist()
+    return []

@@ -40,12 +40,12 @@ class ItemScores:
 
     Attributes:
         hashes: Content hashes of the items.
-        families: Families of the items; "" if unknown.
+        families: Families of the items; None if the file does not tell.
         scores: In [0, 1].
     """
 
     hashes: list[str]
-    families: list[str]
+    families: list[str] | None
     scores: list[float]
 
 
@@ -80,12 +80,12 @@ class SavedResult:
         saved = self.saved_items or {}
         hashes = self._list_of_items(saved.get("hashes"))
         scores = self._list_of_items(saved.get("scores"))
-        families = [""] * len(scores)
+        families = None
         if "families" in saved:
-            families = self._list_of_items(saved["families"])
+            families = list(map(str, self._list_of_items(saved["families"])))
         return ItemScores(
             hashes=list(map(str, hashes)),
-            families=list(map(str, families)),
+            families=families,
             scores=list(map(number, scores)),
         )
 
