@@ -311,12 +311,29 @@ def test_percentiles_alone_cover_too_seldom():
     assert exact_coverage(16, 0.5, 0.2, percentiles_only=True) < 0.93
 
 
-@pytest.mark.parametrize(
-    ("n", "n_gained", "n_lost"), [(16, 1.0, 0.5), (32, 3.5, 0.0), (64, 1.0, 0.5), (250, 3.5, 0.0)]
-)
-def test_where_few_items_differ_in_one_direction_it_covers_as_documented(n, n_gained, n_lost):
-    # a limit of the method, which its documentation states; these are the worst cases found
-    assert 0.83 <= exact_coverage(n, n_gained / n, n_lost / n) <= 0.90
+@pytest.mark.parametrize("n", [16, 64, 250])
+@pytest.mark.parametrize(("n_gained", "n_lost"), [(1.0, 0.5), (3.5, 0.0), (3.2, 0.8), (5.0, 2.5)])
+def test_where_few_items_differ_92_of_100_intervals_cover(n, n_gained, n_lost):
+    # the first two are the worst cases of the percentiles: 84% and 88%
+    assert exact_coverage(n, n_gained / n, n_lost / n) >= 0.92
+
+
+def test_few_changes_in_one_direction_are_joined_with_what_items_miss(monkeypatch):
+    rows = np.zeros((6, 64))
+    for row, changes in zip(
+        rows, [[1], [1] * 4, [-0.5] * 4, [1] * 5, [1, 1, 1, -1], []], strict=True
+    ):
+        row[: len(changes)] = changes
+    found = bootstrap_intervals(rows, *equal(64))
+    monkeypatch.setattr(intervals_module, "_MAX_FEW", -1)
+    before = bootstrap_intervals(rows, *equal(64))
+    effects = rows.mean(axis=1)[:, None]
+    unseen = 1 - 0.025 ** (1 / 64)
+    sides = np.hypot(before - effects, unseen)[:3]
+    assert found[:3] == pytest.approx(effects[:3] + np.array([-1, 1]) * sides)
+    assert np.array_equal(found[3:], before[3:])
+    # four gains and no loss of 64 are not told from none: McNemar's test has p = 0.125
+    assert found[1, 0] < 0 < before[1, 0]
 
 
 def test_graded_scores_of_16_items_are_covered_in_94_of_100():

@@ -17,6 +17,9 @@ from rys.statistics.items import Floats, Ints
 __all__ = ["bootstrap_intervals", "mean_interval", "paired_interval", "ratio_interval"]
 
 _CHUNK = 20_000_000  # numbers in memory at once
+# So many changes are few. With 4, 95% intervals cover 92% or more where 84% were covered without
+# the rule. With 5 and more they would cover 98% where gains and losses are equally probable.
+_MAX_FEW = 4
 
 
 def paired_interval(
@@ -29,22 +32,24 @@ def paired_interval(
 
     This is `bootstrap_intervals` for one candidate, with the same defaults and the same seed.
 
-    How often it covers the true difference was computed and simulated, for a nominal 95%. With the
-    items of one probe (16 to 250, one or four families, scores of 0 and 1 or graded):
+    How often 95% intervals cover the true difference was computed and simulated, for 16 to 250
+    items, of one family or of four:
 
-    - if gains and losses are equally probable, it covers 94% or more. It seldom claims a difference
-      where there is none.
-    - if ten or more items differ, it covers 92% to 97%.
-    - if fewer items differ, and more in one direction than in the other, it covers 84% to 95%. It
-      is then too short on the side of the larger change. The interval of Bonett and Price (2012,
-      J. Educ. Behav. Stat. 37) covers 93% or more there, but it is made for shares. It knows no
-      graded scores, strata or weights, and a second method would give a second interval for the
-      same data.
+    - scores of 0 and 1, gains and losses equally probable: 94% or more. So it seldom claims a
+      difference where there is none.
+    - scores of 0 and 1, more gains than losses or the reverse: 92% to 98%. It is 89% for 16 items
+      of which two thirds change.
+    - graded scores: 93% to 98%. It is 90% to 92% for few items with very skewed differences.
 
-    Over several probes of very different size, such as 250 and 16 items, it covers 89% or more if
-    gains and losses are equally probable. If all true changes are gains, of so few items that the
-    small probe often shows none of them, it covers as little as 50%. Give all probes about the same
-    number of items.
+    The interval of Bonett and Price for shares (2012, J. Educ. Behav. Stat. 37) covers 93% or more,
+    but it knows no graded scores, strata or weights. A second method would give a second interval
+    for the same data.
+
+    A mean over probes of very different size is covered less often, because the bootstrap knows
+    little about a small probe that weighs as much as a large one. For 250 and 16 items it is 89% or
+    more if gains and losses are equally probable. If all true changes are gains, of so few items
+    that the small probe often shows none, it is 61%, and 49% for 250, 16 and 16 items. Give all
+    probes about the same number of items.
 
     Args:
         differences: float [N].
@@ -83,8 +88,12 @@ def bootstrap_intervals(
     - percentiles take the standard deviation for known, so the stretch is Student's quantile over
       the normal quantile, as for a t interval.
 
-    Where all items of a candidate have the same difference, a resample says nothing about noise.
-    The interval then reaches as far as changes that n items can miss; see `_largest_unseen_share`.
+    Resamples only repeat the changes that were seen. Two kinds of candidates get wider intervals by
+    the share u of changed items that n items can miss (see `_largest_unseen_share`):
+
+    - if all items have the same difference, which is mostly 0, the interval is the effect +- u;
+    - if at most four items differ, all in the same direction, each side of length r becomes
+      sqrt(r^2 + u^2).
 
     Args:
         differences: float64 [C, N].
@@ -116,11 +125,24 @@ def bootstrap_intervals(
         deviations[:, start : start + step] = differences @ moves.T
     # Row by row, because quantile copies what it sorts.
     bounds = [np.quantile(row, [tail, 1 - tail]) for row in deviations]
-    intervals: Floats = effects[:, None] + np.array(bounds).reshape(-1, 2)
+    reach = np.array(bounds, dtype=np.float64).reshape(-1, 2)
     is_flat = np.ptp(differences, axis=1) == 0
+    reach[is_flat] = 0.0
+    is_wider = is_flat | _has_few_changes_in_one_direction(differences)
     unseen = _largest_unseen_share(n, tail)
-    intervals[is_flat] = effects[is_flat, None] + np.array([-unseen, unseen])
+    reach[is_wider] = np.array([-1, 1]) * np.hypot(reach[is_wider], unseen)
+    intervals: Floats = effects[:, None] + reach
     return intervals
+
+
+def _has_few_changes_in_one_direction(differences: Floats) -> npt.NDArray[np.bool_]:
+    """Return which candidates gained some items and lost none, or the reverse, bool [C]."""
+    n_gained = (differences > 0).sum(axis=1)
+    n_lost = (differences < 0).sum(axis=1)
+    few: npt.NDArray[np.bool_] = (np.minimum(n_gained, n_lost) == 0) & (
+        n_gained + n_lost <= _MAX_FEW
+    )
+    return few
 
 
 def _largest_unseen_share(n: int, tail: float) -> float:
