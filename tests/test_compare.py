@@ -511,10 +511,22 @@ def test_damaged_samples_are_refused(tmp_path, damage, message):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"results": 1}', '{"results": {"a": 1}}', '{"results": {}}', '{"results": [1]}',
-     "[" * 10_000, '{"results": []}', '{"results": {"a": {"acc,none": "x"}}}', "\x00\x01",
-     '{"results": [{"probe": []}]}'],
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"results": 1}',
+        '{"results": {"a": 1}}',
+        '{"results": {}}',
+        '{"results": [1]}',
+        "[" * 10_000,
+        '{"results": []}',
+        '{"results": {"a": {"acc,none": "x"}}}',
+        "\x00\x01",
+        '{"results": [{"probe": []}]}',
+    ],
+)
 def test_files_that_are_no_results_are_refused(tmp_path, content, capsys):
     file = tmp_path / "results.json"
     file.write_text(content)
@@ -524,8 +536,22 @@ def test_files_that_are_no_results_are_refused(tmp_path, content, capsys):
     assert capsys.readouterr().err.startswith("rys compare: ")
 
 
-@pytest.mark.parametrize("key", ["versions", "n-shot", "n-samples", "configs", "config", "higher_is_better", "groups",
-                                 "group_subtasks", "task_hashes", "date", "model_name"])  # fmt: skip
+@pytest.mark.parametrize(
+    "key",
+    [
+        "versions",
+        "n-shot",
+        "n-samples",
+        "configs",
+        "config",
+        "higher_is_better",
+        "groups",
+        "group_subtasks",
+        "task_hashes",
+        "date",
+        "model_name",
+    ],
+)
 @pytest.mark.parametrize(
     "value", [None, 1, "x", [1], {"quiz": [{}]}, {"quiz": {"metric_list": 3, "effective": "5"}}]
 )

@@ -37,10 +37,23 @@ def items(n: int, first: int = 0) -> list[Item]:
 def measured(asked: list[Item], scores: np.ndarray) -> dict[str, ProbeResult]:
     n = len(scores)
     result = ProbeResult(
-        probe="quiz:1", layer_path="", items=asked[:n], scores=scores.astype(float), parsed=np.ones(n, bool),
-        truncated=np.zeros(n, bool), answers=[""] * n, errors=[None] * n, details=[{}] * n, chance=0.5,
-        best_constant=0.5, constant="yes", n_prompt_tokens=1, n_evaluated_tokens=1, n_generated_tokens=1, seconds=0.1,
-    )  # fmt: skip
+        probe="quiz:1",
+        layer_path="",
+        items=asked[:n],
+        scores=scores.astype(float),
+        parsed=np.ones(n, bool),
+        truncated=np.zeros(n, bool),
+        answers=[""] * n,
+        errors=[None] * n,
+        details=[{}] * n,
+        chance=0.5,
+        best_constant=0.5,
+        constant="yes",
+        n_prompt_tokens=1,
+        n_evaluated_tokens=1,
+        n_generated_tokens=1,
+        seconds=0.1,
+    )
     return {"quiz": result}
 
 

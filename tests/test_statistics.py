@@ -1,5 +1,6 @@
-"""Statistics of paired scores: the oracles are scipy, formulae by hand, and simulated scores whose truth
-is known.
+"""Statistics of paired scores.
+
+The oracles are scipy, formulae by hand, and simulated scores whose truth is known.
 
 A simulated check says how often it would fail by chance if the code were right: its bounds lie at
 least 4 standard deviations of the simulation away from what is expected, where nothing else is

@@ -1,4 +1,4 @@
-"""`rys compare`: what a run gained and lost against another, and whether that is more than noise."""
+"""`rys compare`: what a run gained and lost against another, and which of it is not noise."""
 
 from __future__ import annotations
 
@@ -91,6 +91,7 @@ def _print_csv(found: Comparison) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for k, row in enumerate(found.rows):
         cells = json_value(row.to_json())
+        # A spreadsheet wants one number in a cell.
         del cells["interval"]
         low, high = row.interval or (None, None)
         cells |= {"low": low, "high": high, "notes": "; ".join(row.notes)}
@@ -107,6 +108,7 @@ def _print_tables(found: Comparison, is_markdown: bool) -> None:
         print(_markdown(rows) if is_markdown else table(_HEADER, rows))
         print()
     print(found.sentence)
+    # A note often holds for many tasks: it is printed once.
     tasks: dict[str, dict[str, None]] = {}  # by note, each task once
     for row in found.rows:
         for note in row.notes:
@@ -116,7 +118,9 @@ def _print_tables(found: Comparison, is_markdown: bool) -> None:
 
 
 def _cells(row: Row) -> list[object]:
+    # As the harness writes it: "exact_match,strict-match".
     metric = f"{row.metric},{row.filter}" if row.filter else row.metric
+    # Without a test there is nothing to mark.
     is_marked_unpaired = not row.paired and row.test != "none"
     return [
         row.task + (" (group)" if row.group else ""),

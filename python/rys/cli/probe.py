@@ -50,8 +50,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--probes",
         metavar="A,B",
-        help="names (math, eq, reasoning, reference), with a tier if you like (math:hard), or files "
-        "with questions (default: math,eq,reasoning; for the reference model: reference)",
+        help="names (math, eq, reasoning, reference), with a tier if you like (math:hard), or "
+        "files with questions (default: math,eq,reasoning; for the reference model: reference)",
     )
     parser.add_argument(
         "--items", type=int, default=64, metavar="N", help="items of each probe (default: 64)"
@@ -87,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, and print what was found."""
     paths = options.layer_path or [None]
     if len(paths) > 2:
+        # With more than two there is no single difference; a sweep is made for that.
         raise RequestError(
             f"--layer-path was given {len(paths)} times; give one path, or two to compare"
         )
@@ -114,6 +115,7 @@ def _measure(
         ProbeError: Two paths are given, and no probe can measure along the first.
     """
     with open_model(options) as model:
+        # One evaluation serves all paths, so that they get the same items and the same tokens.
         evaluation = Evaluation(
             model,
             _names(options),
@@ -123,6 +125,7 @@ def _measure(
             thinking=options.thinking,
             thinking_budget=options.thinking_budget,
         )
+        # A bar in a file or a pipe is only noise.
         shows_progress = not options.quiet and sys.stderr.isatty()
         along: list[Results] = []
         refused: Reasons = {}
@@ -211,6 +214,7 @@ def _comparison_cells(difference: PairedDifference) -> list[object]:
 
 def _print_families(result: ProbeResult) -> None:
     families = result.by_family()
+    # A single family is the whole probe, whose score the table has.
     if len(families) < 2:
         return
     parts = ", ".join(f"{family} {mean:.3f} ({n})" for family, (mean, n) in families.items())

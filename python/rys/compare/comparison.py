@@ -86,6 +86,7 @@ def compare(base: str | Path, *others: str | Path, unpaired: bool = False) -> Co
     rows: list[Row] = []
     notes = list(first.notes)
     problems: dict[str, list[str]] = {}  # what differs: the tasks
+    # A file that holds several paths can be compared with itself.
     for name in others or (base,):
         other = load_run(name, is_base=False)
         common = _common_keys(first, other)
@@ -96,6 +97,7 @@ def compare(base: str | Path, *others: str | Path, unpaired: bool = False) -> Co
             for what in pairing.differing:
                 problems.setdefault(f"{what}, in {other.name}", []).append(task)
             rows += [_row(first, other, key, pairing) for key in common if key.task == task]
+    # Only now, so that one message names all problems of all runs.
     if problems and not unpaired:
         raise CompareError(_refusal(first, problems))
     if not any(row.paired for row in rows):
@@ -142,7 +144,7 @@ def _names(keys: Iterable[Key], known: Container[Key] = ()) -> list[str]:
     """Return the rows that are not known; the task alone where none of its rows is known."""
     keys = list(keys)
     partly_known = {key.task for key in keys if key in known}
-    names: dict[str, None] = {}
+    names: dict[str, None] = {}  # each once, in order
     for key in keys:
         if key in known:
             continue
@@ -163,6 +165,7 @@ def _refusal(first: Run, problems: Mapping[str, Sequence[str]]) -> str:
 
 def _row(first: Run, second: Run, key: Key, pairing: Pairing) -> Row:
     base, other = first.scores[key], second.scores[key]
+    # One of the runs may be from a version that does not tell.
     lower = base.lower_is_better
     if lower is None:
         lower = other.lower_is_better
@@ -260,6 +263,7 @@ def _values(scores: Mapping[ItemId, tuple[float, float]], items: Sequence[ItemId
 def _with_adjusted_p_values(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with their q."""
     p_values = np.array([row.p for row in rows])
+    # All runs together: whoever compares ten runs looks at ten times as many rows.
     is_tested = ~np.isnan(p_values)
     q_values = np.full(len(rows), math.nan)
     q_values[is_tested] = adjusted_p_values(p_values[is_tested])

@@ -124,6 +124,7 @@ def load_directory(path: Path, name: str) -> Run:
         if not file.is_file():
             continue
         content = read_json(file)
+        # Other programs call their files results.json too.
         if is_harness_result(content):
             found.append(_Result(file, content))
         else:
@@ -181,6 +182,7 @@ def _add_task(run: Run, result: _Result, task: str) -> None:
         )
         wanted.setdefault(read_by, []).append(metric)
     run.settings[name] = _settings(content, task, n)
+    # A group has no items of its own. Samples are large, so they are read when they are needed.
     samples = _samples_file(result, task)
     if samples and not is_group:
         run.samples[name] = partial(read_samples, samples, wanted, n)

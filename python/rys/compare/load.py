@@ -31,6 +31,7 @@ def load_run(what: str | Path, is_base: bool) -> Run:
         path = Path(file)
     if path.is_dir() and layer_path is None:
         return harness.load_directory(path, name)
+    # By content and not by name: users may name files as they like.
     if own.is_sweep(path):
         return own.load_sweep(path, str(path), layer_path, is_base)
     content = read_json(path)

@@ -94,6 +94,7 @@ def _probe_samples(path: Path, result: SavedResult) -> Samples:
         # The same item may occur twice.
         item: ItemId = f"{terminal_text(content)} {n_seen[content]}"
         n_seen[content] += 1
+        # The content hash covers question and target, and is in the item's name already.
         samples.identities[item] = (None, None, None)
         if saved.families is not None:
             samples.families[item] = saved.families[k]
@@ -120,6 +121,7 @@ def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> 
         run = Run(f"{name} ({terminal_text(chosen)})", {})
         versions = _versions(store)
         for probe, samples in _samples(store, chosen).items():
+            # They are read already, as the file is closed before they are asked for.
             run.samples[probe] = partial(replace, samples)
             run.settings[probe] = {
                 "task version": versions.get(probe, "?"),
@@ -131,6 +133,7 @@ def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> 
         store.close()
     if not run.scores:
         raise CompareError(f"{path} has no scores along {chosen}")
+    # The best path was chosen for its scores on these items.
     if not is_base and any(key.filter == "search" for key in run.scores):
         run.notes.append(
             f"{run.name}: rows of 'search' are of the items by which paths are chosen, so gains "

@@ -51,6 +51,7 @@ def _differing_settings(base: Run, other: Run, task: str, is_known: bool) -> lis
         # The hash of a task covers the order of its items, which pairing does not need.
         if is_known and name == "task hash":
             continue
+        # A whole prompt template would bury the message.
         is_short = len(value + second[name]) < _MAX_SHOWN
         found.append(f"{name} {value} against {second[name]}" if is_short else f"{name} differs")
     return found

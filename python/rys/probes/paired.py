@@ -85,5 +85,6 @@ def difference_interval(base: ProbeResult, other: ProbeResult) -> tuple[float, f
 
     Families of items are the strata, as in a sweep; see `rys.statistics.paired_interval`.
     """
+    # As in rys.compare, of the first result: both have the same items in the same order.
     strata = strata_of(base.families, [base.probe] * base.n)
     return paired_interval(other.scores - base.scores, strata=strata)

@@ -6,6 +6,8 @@ from rys.probes.result import ProbeResult
 
 __all__ = ["MAX_MEAN", "MAX_TRUNCATION", "MIN_PARSE", "preflight"]
 
+# Beyond these limits a difference between two paths says more about the format of the answers, or
+# about the ends of the scale, than about the model.
 MIN_PARSE = 0.80
 MAX_TRUNCATION = 0.10
 MAX_MEAN = 0.97
@@ -34,14 +36,15 @@ def preflight(result: ProbeResult) -> list[str]:
     if result.truncation_rate > MAX_TRUNCATION:
         reasons.append(
             f"{result.truncation_rate:.0%} of the answers are cut off (at most "
-            f"{MAX_TRUNCATION:.0%}): raise the budget (--thinking with --thinking-budget for models "
-            f"that think), or take a format without text"
+            f"{MAX_TRUNCATION:.0%}): raise the budget (--thinking with --thinking-budget for "
+            f"models that think), or take a format without text"
         )
     if result.parse_rate < MIN_PARSE:
         reasons.append(
             f"only {result.parse_rate:.0%} of the answers can be read (at least {MIN_PARSE:.0%}): "
             f"look at them with --show 5, and take another format or tier"
         )
+    # The whole interval must lie above: a score that is above by luck measures nothing.
     low, high = result.interval
     if low <= max(result.best_constant, result.chance):
         reasons.append(

@@ -115,7 +115,7 @@ def to_json(
         "results": [result.summary() for result in results],
         "preflight": dict(refused),
         "comparison": None,
-        "item_scores": [_item_scores(result) for result in results],
+        "item_scores": list(map(_item_scores, results)),
     }
     if comparison is not None:
         document["comparison"] = [difference.to_json() for difference in comparison]
@@ -138,6 +138,7 @@ def preview(result: ProbeResult, n: int) -> dict[str, Any]:
     """Return the first n items of a result with their answers, as JSON can hold them."""
     items = []
     for i, item in enumerate(result.items[:n]):
+        # An item that failed has no answer; say why in its place.
         error = result.errors[i]
         shown = {
             "id": item.id,
@@ -199,4 +200,5 @@ def _standard_error(interval: Any) -> float:
     if not isinstance(interval, list) or len(interval) != 2:
         return math.nan
     low, high = map(number, interval)
+    # Half the interval is 1.96 standard errors.
     return (high - low) / (2 * 1.96)

@@ -51,9 +51,11 @@ def elimination_bounds(
         return np.full(len(differences), np.inf)
     effects = differences @ weights
     reference = int(np.argsort(effects)[-top])
+    # Paired with each other and not with the baseline: what both have in common cancels.
     against = differences - differences[reference]
     reach = stats.t.ppf(1 - alpha / n_looks, n - 1) * deviations_of(against, weights) / math.sqrt(n)
     bounds: Floats = against @ weights + reach
+    # Its difference to itself is 0 with no noise, which must not eliminate it.
     bounds[reference] = np.inf
     return bounds
 
@@ -75,6 +77,7 @@ def deviations_of(differences: Floats, weights: Floats) -> Floats:
     n = differences.shape[1]
     if n < 2:
         return np.full(len(differences), np.nan)
+    # n * weight is 1 for equal weights.
     measured = (differences * (weights * n)).std(axis=1, ddof=1)
     deviations: Floats = np.maximum(measured, 1 / math.sqrt(n))
     return deviations
@@ -129,6 +132,7 @@ def power(
     from scipy import stats
 
     error = deviation / math.sqrt(n)
+    # Both conditions must hold, so the harder one decides.
     needed = max(float(stats.norm.ppf(1 - alpha / (2 * k))) * error, bar)
     return float(stats.norm.cdf((effect - needed) / error))
 
@@ -142,6 +146,7 @@ def control_threshold(controls: Floats) -> float:
     Returns:
         Their mean plus two standard deviations. NaN if there are fewer than two.
     """
+    # One path has no spread.
     if len(controls) < 2:
         return math.nan
     return float(controls.mean() + 2 * controls.std(ddof=1))
@@ -177,6 +182,7 @@ def is_confirmed(gain: float, interval: tuple[float, float], controls: Floats) -
             f"the corrected interval [{interval[0]:+.3f}, {interval[1]:+.3f}] does not lie above 0",
         )
     threshold = control_threshold(controls)
+    # Without controls a gain could be what any change of the path brings.
     if math.isnan(threshold):
         return Verdict(
             False, "the interval lies above 0, but there were too few random paths to compare with"

@@ -108,21 +108,13 @@ def bootstrap_intervals(
     """
     from scipy import stats
 
-    rng = np.random.default_rng(seed)
     n = differences.shape[1]
-    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     effects = differences @ weights
     tail = (1 - confidence) / 2
-    by_t = stats.t.ppf(tail, max(1, n - len(groups))) / stats.norm.ppf(tail)
-    deviations = np.empty((len(differences), n_resamples), dtype=np.float32)
-    step = max(1, _CHUNK // (8 * n))
-    for start in range(0, n_resamples, step):
-        moves = np.zeros((min(step, n_resamples - start), n))
-        for rows in groups:
-            drawn = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), len(moves))
-            stretch = math.sqrt(len(rows) / (len(rows) - 1)) if len(rows) > 1 else 1.0
-            moves[:, rows] = (drawn - 1) * (stretch * by_t * weights[rows])
-        deviations[:, start : start + step] = differences @ moves.T
+    n_strata = len(np.unique(strata))
+    by_t = stats.t.ppf(tail, max(1, n - n_strata)) / stats.norm.ppf(tail)
+    rng = np.random.default_rng(seed)
+    deviations = _resampled_deviations(differences, weights, strata, by_t, n_resamples, rng)
     # Row by row, because quantile copies what it sorts.
     bounds = [np.quantile(row, [tail, 1 - tail]) for row in deviations]
     reach = np.array(bounds, dtype=np.float64).reshape(-1, 2)
@@ -133,6 +125,32 @@ def bootstrap_intervals(
     reach[is_wider] = np.array([-1, 1]) * np.hypot(reach[is_wider], unseen)
     intervals: Floats = effects[:, None] + reach
     return intervals
+
+
+def _resampled_deviations(
+    differences: Floats,
+    weights: Floats,
+    strata: Ints,
+    by_t: float,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """Return how far the effects of resamples lie from the effects, float32 [C, n_resamples]."""
+    n = differences.shape[1]
+    # In the order of the strata, on which the draws depend.
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    # float32 halves the memory, and its 7 digits are far more than resampling gives.
+    deviations = np.empty((len(differences), n_resamples), dtype=np.float32)
+    step = max(1, _CHUNK // (8 * n))
+    for start in range(0, n_resamples, step):
+        moves = np.zeros((min(step, n_resamples - start), n))
+        for rows in groups:
+            # How often each item is drawn; once is how often it is in the sample itself.
+            drawn = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), len(moves))
+            stretch = math.sqrt(len(rows) / (len(rows) - 1)) if len(rows) > 1 else 1.0
+            moves[:, rows] = (drawn - 1) * (stretch * by_t * weights[rows])
+        deviations[:, start : start + step] = differences @ moves.T
+    return deviations
 
 
 def _has_few_changes_in_one_direction(differences: Floats) -> npt.NDArray[np.bool_]:

@@ -43,7 +43,9 @@ def strata_of(families: npt.ArrayLike, probes: npt.ArrayLike) -> Ints:
     """
     names = np.asarray(probes)
     _, which, sizes = np.unique(np.asarray(families), return_inverse=True, return_counts=True)
+    # The whole probe, because the single items of a probe are too few for a stratum of their own.
     is_whole = np.isin(names, names[sizes[which] == 1])
     numbers = np.unique(names, return_inverse=True)[1]
+    # Negative, so that no probe has the number of a family.
     strata: Ints = np.where(is_whole, -1 - numbers, which)
     return strata

@@ -40,6 +40,7 @@ def sign_flip_p_values(
     """
     rng = np.random.default_rng(seed)
     n_reached = _n_reached(differences, weights, n_resamples, rng)
+    # The observed signs are one of the choices, so no p-value is 0.
     p_values: Floats = (n_reached + 1) / (n_resamples + 1)
     rare = np.flatnonzero(n_reached < 5)
     # If there are more of them, each is far from the smallest, and is adjusted by less.
