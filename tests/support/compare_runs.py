@@ -30,14 +30,26 @@ def write_run(
     date: str = DATE,
     name: str = "model",
 ) -> Path:
-    """Write a results file and samples, and return the folder.
+    """Write a results file and samples.
 
-    tasks: by task, by "metric,filter" or "metric", the items' scores. values: reported values that
-        they do not make.
-    version: how samples are written: "named" names the filter (0.4.5), "by turn" does not (0.4.3),
-        "list" is one JSON
-    list without hashes (0.4.2). order: of the items in the files. content: replaces parts of the
-    results file.
+    Args:
+        folder: Where; made if it is not there.
+        tasks: By task, by "metric,filter" or "metric", the scores of the items.
+        values: By metric, reported values that the items do not make.
+        stderr: The reported standard error of all metrics; None for that of the scores.
+        version: How samples are written. "named" names the filter (0.4.5), "by turn" does not
+            (0.4.3), "list" is one JSON list without hashes (0.4.2).
+        order: The order of the items in the files.
+        prompt: What stands before every question.
+        question: The first word of every question.
+        higher: Whether higher values are better.
+        groups: Aggregates over tasks, as the results file has them.
+        content: Replaces parts of the results file.
+        date: In the names of the files, and in the results file if it differs from DATE.
+        name: The model's name.
+
+    Returns:
+        The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
@@ -147,8 +159,7 @@ def plain(score: Any) -> Any:
 def reported(metric: str, scores: Any) -> float:
     """Return the value that the harness would report."""
     if isinstance(scores, list):
-        flat = [answer for item in scores for answer in item]
-        return sum(flat) / len(flat)
+        return sum(map(sum, scores)) / sum(map(len, scores))
     if metric == "word_perplexity":
         return math.exp(-scores[:, 0].sum() / scores[:, 1].sum())
     return float(np.mean(scores))
