@@ -17,7 +17,7 @@ from rys.statistics.items import Floats, Ints
 __all__ = ["bootstrap_intervals", "mean_interval", "paired_interval", "ratio_interval"]
 
 _CHUNK = 20_000_000  # numbers in memory at once
-# So many changes are few. With 4, 95% intervals cover 92% or more where 84% were covered without
+# So many changes are few. With 4, 95% intervals cover 91% or more where 84% were covered without
 # the rule. With 5 and more they would cover 98% where gains and losses are equally probable.
 _MAX_FEW = 4
 
@@ -37,7 +37,7 @@ def paired_interval(
 
     - scores of 0 and 1, gains and losses equally probable: 94% or more. So it seldom claims a
       difference where there is none.
-    - scores of 0 and 1, more gains than losses or the reverse: 92% to 98%. It is 89% for 16 items
+    - scores of 0 and 1, more gains than losses or the reverse: 91% or more. It is 89% for 16 items
       of which two thirds change.
     - graded scores: 93% to 98%. It is 90% to 92% for few items with very skewed differences.
 
