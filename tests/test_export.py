@@ -26,7 +26,7 @@ from rys.errors import (
     OutputFileError,
 )
 from rys.export import export
-from rys.export.copy import Piece
+from rys.export.layout import Piece
 from rys.export.gguf_file import Tensor
 from rys.reference import reference_model_path
 from support import models
@@ -381,7 +381,7 @@ def test_a_source_that_shrinks_while_it_is_copied_is_told(
         return read(piece)
 
     monkeypatch.setattr(Piece, "read", shrink)
-    with pytest.raises(ModelFileError, match="got shorter while it was copied"):
+    with pytest.raises(ModelFileError, match="became shorter while it was copied"):
         export(source, target, PATH)
     assert left_in(target.parent) == []
 

@@ -8,7 +8,7 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 from gguf import GGUFValueType as Kind
 
-from rys.errors import CannotExpressError, LayerPathError
+from rys.errors import CannotExpressError, LayerPathError, ModelFileError
 from rys.export import export
 
 ALIGNMENT = 64
@@ -149,6 +149,12 @@ def test_a_window_pattern_is_written_out_only_when_the_period_says_something_els
     assert copy.fields["gemma2.attention.sliding_window_pattern"].types == [Kind.ARRAY, Kind.BOOL]
     with pytest.raises(CannotExpressError, match="unless a layer with a sliding window is visited"):
         copied(source, [1, 3])
+
+
+def test_a_file_that_does_not_say_which_layers_have_a_window_is_refused(write, copied):
+    source = write("mimo2", 2, attention__sliding_window=8)
+    with pytest.raises(ModelFileError, match=r"^source\.gguf: cannot be copied: it does not say "):
+        copied(source, [0, 1, 1])
 
 
 def test_leading_dense_layers_are_counted_anew_or_refused(write, copied):

@@ -1,4 +1,4 @@
-"""Physical copies of a model along a layer path, for programs that know nothing of paths."""
+"""Physical copies of a model along a layer path, for programs that do not support paths."""
 
 from rys.errors import CannotExpressError
 from rys.export.copy import Export, export

@@ -1,9 +1,9 @@
-"""Read the header of a GGUF file: its key-values as the bytes they are, its tensors as places in
-the file.
+"""Read the header of a GGUF file.
 
-A vocabulary has hundreds of thousands of strings, and a copy needs none of them as an object: a
-value is decoded when it is asked for. llama.cpp's own parser has accepted the file before; lengths
-are checked here all the same.
+Key-values stay the bytes that they are, and tensors are places in the file. A vocabulary has
+hundreds of thousands of strings, and a copy needs none of them as an object, so a value is decoded
+only when it is asked for. That is why gguf-py's reader is not used here. llama.cpp's own parser has
+accepted the file before; lengths are checked here all the same.
 """
 
 from __future__ import annotations
@@ -38,19 +38,32 @@ class Kind(IntEnum):
     FLOAT64 = 12
 
 
+# How the struct module calls each kind. Strings and arrays have lengths of their own.
 FORMATS = {
-    kind: code for kind, code in zip(Kind, "BbHhIif?  Qqd", strict=True) if code != " "
-}  # of the struct module
+    Kind.UINT8: "B",
+    Kind.INT8: "b",
+    Kind.UINT16: "H",
+    Kind.INT16: "h",
+    Kind.UINT32: "I",
+    Kind.INT32: "i",
+    Kind.FLOAT32: "f",
+    Kind.BOOL: "?",
+    Kind.UINT64: "Q",
+    Kind.INT64: "q",
+    Kind.FLOAT64: "d",
+}
 
 
 @dataclass(frozen=True)
 class Field:
     """A key-value.
 
-    raw: all its bytes, from the length of the key on.
-    start: where in `raw` the value begins, or the first item.
-    kind: of the value; of its items if it is an array.
-    count: items of an array, 1 for a single value.
+    Attributes:
+        raw: All its bytes, from the length of the key on.
+        start: Where in `raw` the value begins, or the first item of an array.
+        kind: Type of the value, or of an array's items.
+        is_array: Whether it is an array.
+        count: Items of an array, or 1 for a single value.
     """
 
     raw: bytes
@@ -62,23 +75,33 @@ class Field:
     @property
     def value(self) -> Any:
         """The value: a number, a bool, a string or a list of them."""
-        if self.kind is not Kind.STRING:
-            values = list(
-                struct.unpack_from(f"<{self.count}{FORMATS[self.kind]}", self.raw, self.start)
-            )
-        else:
-            values, start = [], self.start
-            for _ in range(self.count):
-                (length,) = struct.unpack_from("<Q", self.raw, start)
-                values.append(decode(self.raw[start : start + 8 + length]))
-                start += 8 + length
+        values = self._strings() if self.kind is Kind.STRING else self._numbers()
         return values if self.is_array else values[0]
+
+    def _numbers(self) -> list[Any]:
+        layout = f"<{self.count}{FORMATS[self.kind]}"
+        return list(struct.unpack_from(layout, self.raw, self.start))
+
+    def _strings(self) -> list[str]:
+        values, start = [], self.start
+        for _ in range(self.count):
+            (length,) = struct.unpack_from("<Q", self.raw, start)
+            end = start + 8 + length
+            values.append(decode(self.raw[start:end]))
+            start = end
+        return values
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor: its dimensions, the fastest first, ggml's number of its type, and where its bytes
-    are.
+    """A tensor and the place of its bytes.
+
+    Attributes:
+        shape: Dimensions, the fastest first.
+        type: ggml's number of its type.
+        file: The file that holds its bytes.
+        offset: Where they begin in the file, in bytes.
+        n_bytes: How many they are.
     """
 
     shape: tuple[int, ...]
@@ -89,37 +112,52 @@ class Tensor:
 
 
 class GGUFFile:
-    """Hold the header of one file: `fields` and `tensors` by name, in the order of the file.
+    """The header of one file.
 
-    Raises ModelFileError if the header cannot be parsed or if the file ends before its data do.
+    Attributes:
+        fields: Key-values by name, in the order of the file.
+        tensors: Tensors by name, in the order of the file.
     """
 
     def __init__(self, path: Path) -> None:
-        data_offset, layout = weights.read_layout(path)
+        """Read the header.
+
+        Raises:
+            ModelFileError: If it cannot be parsed, or if the file ends before its data do.
+        """
+        data_offset, places = weights.read_layout(path)
+        self.fields: dict[str, Field] = {}
+        self.tensors: dict[str, Tensor] = {}
         with path.open("rb") as self._file:
-            self._left = data_offset
+            self._n_left = data_offset
             try:
                 _, _, n_tensors, n_fields = self._unpack("<4sIQQ")
-                self.fields = dict(self._field() for _ in range(n_fields))
-                infos = [self._tensor_info() for _ in range(n_tensors)]
-                self.tensors = {
-                    name: Tensor(shape, kind, path, data_offset + offset, n_bytes)
-                    for (name, shape, kind), (offset, n_bytes) in zip(infos, layout, strict=True)
-                }
+                for _ in range(n_fields):
+                    name, field = self._read_field()
+                    self.fields[name] = field
+                if n_tensors != len(places):
+                    raise ValueError
+                for offset, n_bytes in places:
+                    name, shape, kind = self._read_tensor_info()
+                    self.tensors[name] = Tensor(shape, kind, path, data_offset + offset, n_bytes)
             except (struct.error, LookupError, ValueError):
                 raise ModelFileError(
                     f"{path}: is not a readable GGUF file, or is being written to"
                 ) from None
+        self._check_size(path)
+
+    def _check_size(self, path: Path) -> None:
         end = max((tensor.offset + tensor.n_bytes for tensor in self.tensors.values()), default=0)
-        if end > (size := path.stat().st_size):
+        size = path.stat().st_size
+        if end > size:
             raise ModelFileError(
                 f"{path}: is cut off: it has {size} bytes, but its data end at byte {end}"
             )
 
     def _read(self, n_bytes: int) -> bytes:
-        if n_bytes > self._left:
+        if n_bytes > self._n_left:
             raise ValueError
-        self._left -= n_bytes
+        self._n_left -= n_bytes
         data = self._file.read(n_bytes)
         if len(data) != n_bytes:
             raise ValueError
@@ -128,39 +166,39 @@ class GGUFFile:
     def _unpack(self, layout: str) -> tuple[Any, ...]:
         return struct.unpack(layout, self._read(struct.calcsize(layout)))
 
-    def _string(self) -> bytes:
+    def _read_string(self) -> bytes:
         """Read a string with its length."""
         length = self._read(8)
         return length + self._read(int.from_bytes(length, "little"))
 
-    def _field(self) -> tuple[str, Field]:
-        name, head = self._string(), self._read(4)
+    def _read_field(self) -> tuple[str, Field]:
+        name = self._read_string()
+        head = self._read(4)
         kind, count = Kind(int.from_bytes(head, "little")), 1
-        if is_array := kind is Kind.ARRAY:
+        is_array = kind is Kind.ARRAY
+        if is_array:
             head += self._read(12)
-            kind, count = (
-                Kind(int.from_bytes(head[4:8], "little")),
-                int.from_bytes(head[8:], "little"),
-            )
-        value = bytearray()  # a list of all strings would take much more memory than they
+            kind = Kind(int.from_bytes(head[4:8], "little"))
+            count = int.from_bytes(head[8:], "little")
+        value = bytearray()  # a list of all strings would take much more memory than they do
         if kind is Kind.STRING:
             for _ in range(count):
-                value += self._string()
+                value += self._read_string()
         else:
             value += self._read(count * struct.calcsize("<" + FORMATS[kind]))
-        return decode(name), Field(name + head + value, len(name + head), kind, is_array, count)
+        field = Field(name + head + value, len(name + head), kind, is_array, count)
+        return decode(name), field
 
-    def _tensor_info(self) -> tuple[str, tuple[int, ...], int]:
-        name = decode(self._string())
+    def _read_tensor_info(self) -> tuple[str, tuple[int, ...], int]:
+        name = decode(self._read_string())
         (n_dims,) = self._unpack("<I")
         *shape, kind, _ = self._unpack(f"<{n_dims}QIQ")
         return name, tuple(shape), kind
 
 
 def decode(raw: bytes) -> str:
-    """Return a string of the file from its length and its bytes; what is not UTF-8 survives
-    `encode`.
-    """
+    """Return a string of the file from its length (8 bytes) and its bytes."""
+    # names may hold anything: what is not UTF-8 survives until `encode`
     return raw[8:].decode("utf-8", "surrogateescape")
 
 
@@ -171,15 +209,16 @@ def encode(text: str) -> bytes:
 
 
 def pack_field(name: str, value: Any, kind: Kind) -> bytes:
-    """Return a key-value as GGUF holds it. value: a number, a bool, a string, or a list of numbers
-    or bools.
+    """Return a key-value as GGUF holds it.
+
+    Args:
+        name: The full key.
+        value: A number, a bool, a string, or a list of numbers or bools.
+        kind: Type of the value, or of the list's items.
     """
     if kind is Kind.STRING:
         return encode(name) + struct.pack("<I", kind) + encode(value)
-    values = value if isinstance(value, list) else [value]
-    head = (
-        struct.pack("<IIQ", Kind.ARRAY, kind, len(values))
-        if values is value
-        else struct.pack("<I", kind)
-    )
-    return encode(name) + head + struct.pack(f"<{len(values)}{FORMATS[kind]}", *values)
+    if isinstance(value, list):
+        head = struct.pack("<IIQ", Kind.ARRAY, kind, len(value))
+        return encode(name) + head + struct.pack(f"<{len(value)}{FORMATS[kind]}", *value)
+    return encode(name) + struct.pack(f"<I{FORMATS[kind]}", kind, value)
