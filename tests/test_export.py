@@ -26,8 +26,8 @@ from rys.errors import (
     OutputFileError,
 )
 from rys.export import export
-from rys.export.layout import Piece
 from rys.export.gguf_file import Tensor
+from rys.export.layout import Piece
 from rys.reference import reference_model_path
 from support import models
 from support.child_processes import heeding

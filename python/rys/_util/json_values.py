@@ -9,9 +9,11 @@ __all__ = ["json_value"]
 
 
 def json_value(value: Any, n_digits: int | None = None) -> Any:
-    """Return a value, nested or of numpy, as JSON can hold it: NaN and infinity become None.
+    """Return a value as JSON can hold it: NaN and infinity become None.
 
-    n_digits: digits behind the point of floats; None = all.
+    Args:
+        value: Anything, nested in dicts, lists and tuples; numpy's scalars are taken out of it.
+        n_digits: Digits after the decimal point of floats; None for all.
     """
     if isinstance(value, dict):
         return {key: json_value(inner, n_digits) for key, inner in value.items()}
