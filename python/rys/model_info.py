@@ -1,9 +1,8 @@
-"""What a GGUF is made of: layers and their kinds, sizes, and what an extra slot costs. Reads no
-tensor data.
+"""What a GGUF is made of: layers and their kinds, sizes, and what an extra slot costs.
 
-llama.cpp itself loads the file without the tensors' data and answers: which layers are recurrent or
-see a window, which paths are possible, and how large the caches of a path are. Only the sizes and
-types of tensors are those of the file.
+No tensor data is read. llama.cpp itself loads the file without the tensors' data and answers which
+layers are recurrent or have a window, which paths are possible, and how large the caches of a path
+are. Only the sizes and types of tensors are taken from the file.
 """
 
 from __future__ import annotations
@@ -11,18 +10,23 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from rys import _core
-from rys.engine import options
+from rys._util.checks import choice, integer
+from rys.engine.options import GGML_TYPES, default_n_seq_max
+from rys.engine.slot_costs import SlotCosts
 from rys.engine.weights import Weights, parts
 
 __all__ = ["LayerGroup", "LayerInfo", "ModelInfo", "read_model_info"]
 
-_TYPE_NAMES = {number: name for name, number in options.GGML_TYPES.items()}
+Paths: TypeAlias = Literal["all", "some", "none"]
+
+_TYPE_NAMES = {number: name for name, number in GGML_TYPES.items()}
+# blk.12.attn_norm.weight, or of an encoder-decoder enc.blk.3.ffn_up.weight
 _LAYER = re.compile(r"(?:enc\.|dec\.)?blk\.(\d{1,4})\.(.+)")
 
 
@@ -30,14 +34,16 @@ _LAYER = re.compile(r"(?:enc\.|dec\.)?blk\.(\d{1,4})\.(.+)")
 class LayerInfo:
     """One layer of the file.
 
-    index: from 0; MTP layers follow the others.
-    kind: how it mixes tokens ("attention", "sliding window", "recurrent", "attention + recurrent"),
-        then its feed-forward part ("dense", "MoE"), such as "attention, MoE"; what a layer lacks is
-        left out. An MTP layer's begins with "MTP".
-    n_bytes: of its tensors in the file.
-    slot_bytes: KV cache and recurrent state that one more slot with this layer takes; None if no
-        path can visit the layer twice.
-    slot_bytes_f16: the same with a cache of f16.
+    Attributes:
+        index: Number of the layer, from 0; MTP layers follow the others.
+        kind: How it mixes tokens ("attention", "sliding window", "recurrent",
+            "attention + recurrent"), then its feed-forward part ("dense", "MoE"), such as
+            "attention, MoE". What a layer lacks is left out. That of an MTP layer begins with
+            "MTP".
+        n_bytes: Size of its tensors in the file.
+        slot_bytes: Bytes of KV cache and recurrent state that one more slot with this layer takes;
+            None if no path can visit the layer twice.
+        slot_bytes_f16: The same with a cache of f16.
     """
 
     index: int
@@ -51,7 +57,10 @@ class LayerInfo:
 class LayerGroup:
     """Layers of one kind, whose slots cost the same.
 
-    ranges: first and last layer of each run of neighbours.
+    Attributes:
+        kind: See LayerInfo.
+        ranges: First and last layer of each run of neighbours.
+        layers: The layers, in order.
     """
 
     kind: str
@@ -63,21 +72,37 @@ class LayerGroup:
 class ModelInfo:
     """What a GGUF is made of.
 
-    files: name and size in bytes of the file, or of all parts of a split one.
-    file_type: llama.cpp's name of the quantisation; "(guessed)" if the file does not say it.
-    tensor_bytes: size of the tensors of each type, the largest first.
-    n_bytes, n_params: of all tensors; what no layer holds are embeddings and output.
-    n_layer, n_layer_mtp: layers that a path may visit, and MTP layers, which rys does not run.
-    n_head, n_head_kv: the different numbers of heads that attention layers have.
-    n_vocab, n_ctx_train: 0 if the file does not say.
-    tokenizer: its kind in the file, such as "gpt2" or "llama", with the name of its splitting rules
-        if it has one.
-    chat_template, chat_template_thinks: whether there is one, and whether it mentions thinking.
-    layer_path, source_fingerprint: of a file that `rys export` wrote, which path of which file it
-        holds; else None.
-    paths: "all"; "some", of which rys.Model refuses the others; or "none".
-    paths_reason: why not all.
-    n_ctx, n_seq_max, n_ubatch, type_k, type_v: of the context that the layers' slot_bytes hold for.
+    Attributes:
+        files: Name and size in bytes of the file, or of all parts of a split one.
+        name: The model's name; "" if the file does not say it.
+        architecture: llama.cpp's name of the architecture.
+        file_type: llama.cpp's name of the quantisation, with "(guessed)" if the file does not say
+            it.
+        tensor_bytes: Size in bytes of the tensors of each type, the largest first.
+        n_bytes: Size of all tensors. What no layer holds are embeddings and output.
+        n_params: Values of all tensors.
+        n_layer: Layers that a path may visit.
+        n_layer_mtp: Layers of multi-token prediction (MTP), which rys does not run.
+        n_embd: Width of the residual stream.
+        n_head: The different numbers of heads that attention layers have, ascending.
+        n_head_kv: The same for keys and values.
+        n_vocab: Tokens of the vocabulary, 0 if the file does not say.
+        n_ctx_train: Tokens of the context that the model was trained with, 0 if the file does not
+            say.
+        tokenizer: Its kind in the file, such as "gpt2" or "llama", with the name of its splitting
+            rules if it has one.
+        chat_template: Whether there is one.
+        chat_template_thinks: Whether it mentions thinking.
+        layer_path: The path that a file written by `rys export` holds, else None.
+        source_fingerprint: Content id of the file that it was written from, else None.
+        paths: "all"; "some", of which rys.Model refuses the others; or "none".
+        paths_reason: Why not all, else "".
+        n_ctx: Tokens of the context that the layers' slot_bytes are for.
+        n_seq_max: Sequences of that context.
+        n_ubatch: Tokens that it computes at once.
+        type_k: Type of its keys.
+        type_v: Type of its values.
+        layers: All layers, those of MTP at the end.
     """
 
     files: tuple[tuple[str, int], ...]
@@ -99,7 +124,7 @@ class ModelInfo:
     chat_template_thinks: bool
     layer_path: str | None
     source_fingerprint: str | None
-    paths: Literal["all", "some", "none"]
+    paths: Paths
     paths_reason: str
     n_ctx: int
     n_seq_max: int
@@ -110,21 +135,29 @@ class ModelInfo:
 
     def groups(self) -> list[LayerGroup]:
         """Return the layers by kind, in the order of their first layers."""
-        groups: dict[tuple[Any, ...], list[LayerInfo]] = {}
+        alike: dict[tuple[Any, ...], list[LayerInfo]] = {}
         for layer in self.layers:
-            groups.setdefault((layer.kind, layer.slot_bytes, layer.slot_bytes_f16), []).append(
-                layer
-            )
-        return [
-            LayerGroup(kind, tuple(_ranges([layer.index for layer in layers])), tuple(layers))
-            for (kind, *_), layers in groups.items()
-        ]
+            key = (layer.kind, layer.slot_bytes, layer.slot_bytes_f16)
+            alike.setdefault(key, []).append(layer)
+        groups = []
+        for (kind, *_), layers in alike.items():
+            ranges = _ranges([layer.index for layer in layers])
+            groups.append(LayerGroup(kind, tuple(ranges), tuple(layers)))
+        return groups
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, by their names, as JSON can hold them."""
-        return asdict(self) | {
-            "files": [{"name": name, "n_bytes": n_bytes} for name, n_bytes in self.files]
-        }
+        files = [{"name": name, "n_bytes": n_bytes} for name, n_bytes in self.files]
+        return asdict(self) | {"files": files}
+
+
+class _Tensor(NamedTuple):
+    """A tensor as the file describes it."""
+
+    name: str
+    type_name: str
+    n_values: int
+    n_bytes: int
 
 
 def read_model_info(
@@ -138,69 +171,57 @@ def read_model_info(
 ) -> ModelInfo:
     """Describe a GGUF from its metadata, in under a second whatever its size.
 
-    path: the file; of a split model, the first part.
-    n_ctx, n_seq_max, n_ubatch, type_k, type_v: as in rys.Model, of the context that a slot is to be
-        in.
+    The options are those of rys.Model, for the context that a slot would be in.
 
-    Raises ModelFileNotFoundError, ModelFileError, or RequestError (an option is out of range, or
-    the cache types do not fit the model).
+    Args:
+        path: The file; of a split model, the first part.
+        n_ctx: Tokens that the KV cache holds; 0 for as many as the model was trained with.
+        n_seq_max: Sequences that run in parallel; None for the default of rys.Model.
+        n_ubatch: Tokens that are computed at once.
+        type_k: Type of the cached keys, by name or by ggml's number; None for f16.
+        type_v: Type of the cached values, as `type_k`.
+
+    Returns:
+        The description.
+
+    Raises:
+        ModelFileNotFoundError: If there is no such file.
+        ModelFileError: If the file cannot be used.
+        RequestError: If an option is out of range, or the cache types do not fit the model.
     """
-    params = _core.ContextParams()
-    params.n_ctx = options.integer("n_ctx", n_ctx, 0, 2**24)
-    params.n_ubatch = options.integer("n_ubatch", n_ubatch, 1)
-    params.type_k = options.choice(
-        "type_k", "f16" if type_k is None else type_k, options.GGML_TYPES
-    )
-    params.type_v = options.choice(
-        "type_v", "f16" if type_v is None else type_v, options.GGML_TYPES
-    )
-
-    load = _core.WeightsParams()
-    load.metadata_only = True
-    load.n_gpu_layers = 0
-    core, file = Weights(path, load, None).core, Path(path).absolute()
+    params = _context_params(n_ctx, n_ubatch, type_k, type_v)
+    core = _load_metadata(path)
     model = _core.Model(core, [])
-    if params.n_ctx == 0:
-        params.n_ctx = options.integer(
-            "the context length that the file names", model.n_ctx_train, 1, 2**24
-        )
-    default = options.default_n_seq_max(model.is_recurrent)
-    params.n_seq_max = options.integer(
-        "n_seq_max", default if n_seq_max is None else n_seq_max, 1, 256
-    )
+    _complete(params, model, n_seq_max)
+    return _describe(Path(path).absolute(), core, model, params)
 
+
+def _describe(
+    file: Path, core: _core.Weights, model: _core.Model, params: _core.ContextParams
+) -> ModelInfo:
     files = parts(file)
-    tensors = [tensor for part in files for tensor in _core.read_tensors(part)]
-    tensor_bytes: Counter[str] = Counter()
-    for _, type_name, _, n_bytes in tensors:
-        tensor_bytes[type_name] += n_bytes
+    tensors = _read_tensors(files)
+    tensor_bytes = _bytes_by_type(tensors)
     paths, reason = _paths(core, model)
+    attending = [layer for layer in core.layers if layer.has_attention and layer.n_head > 0]
     values = _core.read_metadata(file, arrays=False)
     template = _text(values, "tokenizer.chat_template")
-    type_names = _TYPE_NAMES[params.type_k], _TYPE_NAMES[params.type_v]
-    layers = _layers(core, tensors, params, can_repeat=paths != "none")
-    with_heads = [layer for layer in core.layers if layer.has_attention and layer.n_head > 0]
     return ModelInfo(
-        files=tuple(
-            (os.fsencode(part.name).decode("utf-8", "replace"), part.stat().st_size)
-            for part in files
-        ),
+        files=_names_and_sizes(files),
         name=_text(values, "general.name"),
         architecture=core.architecture,
         file_type=core.file_type,
-        tensor_bytes=dict(tensor_bytes.most_common()),
+        tensor_bytes=tensor_bytes,
         n_bytes=sum(tensor_bytes.values()),
-        n_params=sum(n_values for _, _, n_values, _ in tensors),
+        n_params=sum(tensor.n_values for tensor in tensors),
         n_layer=core.n_layer,
         n_layer_mtp=core.n_layer_nextn,
         n_embd=model.n_embd,
-        n_head=tuple(sorted({layer.n_head for layer in with_heads})),
-        n_head_kv=tuple(sorted({layer.n_head_kv for layer in with_heads})),
+        n_head=_distinct(layer.n_head for layer in attending),
+        n_head_kv=_distinct(layer.n_head_kv for layer in attending),
         n_vocab=model.n_vocab,
         n_ctx_train=max(model.n_ctx_train, 0),
-        tokenizer=" ".join(
-            filter(None, (_text(values, f"tokenizer.ggml.{key}") for key in ("model", "pre")))
-        ),
+        tokenizer=_tokenizer_name(values),
         chat_template=bool(template),
         chat_template_thinks="think" in template.lower(),
         layer_path=_text(values, "rys.layer_path") or None,
@@ -210,10 +231,75 @@ def read_model_info(
         n_ctx=params.n_ctx,
         n_seq_max=params.n_seq_max,
         n_ubatch=params.n_ubatch,
-        type_k=type_names[0],
-        type_v=type_names[1],
-        layers=layers,
+        type_k=_TYPE_NAMES[params.type_k],
+        type_v=_TYPE_NAMES[params.type_v],
+        layers=_layers(core, tensors, params, can_repeat=paths != "none"),
     )
+
+
+def _context_params(
+    n_ctx: int, n_ubatch: int, type_k: str | int | None, type_v: str | int | None
+) -> _core.ContextParams:
+    """Check the options that need no model."""
+    params = _core.ContextParams()
+    params.n_ctx = integer("n_ctx", n_ctx, 0, 2**24)
+    params.n_ubatch = integer("n_ubatch", n_ubatch, 1)
+    params.type_k = choice("type_k", "f16" if type_k is None else type_k, GGML_TYPES)
+    params.type_v = choice("type_v", "f16" if type_v is None else type_v, GGML_TYPES)
+    return params
+
+
+def _load_metadata(path: str | os.PathLike[str]) -> _core.Weights:
+    """Load a file without its tensors' data."""
+    load = _core.WeightsParams()
+    load.metadata_only = True
+    load.n_gpu_layers = 0
+    return Weights(path, load, None).core
+
+
+def _complete(params: _core.ContextParams, model: _core.Model, n_seq_max: int | None) -> None:
+    """Set the options whose defaults depend on the model."""
+    if params.n_ctx == 0:
+        params.n_ctx = integer(
+            "the context length that the file names", model.n_ctx_train, 1, 2**24
+        )
+    if n_seq_max is None:
+        n_seq_max = default_n_seq_max(model.is_recurrent)
+    params.n_seq_max = integer("n_seq_max", n_seq_max, 1, 256)
+
+
+def _names_and_sizes(files: Sequence[Path]) -> tuple[tuple[str, int], ...]:
+    found = []
+    for file in files:
+        # a name on Linux is bytes, perhaps not of UTF-8
+        name = os.fsencode(file.name).decode("utf-8", "replace")
+        found.append((name, file.stat().st_size))
+    return tuple(found)
+
+
+def _read_tensors(files: Sequence[Path]) -> list[_Tensor]:
+    tensors = []
+    for file in files:
+        tensors += [_Tensor(*tensor) for tensor in _core.read_tensors(file)]
+    return tensors
+
+
+def _bytes_by_type(tensors: Sequence[_Tensor]) -> dict[str, int]:
+    """Return the bytes of each type, the largest first."""
+    n_bytes: Counter[str] = Counter()
+    for tensor in tensors:
+        n_bytes[tensor.type_name] += tensor.n_bytes
+    return dict(n_bytes.most_common())
+
+
+def _distinct(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(values)))
+
+
+def _tokenizer_name(values: Mapping[str, Any]) -> str:
+    kind = _text(values, "tokenizer.ggml.model")
+    rules = _text(values, "tokenizer.ggml.pre")
+    return f"{kind} {rules}".strip()
 
 
 def _text(values: Mapping[str, Any], key: str) -> str:
@@ -222,100 +308,81 @@ def _text(values: Mapping[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _paths(core: _core.Weights, model: _core.Model) -> tuple[Literal["all", "some", "none"], str]:
+def _paths(core: _core.Weights, model: _core.Model) -> tuple[Paths, str]:
     """Return which paths rys.Model runs, and why not all."""
     if not model.has_decoder or not (core.is_causal or model.is_diffusion):
         return "none", "it is an encoder, which gives embeddings and no text"
-    if reason := core.path_unsupported():
+    reason = core.path_unsupported()
+    if reason:
         return "none", reason
-    # what refuses a longer path refuses one of its layers alone, too: it asks for other layers
-    # before it
-    reason = next(filter(None, (core.check_path([layer]) for layer in range(core.n_layer))), "")
-    return ("some", reason) if reason else ("all", "")
+    # What refuses a longer path refuses one of its layers alone, too: it asks for other layers
+    # before it. So paths of one slot are enough.
+    for layer in range(core.n_layer):
+        reason = core.check_path([layer])
+        if reason:
+            return "some", reason
+    return "all", ""
 
 
 def _layers(
     core: _core.Weights,
-    tensors: list[tuple[str, str, int, int]],
+    tensors: Sequence[_Tensor],
     params: _core.ContextParams,
     *,
     can_repeat: bool,
 ) -> tuple[LayerInfo, ...]:
-    """Describe the layers. Changes the cache types of `params`."""
-    layers = core.layers
-    names: list[list[str]] = [[] for _ in layers]
-    n_bytes = [0] * len(layers)
-    for name, _, _, size in tensors:
-        found = _LAYER.fullmatch(name)
-        if found is not None and int(found[1]) < len(layers):
+    """Describe the layers."""
+    n_bytes = [0] * len(core.layers)
+    names: list[list[str]] = [[] for _ in core.layers]
+    for tensor in tensors:
+        found = _LAYER.fullmatch(tensor.name)
+        if found is not None and int(found[1]) < len(names):
             names[int(found[1])].append(found[2])
-            n_bytes[int(found[1])] += size
+            n_bytes[int(found[1])] += tensor.n_bytes
 
-    slot_bytes: dict[tuple[Any, ...], int] = {}  # of layers that are alike
-
-    def cost(layer: int, type_k: int, type_v: int) -> int | None:
-        before = _path_to_repeat_on(core, layer) if can_repeat and layer < core.n_layer else None
-        if before is None:
-            return None
-        it = layers[layer]
-        key = (type_k, type_v, it.has_attention, it.has_window, it.has_kv, it.is_recurrent, it.n_head, it.n_head_kv,
-               *names[layer])  # fmt: skip
-        if key not in slot_bytes:
-            params.type_k, params.type_v = type_k, type_v
-            with_slot, without = (
-                _core.Model(core, path).memory_bytes(params) for path in ([*before, layer], before)
-            )
-            slot_bytes[key] = with_slot - without
-        return slot_bytes[key]
-
-    types, f16 = (params.type_k, params.type_v), (options.GGML_TYPES["f16"],) * 2
-    return tuple(
-        LayerInfo(
-            index,
-            _kind(layer, names[index], is_mtp=index >= core.n_layer),
-            n_bytes[index],
-            cost(index, *types),
-            cost(index, *f16),
-        )
-        for index, layer in enumerate(layers)
-    )
-
-
-def _path_to_repeat_on(core: _core.Weights, layer: int) -> list[int] | None:
-    """Return a short path that another slot with the layer may follow, or None if there is none."""
-    n_slot = 1
-    while True:
-        path = list(range(min(n_slot, core.n_layer)))
-        if not core.check_path(path) and not core.check_path([*path, layer]):
-            return path
-        if n_slot >= core.n_layer:
-            return None
-        n_slot *= 2
+    costs = SlotCosts(core, params, names, can_repeat=can_repeat)
+    types, f16 = (params.type_k, params.type_v), GGML_TYPES["f16"]
+    layers = []
+    for index, layer in enumerate(core.layers):
+        kind = _kind(layer, names[index], is_mtp=index >= core.n_layer)
+        slot_bytes = costs.of(index, *types)
+        slot_bytes_f16 = costs.of(index, f16, f16)
+        layers.append(LayerInfo(index, kind, n_bytes[index], slot_bytes, slot_bytes_f16))
+    return tuple(layers)
 
 
 def _kind(layer: _core.LayerDescription, names: Sequence[str], *, is_mtp: bool) -> str:
-    """Name what a layer does; see LayerInfo. names: of its tensors, without the layer's number."""
+    """Name what a layer does; see LayerInfo.
+
+    Args:
+        layer: llama.cpp's description of the layer.
+        names: Names of its tensors, without the layer's number.
+        is_mtp: Whether it is an MTP layer.
+    """
+    # recurrent layers have an attn_norm, too
+    acting = [name for name in names if "norm" not in name]
     mixers = []
-    if layer.has_attention and any(
-        name.startswith("attn_") and "norm" not in name for name in names
-    ):
+    if layer.has_attention and any(name.startswith("attn_") for name in acting):
         mixers.append("sliding window" if layer.has_window else "attention")
     if layer.is_recurrent:
         mixers.append("recurrent")
-    feed_forward = [
-        name for name in names if name.startswith(("ffn_", "channel_mix_")) and "norm" not in name
-    ]
-    experts = any("exps" in name for name in feed_forward)
-    kinds = [
-        "MTP" if is_mtp else "",
-        " + ".join(mixers),
-        "MoE" if experts else "dense" if feed_forward else "",
-    ]
-    return ", ".join(filter(None, kinds))
+    kinds = ["MTP"] if is_mtp else []
+    if mixers:
+        kinds.append(" + ".join(mixers))
+    feed_forward = [name for name in acting if name.startswith(("ffn_", "channel_mix_"))]
+    if any("exps" in name for name in feed_forward):
+        kinds.append("MoE")
+    elif feed_forward:
+        kinds.append("dense")
+    return ", ".join(kinds)
 
 
 def _ranges(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield first and last of each run of neighbours in ascending indices."""
-    starts = [i for i, index in enumerate(indices) if i == 0 or index != indices[i - 1] + 1]
-    for start, end in zip(starts, [*starts[1:], len(indices)], strict=True):
-        yield indices[start], indices[end - 1]
+    first = last = indices[0]
+    for index in indices[1:]:
+        if index != last + 1:
+            yield first, last
+            first = index
+        last = index
+    yield first, last

@@ -29,7 +29,8 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=4096,
         metavar="N",
-        help="tokens that the KV cache holds, 0 = as many as the model was trained with (default: 4096)",
+        help="tokens that the KV cache holds; 0 for as many as the model was trained with "
+        "(default: 4096)",
     )
     parser.add_argument(
         "--n-seq-max", type=int, metavar="N", help="sequences that run in parallel, as in rys.Model"
@@ -39,14 +40,14 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=512,
         metavar="N",
-        help="tokens computed at once (default: 512)",
+        help="tokens that are computed at once (default: 512)",
     )
     parser.add_argument(
         "--type-k", metavar="X", help="type of the cached keys, such as q8_0 (default: f16)"
     )
     parser.add_argument("--type-v", metavar="X", help="type of the cached values (default: f16)")
     parser.add_argument(
-        "--layers", action="store_true", help="a line for each layer instead of each kind"
+        "--layers", action="store_true", help="print a line for each layer, not for each kind"
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object: the fields of ModelInfo"
@@ -69,78 +70,129 @@ def run(options: argparse.Namespace) -> int:
         return 0
     facts = _facts(info)
     width = max(map(len, facts))
-    print(
-        "\n".join(f"{name.ljust(width)}  {printable(text)}" for name, text in facts.items() if text)
-    )
-    if options.layers:
-        groups = [
-            LayerGroup(layer.kind, ((layer.index, layer.index),), (layer,)) for layer in info.layers
-        ]
-    else:
-        groups = info.groups()
+    for name, text in facts.items():
+        if text:
+            print(f"{name.ljust(width)}  {printable(text)}")
+    groups = _single_layers(info) if options.layers else info.groups()
     print(f"\n{_layer_table(info, groups)}")
     return 0
 
 
+def _single_layers(info: ModelInfo) -> list[LayerGroup]:
+    """Return a group for each layer."""
+    groups = []
+    for layer in info.layers:
+        groups.append(LayerGroup(layer.kind, ((layer.index, layer.index),), (layer,)))
+    return groups
+
+
 def _facts(info: ModelInfo) -> dict[str, str]:
-    file_bytes = sum(n_bytes for _, n_bytes in info.files)
-    shares = [
-        f"{name} {n_bytes / max(info.n_bytes, 1):.1%}"
-        for name, n_bytes in info.tensor_bytes.items()
-    ]
-    heads = (
-        [f"{_span(info.n_head)} heads", f"{_span(info.n_head_kv)} of keys and values"]
-        if info.n_head
-        else []
-    )
-    source = f" of {info.source_fingerprint}" if info.source_fingerprint else ""
-    paths = {"all": "supported", "some": "supported, but not all: ", "none": "not supported: "}
-    template = "yes, one that mentions thinking" if info.chat_template_thinks else "yes"
+    """Return what is said of the whole model, by its title; "" if there is nothing to say."""
     return {
-        "file": info.files[0][0]
-        + (f" and {len(info.files) - 1} more parts" if len(info.files) > 1 else ""),
+        "file": _file(info),
         "name": info.name,
         "architecture": info.architecture,
-        "layers": f"{info.n_layer}"
-        + (f", and {info.n_layer_mtp} for MTP" if info.n_layer_mtp else ""),
+        "layers": _layer_count(info),
         "parameters": _count(info.n_params),
-        "size": _size(file_bytes),
-        "quantisation": f"{info.file_type}: {', '.join(shares)}",
-        "embedding": ", ".join([str(info.n_embd), *heads]),
-        "vocabulary": f"{info.n_vocab} tokens"
-        + (f", {info.tokenizer}" if info.tokenizer else ", no tokenizer"),
+        "size": _size(sum(n_bytes for _, n_bytes in info.files)),
+        "quantisation": _quantisation(info),
+        "embedding": _embedding(info),
+        "vocabulary": f"{info.n_vocab} tokens, {info.tokenizer or 'no tokenizer'}",
         "context": f"trained with {info.n_ctx_train} tokens" if info.n_ctx_train else "",
-        "chat template": template if info.chat_template else "none",
-        "layer paths": paths[info.paths] + info.paths_reason,
-        "exported": f"along {info.layer_path}{source}" if info.layer_path else "",
+        "chat template": _chat_template(info),
+        "layer paths": _paths(info),
+        "exported": _origin(info),
     }
+
+
+def _file(info: ModelInfo) -> str:
+    name, _ = info.files[0]
+    n_more = len(info.files) - 1
+    return f"{name} and {n_more} more parts" if n_more else name
+
+
+def _layer_count(info: ModelInfo) -> str:
+    if info.n_layer_mtp:
+        return f"{info.n_layer}, and {info.n_layer_mtp} for MTP"
+    return str(info.n_layer)
+
+
+def _quantisation(info: ModelInfo) -> str:
+    shares = []
+    for name, n_bytes in info.tensor_bytes.items():
+        shares.append(f"{name} {n_bytes / max(info.n_bytes, 1):.1%}")
+    return f"{info.file_type}: {', '.join(shares)}"
+
+
+def _embedding(info: ModelInfo) -> str:
+    if not info.n_head:  # no layer has attention
+        return str(info.n_embd)
+    heads = f"{_span(info.n_head)} heads, {_span(info.n_head_kv)} of keys and values"
+    return f"{info.n_embd}, {heads}"
+
+
+def _chat_template(info: ModelInfo) -> str:
+    if not info.chat_template:
+        return "none"
+    return "yes, one that mentions thinking" if info.chat_template_thinks else "yes"
+
+
+def _paths(info: ModelInfo) -> str:
+    if info.paths == "all":
+        return "supported"
+    if info.paths == "some":
+        return f"supported, but not all: {info.paths_reason}"
+    return f"not supported: {info.paths_reason}"
+
+
+def _origin(info: ModelInfo) -> str:
+    """Say which path of which file `rys export` wrote; "" for any other file."""
+    if not info.layer_path:
+        return ""
+    source = f" of {info.source_fingerprint}" if info.source_fingerprint else ""
+    return f"along {info.layer_path}{source}"
 
 
 def _layer_table(info: ModelInfo, groups: Sequence[LayerGroup]) -> str:
     types = info.type_k if info.type_k == info.type_v else f"{info.type_k}/{info.type_v}"
     header = ["layers", "kind", "number", "bytes each", f"extra slot, {types}"]
+    # an f16 cache is shown beside any other, for comparison
     with_f16 = types != "f16"
-    rows = []
-    for group in groups:
-        first = group.layers[0]
-        row = [
-            _layers(group.ranges),
-            group.kind,
-            len(group.layers),
-            _sizes([layer.n_bytes for layer in group.layers]),
-        ]
-        costs = [first.slot_bytes, first.slot_bytes_f16] if with_f16 else [first.slot_bytes]
-        rows.append([*row, *("-" if cost is None else _size(cost) for cost in costs)])
+    if with_f16:
+        header.append("f16")
+    rows: list[list[object]] = [_layer_row(group, with_f16) for group in groups]
     rest = info.n_bytes - sum(layer.n_bytes for layer in info.layers)
-    rows.append(["", "embeddings, output", "", _size(rest), *["-"] * (1 + with_f16)])
-    note = f"extra slot: KV cache or state that one more visit takes at n_ctx={info.n_ctx}, n_seq_max={info.n_seq_max}"
-    return f"{table(header + ['f16'] * with_f16, rows)}\n\n{note}"
+    last: list[object] = ["", "embeddings, output", "", _size(rest)]
+    rows.append(last + ["-"] * (len(header) - len(last)))
+    note = (
+        f"extra slot: KV cache or state that one more visit takes "
+        f"at n_ctx={info.n_ctx}, n_seq_max={info.n_seq_max}"
+    )
+    return f"{table(header, rows)}\n\n{note}"
+
+
+def _layer_row(group: LayerGroup, with_f16: bool) -> list[object]:
+    sizes = _sizes([layer.n_bytes for layer in group.layers])
+    row = [_layers(group.ranges), group.kind, len(group.layers), sizes]
+    first = group.layers[0]  # slots of a group cost the same
+    row.append(_cost(first.slot_bytes))
+    if with_f16:
+        row.append(_cost(first.slot_bytes_f16))
+    return row
+
+
+def _cost(n_bytes: int | None) -> str:
+    return "-" if n_bytes is None else _size(n_bytes)
 
 
 def _layers(ranges: Sequence[tuple[int, int]]) -> str:
     """Name layers, such as `0..2, 4..6, ... 36..38`."""
-    names = [str(first) if first == last else f"{first}..{last}" for first, last in ranges]
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])}, ... {names[-1]}"
+    names = []
+    for first, last in ranges:
+        names.append(str(first) if first == last else f"{first}..{last}")
+    if len(names) > 4:
+        names = [*names[:3], f"... {names[-1]}"]
+    return ", ".join(names)
 
 
 def _span(values: Sequence[int]) -> str:
