@@ -18,8 +18,16 @@ COMMANDS = (sweep, probe, run, plot, export, info, compare, report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return the exit status: 0, 1 after an error, 2 for bad usage, 130
-    after Ctrl-C.
+    """Run a command line.
+
+    Args:
+        arguments: Words behind `rys`; None for those of the process.
+
+    Returns:
+        The exit status: 0, 1 after an error, or 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: With status 2 after bad usage, and with 0 after --help and --version.
     """
     parser = argparse.ArgumentParser(
         prog="rys", description="Run GGUF models along layer paths, and measure which help."
@@ -30,22 +38,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_parser(commands)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="replace"
-        )  # names and answers may hold what the terminal's encoding does not
+        # names and answers may hold what the terminal's encoding does not
+        sys.stdout.reconfigure(errors="replace")
     try:
         status: int = options.run(options)
         return status
     except RysError as error:
-        message = printable(str(error), limit=None, keep="\n")  # it may quote a file
+        # the message may quote a file, which is not to be trusted
+        message = printable(str(error), limit=None, keep="\n")
         print(f"rys {options.command}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"rys {options.command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # what reads the output has gone, as `head` does
+    except BrokenPipeError:
+        # what reads the output has gone, as `head` does; Python would complain when it flushes
         sys.stderr.close()
         return 1
-    except OSError as error:  # a full disk behind the output, most often
+    except OSError as error:
+        # most often a full disk behind the output
         print(f"rys {options.command}: {error}", file=sys.stderr)
         return 1

@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "info",
         help="show what a model file is made of, and what an extra slot costs",
-        description=__doc__,
+        description="Show what a GGUF is made of, read from its metadata alone.",
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a GGUF file; of a split model, the first part"

@@ -1,6 +1,4 @@
-"""`rys run`: what a model writes along a path, or along several side by side; a conversation in the
-terminal.
-"""
+"""`rys run`: answer a prompt along a path or along several, or hold a conversation."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from itertools import zip_longest
 from typing import Any
@@ -22,7 +20,7 @@ from rys.requests import GenerateResult, Prompt
 
 __all__ = ["add_parser", "run"]
 
-_NARROWEST_COLUMN = 24  # characters; below, texts stand one after the other
+_NARROWEST_COLUMN = 24  # characters; if columns would be narrower, texts follow one another
 
 
 def add_parser(commands: Any) -> None:
@@ -30,7 +28,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="write text along a layer path",
-        description="Continue a prompt along a layer path. With a chat template in the model the prompt is a message.",
+        description="Continue a prompt along a layer path. If the model has a chat template, the "
+        "prompt is sent as a message.",
     )
     add_model_options(parser)
     parser.add_argument(
@@ -41,26 +40,40 @@ def add_parser(commands: Any) -> None:
         metavar="P",
         action="append",
         default=[],
-        help="answer along this path as well, side by side",
+        help="answer along this path as well, side by side; may be given several times",
     )
     parser.add_argument("-p", "--prompt", help="the prompt (default: standard input)")
-    parser.add_argument("--system", metavar="TEXT", help="a system message in front")
+    parser.add_argument("--system", metavar="TEXT", help="a system message before the prompt")
     parser.add_argument(
         "--chat",
         action="store_true",
-        help="a conversation; Ctrl-C ends an answer, Ctrl-D the command",
+        help="hold a conversation; Ctrl-C ends an answer, Ctrl-D the command",
     )
     parser.add_argument(
         "--raw", action="store_true", help="take the prompt as it is, without the chat template"
     )
     parser.add_argument(
-        "-n", "--max-tokens", type=int, default=512, metavar="N", help="of an answer (default: 512)"
+        "-n",
+        "--max-tokens",
+        type=int,
+        default=512,
+        metavar="N",
+        help="tokens of an answer at most (default: 512)",
     )
     parser.add_argument(
-        "--temperature", type=float, default=0.0, metavar="X", help="default: 0, greedy"
+        "--temperature",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="randomness of the answers; 0, the default, always takes the most probable token",
     )
     parser.add_argument(
-        "--top-p", type=float, default=0.95, metavar="X", help="has a part only with a temperature"
+        "--top-p",
+        type=float,
+        default=0.95,
+        metavar="X",
+        help="choose among the tokens that make up this probability (default: 0.95); "
+        "only used with a temperature",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the random choices (default: 0)"
@@ -79,18 +92,15 @@ def run(options: argparse.Namespace) -> int:
         raise RequestError(
             "--raw takes the prompt as it is: leave out --system, or write it into the prompt"
         )
-    is_chat = options.chat or (
-        options.prompt is None and sys.stdin.isatty() and not options.json and not options.raw
-    )
+    is_chat = options.chat or is_interactive(options)
     text = options.prompt
     if text is None and not is_chat:
         text = sys.stdin.read().removesuffix("\n")
     with ExitStack() as stack:
         model = stack.enter_context(open_model(options))
-        views = [
-            stack.enter_context(model.with_path(path))
-            for path in (options.layer_path, *options.compare)
-        ]
+        views = []
+        for path in (options.layer_path, *options.compare):
+            views.append(stack.enter_context(model.with_path(path)))
         if is_chat:
             if not model.chat_template:
                 raise RequestError(
@@ -98,22 +108,32 @@ def run(options: argparse.Namespace) -> int:
                     f"give a prompt with -p, or --chat-template FILE"
                 )
             converse(views, options, text)
-            return 0
-        if not text:
-            raise RequestError('there is no prompt; give one with -p "..." or on standard input')
-        prompt: Prompt = f"{options.system}\n{text}" if options.system else text
-        if model.chat_template and not options.raw:
-            prompt = [*opening(options), {"role": "user", "content": text}]
-        if options.json:
-            results = [
-                described(view, view.generate(prompt, **settings(options))) for view in views
-            ]
-            print(json.dumps({"prompt": text, "results": results}))
-        elif len(views) == 1:
-            write(views[0], prompt, options)
         else:
-            write_side_by_side(views, [prompt] * len(views), options)
+            answer(views, options, text)
     return 0
+
+
+def is_interactive(options: argparse.Namespace) -> bool:
+    """Return whether a person sits at the terminal and has given no prompt."""
+    return options.prompt is None and sys.stdin.isatty() and not options.json and not options.raw
+
+
+def answer(views: Sequence[Model], options: argparse.Namespace, text: str | None) -> None:
+    """Print the answers to one prompt."""
+    if not text:
+        raise RequestError('there is no prompt; give one with -p "..." or on standard input')
+    prompt: Prompt = f"{options.system}\n{text}" if options.system else text
+    if views[0].chat_template and not options.raw:
+        prompt = [*opening(options), {"role": "user", "content": text}]
+    if options.json:
+        results = []
+        for view in views:
+            results.append(describe_result(view, view.generate(prompt, **settings(options))))
+        print(json.dumps({"prompt": text, "results": results}))
+    elif len(views) == 1:
+        print_answer(views[0], prompt, options)
+    else:
+        print_side_by_side(views, [prompt] * len(views), options)
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -122,11 +142,11 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def opening(options: argparse.Namespace) -> list[dict[str, str]]:
-    """Return what stands before the first message of the user."""
+    """Return the messages before the first one of the user."""
     return [{"role": "system", "content": options.system}] if options.system else []
 
 
-def described(view: Model, result: GenerateResult) -> dict[str, Any]:
+def describe_result(view: Model, result: GenerateResult) -> dict[str, Any]:
     """Return a result as JSON can hold it."""
     return {
         "layer_path": str(view.layer_path),
@@ -139,8 +159,17 @@ def described(view: Model, result: GenerateResult) -> dict[str, Any]:
     }
 
 
-def write(view: Model, prompt: Prompt, options: argparse.Namespace, can_stop: bool = False) -> str:
-    """Print an answer as it comes and return it. can_stop: Ctrl-C ends the answer, not the program."""
+def print_answer(
+    view: Model, prompt: Prompt, options: argparse.Namespace, can_stop: bool = False
+) -> str:
+    """Print an answer as it is generated, and return it.
+
+    Args:
+        view: The model.
+        prompt: A text or messages.
+        options: The command line.
+        can_stop: Whether Ctrl-C ends the answer alone, and not the program.
+    """
     pieces: list[str] = []
     with closing(view.stream(prompt, **settings(options))) as stream:
         try:
@@ -156,32 +185,66 @@ def write(view: Model, prompt: Prompt, options: argparse.Namespace, can_stop: bo
     return "".join(pieces)
 
 
-def write_side_by_side(
+def print_side_by_side(
     views: Sequence[Model], prompts: Sequence[Prompt], options: argparse.Namespace
 ) -> list[str]:
-    """Print what every view answers to its prompt, in columns, and return the answers."""
-    answers = [
-        view.generate(prompt, **settings(options)).text
-        for view, prompt in zip(views, prompts, strict=True)
-    ]
-    print(
-        side_by_side(
-            [str(view.layer_path) for view in views], answers, shutil.get_terminal_size().columns
-        )
-    )
+    """Print in columns what each view answers to its prompt, and return the answers."""
+    answers = []
+    for view, prompt in zip(views, prompts, strict=True):
+        answers.append(view.generate(prompt, **settings(options)).text)
+    titles = [str(view.layer_path) for view in views]
+    print(side_by_side(titles, answers, shutil.get_terminal_size().columns))
     return answers
 
 
 def converse(views: Sequence[Model], options: argparse.Namespace, first: str | None) -> None:
-    """Hold a conversation until the input ends. Each path remembers its own answers."""
+    """Hold a conversation until the input ends.
+
+    Each path sees its own answers, so the conversations may drift apart.
+
+    Args:
+        views: The model along each path.
+        options: The command line.
+        first: The first message; None to ask for it.
+    """
     with suppress(ImportError):
         import readline  # noqa: F401  (gives input() a history and keys to edit with)
 
     histories = [opening(options) for _ in views]
+    for message in read_messages(first):
+        prompts = [[*history, {"role": "user", "content": message}] for history in histories]
+        try:
+            if len(views) == 1:
+                answers = [print_answer(views[0], prompts[0], options, can_stop=True)]
+            else:
+                answers = print_side_by_side(views, prompts, options)
+        except KeyboardInterrupt:
+            print()
+            continue
+        except RysError as error:
+            # most often the context is full; what was said before still stands
+            print(f"rys run: {error}", file=sys.stderr)
+            continue
+        histories = []
+        for prompt, text in zip(prompts, answers, strict=True):
+            histories.append([*prompt, {"role": "assistant", "content": text}])
+
+
+def read_messages(first: str | None) -> Iterator[str]:
+    """Yield what the user types, line by line, without blank lines.
+
+    Args:
+        first: A message to yield before any input; None for none.
+
+    Raises:
+        KeyboardInterrupt: After a second Ctrl-C in a row at the prompt.
+    """
+    if first is not None and first.strip():
+        yield first
     is_warned = False
     while True:
         try:
-            message = input("> ") if first is None else first
+            message = input("> ")
         except EOFError:
             print()
             return
@@ -189,42 +252,42 @@ def converse(views: Sequence[Model], options: argparse.Namespace, first: str | N
             if is_warned:
                 raise
             is_warned = True
-            print("\n(Ctrl-D ends the conversation, Ctrl-C once more as well)")
+            print("\n(Ctrl-D ends the conversation, and so does another Ctrl-C)")
             continue
-        first, is_warned = None, False
-        if not message.strip():
-            continue
-        prompts = [[*history, {"role": "user", "content": message}] for history in histories]
-        try:
-            if len(views) == 1:
-                answers = [write(views[0], prompts[0], options, can_stop=True)]
-            else:
-                answers = write_side_by_side(views, prompts, options)
-        except KeyboardInterrupt:
-            print()
-            continue
-        except RysError as error:  # a full context, most often: what was said before still stands
-            print(f"rys run: {error}", file=sys.stderr)
-            continue
-        histories = [
-            [*prompt, {"role": "assistant", "content": answer}]
-            for prompt, answer in zip(prompts, answers, strict=True)
-        ]
+        is_warned = False
+        if message.strip():
+            yield message
 
 
 def side_by_side(titles: Sequence[str], texts: Sequence[str], width: int) -> str:
-    """Lay out texts in columns under their titles, or one after the other where the columns would
-    be too narrow.
+    """Lay out texts in columns under their titles.
+
+    Where the columns would be too narrow, the texts follow one another.
+
+    Args:
+        titles: A title for each text.
+        texts: The texts, which may hold newlines.
+        width: Width of the terminal in characters.
     """
     texts = [printable(text, limit=None, keep="\n\t").expandtabs(4) for text in texts]
-    column = (width - 3 * (len(texts) - 1)) // len(texts)
+    separator = " | "
+    column = (width - len(separator) * (len(texts) - 1)) // len(texts)
+    titled = list(zip(titles, texts, strict=True))
     if column < _NARROWEST_COLUMN:
-        return "\n\n".join(f"{title}:\n{text}" for title, text in zip(titles, texts, strict=True))
+        return "\n\n".join(f"{title}:\n{text}" for title, text in titled)
     columns = []
-    for title, text in zip(titles, texts, strict=True):
-        lines = [*textwrap.wrap(title, column), "-" * column]
-        for line in text.split("\n"):
-            lines += textwrap.wrap(line, column, replace_whitespace=False) or [""]
-        columns.append(lines)
-    rows = zip_longest(*columns, fillvalue="")
-    return "\n".join(" | ".join(cell.ljust(column) for cell in row).rstrip() for row in rows)
+    for title, text in titled:
+        columns.append([*textwrap.wrap(title, column), "-" * column, *wrap_lines(text, column)])
+    lines = []
+    for row in zip_longest(*columns, fillvalue=""):
+        cells = [cell.ljust(column) for cell in row]
+        lines.append(separator.join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def wrap_lines(text: str, width: int) -> list[str]:
+    """Wrap each line of a text; blank lines stay."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        lines += textwrap.wrap(line, width, replace_whitespace=False) or [""]
+    return lines
