@@ -138,6 +138,13 @@ def test_an_unbound_path_knows_its_slots_but_not_what_needs_n_layer():
             getattr(path, name)
 
 
+def test_a_path_of_a_path_is_not_read_again():
+    bound, unbound = LayerPath("0..3", 6), LayerPath("0..3")
+    assert LayerPath(bound).layers is LayerPath(bound, 6).layers is bound.layers
+    assert LayerPath(unbound).layers is unbound.layers
+    assert LayerPath(bound).n_layer == 6
+
+
 def test_resolve_binds_a_path_and_checks_it():
     assert LayerPath("0..3").resolve(6) == LayerPath("0..3", 6)
     with pytest.raises(
@@ -376,7 +383,7 @@ def test_the_message_says_what_was_given_and_what_is_allowed(path, n_layer, mess
         (
             "0..3,5..3,9",
             "     ^^^^  ",
-            "layer_path has a range '5..3' that falls; write falling layers one by one",
+            "layer_path has a range '5..3' that descends; write descending layers one by one",
         ),
         (
             "0..3,4x0",

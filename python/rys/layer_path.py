@@ -21,7 +21,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import SupportsIndex, TypeAlias, overload
 
-from .errors import LayerPathError
+from rys.errors import LayerPathError
 
 __all__ = ["MAX_SLOTS", "LayerPath", "LayerPathLike"]
 
@@ -30,23 +30,26 @@ MAX_SLOTS = 512
 
 LayerPathLike: TypeAlias = "LayerPath | str | Iterable[SupportsIndex] | None"
 
-# 18 digits fit every count that can be meant, and keep int() cheap on hostile input.
+# A layer or a range, perhaps repeated: 7, 4..7, 4.., ..7, .., 4..7x2, 7 x 3. 18 digits fit every
+# count that can be meant, and keep int() cheap on hostile input.
 _TERM = re.compile(
-    r"(?:(?P<layer>\d{1,18})|(?P<first>\d{1,18})?\s*\.\.\s*(?P<last>\d{1,18})?)(?:\s*x\s*(?P<times>\d{1,18}))?",
+    r"(?:(?P<layer>\d{1,18})|(?P<first>\d{1,18})?\s*\.\.\s*(?P<last>\d{1,18})?)"
+    r"(?:\s*x\s*(?P<times>\d{1,18}))?",
     re.ASCII,
 )
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class LayerPath:
-    """Hold the layers that a forward pass visits, in order.
+    """The layers that a forward pass visits, in order.
 
     Immutable and hashable; two paths are equal when their `layers` and their `n_layer` are.
     `str(path)` is a canonical string that reads back as the same path.
 
-    layers: the layer of each slot, `n_slot` ints.
-    n_layer: layers of the model, or None while the path is not bound to one: then `resolve` binds
-        it, and `extra`, `is_identity` and `dup`, which need it, raise LayerPathError.
+    Attributes:
+        layers: The layer of each slot, `n_slot` ints.
+        n_layer: Layers of the model, or None while the path is not bound to one. Then `resolve`
+            binds it, and `extra`, `is_identity` and `dup`, which need it, raise LayerPathError.
     """
 
     layers: tuple[int, ...]
@@ -57,14 +60,17 @@ class LayerPath:
     ) -> None:
         """Read a path.
 
-        path: a string (see the module), ints in any sequence, another LayerPath, or None for the
-            file's own order.
-        n_layer: layers of the model. Needed for None and for open ends on the right (`4..`); given,
-            it is checked.
-        source: what error messages call the model, such as its file name.
+        Args:
+            path: A string (see the module), ints in any sequence, another LayerPath, or None for
+                the file's own order.
+            n_layer: Layers of the model. It is needed for None and for open ends on the right
+                (`4..`), and no layer of the path may lie outside of it. None leaves the path
+                unbound.
+            source: What error messages call the model, such as its file name.
 
-        Raises LayerPathError if the path is malformed, empty, longer than MAX_SLOTS, or leaves the
-        model's layers.
+        Raises:
+            LayerPathError: If the path is malformed, empty, longer than MAX_SLOTS, or leaves the
+                model's layers.
         """
         if n_layer is not None:
             n_layer = _integer(n_layer, "n_layer")
@@ -77,7 +83,6 @@ class LayerPath:
                     f"layer_path was made for {path.n_layer} layers, but {source} has {n_layer}; "
                     f"pass layer_path.layers to use it all the same"
                 )
-            path = path.layers
         if path is None:
             if n_layer is None:
                 raise LayerPathError(
@@ -86,6 +91,9 @@ class LayerPath:
             layers = tuple(range(n_layer))
         elif isinstance(path, str):
             layers = _read_string(path, n_layer, source)
+        elif isinstance(path, LayerPath) and path.n_layer == n_layer:
+            # checked when it was made; a sweep makes paths of paths all the time
+            layers = path.layers
         else:
             layers = _read_layers(path, n_layer, source)
         object.__setattr__(self, "layers", layers)
@@ -100,18 +108,32 @@ class LayerPath:
     def block(cls, i: int, j: int, n_layer: int, times: int = 2) -> LayerPath:
         """Return the file's order with layers `i..j-1` visited `times` times in a row.
 
-        `block(12, 15, 40)` is `0..14,12..39`. `times=1` is the file's own order.
-        Raises LayerPathError unless `0 <= i < j <= n_layer` and `times >= 1`.
+        `block(12, 15, 40)` is `0..14,12..39`.
+
+        Args:
+            i: First layer of the block.
+            j: The layer after its last one.
+            n_layer: Layers of the model.
+            times: How often the block is visited; 1 is the file's own order.
+
+        Raises:
+            LayerPathError: Unless `0 <= i < j <= n_layer` and `times >= 1`.
         """
         return cls.identity(n_layer).with_block(i, j, times)
 
     def with_block(self, i: int, j: int, times: int = 2) -> LayerPath:
-        """Return this path with layers `i..j-1` visited `times` times in a row, where it visits
-        them once.
+        """Return this path with layers `i..j-1` visited `times` times in a row.
 
         `i` and `j` are layers, not slots, so blocks that do not overlap can be added in any order.
-        Raises LayerPathError if the path skips, repeats or reorders one of them: where to repeat
-        would be a guess.
+
+        Args:
+            i: First layer of the block.
+            j: The layer after its last one.
+            times: How often the block is visited, where this path visits it once.
+
+        Raises:
+            LayerPathError: If the path skips, repeats or reorders one of these layers: where to
+                repeat would be a guess.
         """
         i, j, times = _integer(i, "i"), _integer(j, "j"), _integer(times, "times")
         limit = self.n_layer or MAX_SLOTS
@@ -125,8 +147,8 @@ class LayerPath:
         start, stop = (visited[0], visited[-1] + 1) if visited else (0, 0)
         if self.layers[start:stop] != tuple(range(i, j)):
             raise LayerPathError(
-                f"block ({i}, {j}) needs a path that visits layers {_range(i, j - 1)} once and in order, "
-                f"but the path is {self}; write the path out as a string instead"
+                f"block ({i}, {j}) needs a path that visits layers {_range(i, j - 1)} once and in "
+                f"order, but the path is {self}; write the path out as a string instead"
             )
         _check_n_slot(self.n_slot + (times - 1) * (j - i))
         return LayerPath(
@@ -135,11 +157,15 @@ class LayerPath:
         )
 
     def resolve(self, n_layer: int, *, source: str = "the model") -> LayerPath:
-        """Return this path bound to a model of `n_layer` layers, which error messages call
-        `source`.
+        """Return this path bound to a model of `n_layer` layers.
 
-        Raises LayerPathError if a layer is out of range, or if the path is bound to another number
-        of layers.
+        Args:
+            n_layer: Layers of the model.
+            source: What error messages call the model.
+
+        Raises:
+            LayerPathError: If a layer is out of range, or if the path is bound to another number of
+                layers.
         """
         return LayerPath(self, n_layer, source=source)
 
@@ -150,8 +176,9 @@ class LayerPath:
 
     @property
     def extra(self) -> int:
-        """Slots beyond the file's order, `n_slot - n_layer`; negative if the path skips more than
-        it repeats.
+        """Slots beyond the file's order, `n_slot - n_layer`.
+
+        Negative if the path skips more than it repeats.
         """
         return self.n_slot - self._bound_n_layer()
 
@@ -171,7 +198,8 @@ class LayerPath:
     def visits(self, layer: int) -> int:
         """Count the slots that visit `layer`.
 
-        Raises LayerPathError if the model has no such layer.
+        Raises:
+            LayerPathError: If the model has no such layer.
         """
         layer = _integer(layer, "layer")
         _check_layer(layer, self.n_layer, "the model", "layer is")
@@ -249,7 +277,8 @@ def _read_layers(
     # Bytes, sets and mappings iterate too, but hardly over what their author means by a path.
     if values is None or isinstance(path, (bytes, bytearray, memoryview, Set, Mapping)):
         raise LayerPathError(
-            f"layer_path is {reprlib.repr(path)}, but must be a list of ints, a string such as '0..14,12..39', or None"
+            f"layer_path is {reprlib.repr(path)}, but must be a list of ints, "
+            f"a string such as '0..14,12..39', or None"
         )
     _check_n_slot(len(values))
     layers = tuple(_integer(value, f"layer_path[{slot}]") for slot, value in enumerate(values))
@@ -281,8 +310,8 @@ def _read_term(term: str, n_layer: int | None, source: str) -> tuple[int, int, i
     match = _TERM.fullmatch(term)
     if match is None:
         raise LayerPathError(
-            f"layer_path has a term {reprlib.repr(term)}, but a term is a layer (7) or a range (4..7, 4.., ..7, ..), "
-            f"perhaps repeated (4..7x2), and terms are separated by , or +"
+            f"layer_path has a term {reprlib.repr(term)}, but a term is a layer (7) or a range "
+            f"(4..7, 4.., ..7, ..), perhaps repeated (4..7x2), and terms are separated by , or +"
         )
     first = int(match["layer"] or match["first"] or 0)
     if end := match["layer"] or match["last"]:
@@ -297,7 +326,7 @@ def _read_term(term: str, n_layer: int | None, source: str) -> tuple[int, int, i
     _check_layer(last, n_layer, source, "layer_path names layer")
     if first > last:
         raise LayerPathError(
-            f"layer_path has a range {term!r} that falls; write falling layers one by one"
+            f"layer_path has a range {term!r} that descends; write descending layers one by one"
         )
     if (times := int(match["times"] or 1)) < 1:
         raise LayerPathError(
@@ -308,8 +337,8 @@ def _read_term(term: str, n_layer: int | None, source: str) -> tuple[int, int, i
 
 def _point_at(text: str, start: int, length: int) -> str:
     low, high = max(0, start - 40), start + 40
-    shown = "".join(char if char.isprintable() else " " for char in text[low:high])
-    return f"  {shown}\n  {' ' * (start - low)}{'^' * min(max(length, 1), high - start)}"
+    excerpt = "".join(char if char.isprintable() else " " for char in text[low:high])
+    return f"  {excerpt}\n  {' ' * (start - low)}{'^' * min(max(length, 1), high - start)}"
 
 
 def _range(first: int, last: int) -> str:
@@ -319,17 +348,16 @@ def _range(first: int, last: int) -> str:
 @lru_cache(maxsize=8192)  # a sweep asks for the same strings all the time
 def _write_string(layers: tuple[int, ...]) -> str:
     n_slot = len(layers)
-    # run[s]: length of the rising run from slot s to its end; times[s]: how often that run stands
-    # there back to back.
+    # run[s]: length of the ascending run from slot s to its end; times[s]: how often that run
+    # stands there back to back.
     run, times = [1] * n_slot, [1] * n_slot
     best = [""] * (n_slot + 1)  # the shortest string found for the slots from s on
     for s in reversed(range(n_slot)):
         if s + 1 < n_slot and layers[s + 1] == layers[s] + 1:
             run[s] = run[s + 1] + 1
         end = s + run[s]
-        cuts = [
-            (run[s], 1)
-        ]  # (length, repeats) of the term at s; min() takes the first of equally short ones
+        # (length, repeats) of the term at s; min() takes the first of equally short ones
+        cuts = [(run[s], 1)]
         if end < n_slot and layers[end] == layers[s] and run[end] >= run[s]:
             times[s] = times[end] + 1 if run[end] == run[s] else 2
             cuts.insert(0, (run[s], times[s]))
@@ -338,9 +366,9 @@ def _write_string(layers: tuple[int, ...]) -> str:
             cuts.insert(0, (layers[end] - layers[s], 1))
         terms = []
         for length, repeats in cuts:
-            term = _range(layers[s], layers[s] + length - 1) + (
-                f"x{repeats}" if repeats > 1 else ""
-            )
+            term = _range(layers[s], layers[s] + length - 1)
+            if repeats > 1:
+                term += f"x{repeats}"
             rest = best[s + length * repeats]
             terms.append(f"{term},{rest}" if rest else term)
         best[s] = min(terms, key=len)
