@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from rys.engine import chat_template
+from rys.engine import chat_template, template_budget
 from rys.engine.chat_template import render_chat_template
 from rys.errors import ChatTemplateError, RequestError
 
@@ -367,9 +367,9 @@ def test_a_template_cannot_call_what_the_caller_passed_inside_a_value():
 
 @pytest.fixture
 def small_limits(monkeypatch):
-    monkeypatch.setattr(chat_template, "MAX_CHARACTERS", 500_000)
-    monkeypatch.setattr(chat_template, "MAX_TOTAL_CHARACTERS", 5_000_000)
-    monkeypatch.setattr(chat_template, "MAX_SECONDS", 60.0)
+    monkeypatch.setattr(template_budget, "MAX_CHARACTERS", 500_000)
+    monkeypatch.setattr(template_budget, "MAX_TOTAL_CHARACTERS", 5_000_000)
+    monkeypatch.setattr(template_budget, "MAX_SECONDS", 60.0)
 
 
 def grow(start, step, use=""):
@@ -522,7 +522,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("template", ENDLESS.values(), ids=ENDLESS)
 def test_an_endless_template_is_stopped_after_a_while(template, monkeypatch):
-    monkeypatch.setattr(chat_template, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(template_budget, "MAX_SECONDS", 0.2)
     start = time.monotonic()
     with pytest.raises(
         ChatTemplateError,
@@ -559,14 +559,14 @@ def test_an_endless_template_is_stopped_after_a_while(template, monkeypatch):
     ],
 )
 def test_a_limit_refuses_what_is_above_it_and_no_less(monkeypatch, limit, value, template, words):
-    monkeypatch.setattr(chat_template, limit, value)
+    monkeypatch.setattr(template_budget, limit, value)
     assert render(template % (value // 2 - 2))
     with pytest.raises(ChatTemplateError, match=words):
         render(template % (value + 1))
 
 
 def test_a_value_that_no_earlier_check_foresees_is_refused_once_it_is_made(monkeypatch):
-    monkeypatch.setattr(chat_template, "MAX_CHARACTERS", 100)
+    monkeypatch.setattr(template_budget, "MAX_CHARACTERS", 100)
     assert render("{{ ('x' * 50 + 'x' * 50) | length }}") == "100"
     for value in ("'x' * 50 + 'x' * 51", "('&' * 50) | e", "messages + messages"):
         with pytest.raises(
@@ -579,8 +579,8 @@ def test_a_value_that_no_earlier_check_foresees_is_refused_once_it_is_made(monke
 
 
 def test_a_rendering_pays_from_its_own_budget(monkeypatch):
-    monkeypatch.setattr(chat_template, "MAX_TOTAL_CHARACTERS", 5000)
-    monkeypatch.setattr(chat_template, "MAX_SECONDS", 0.3)
+    monkeypatch.setattr(template_budget, "MAX_TOTAL_CHARACTERS", 5000)
+    monkeypatch.setattr(template_budget, "MAX_SECONDS", 0.3)
     start = time.monotonic()
     while time.monotonic() - start < 0.5:
         assert len(render("{{ 'x' * 1000 }}")) == 1000
