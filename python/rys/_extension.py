@@ -1,10 +1,9 @@
 """Load the extension module `rys._core`, apart from any other copy of llama.cpp in the process.
 
-rys's libraries have names of their own, so another package's llama.cpp (llama-cpp-python's, say) is
-never taken for
-them. One way to collide is left on Linux: a copy loaded with `RTLD_GLOBAL` offers its symbols to
-every library that is
-loaded later, ours too. Then, and only then, ours are told to look among themselves first.
+rys's libraries have names of their own, so the llama.cpp of another package (llama-cpp-python, for
+example) is never taken for them. One way to collide is left on Linux: a copy that is loaded with
+`RTLD_GLOBAL` offers its symbols to every library that is loaded later, also to ours. Only then are
+ours told to look among themselves first.
 """
 
 from __future__ import annotations
@@ -19,10 +18,12 @@ from types import ModuleType
 def load_core() -> ModuleType:
     """Import `rys._core` and return it.
 
-    Raises `ImportError`, which says how to build it, if it is missing or does not load.
+    Raises:
+        ImportError: If it is missing or does not load. The message says how to build it.
     """
     if not hasattr(sys, "setdlopenflags"):
         return _import_core()
+    # Always RTLD_DEEPBIND would hide allocators and sanitizers that a user preloads.
     flags = os.RTLD_NOW | os.RTLD_LOCAL
     if hasattr(os, "RTLD_DEEPBIND") and _is_foreign_ggml_global():
         flags |= os.RTLD_DEEPBIND
@@ -35,6 +36,8 @@ def load_core() -> ModuleType:
 
 
 def _is_foreign_ggml_global() -> bool:
+    """Return whether another ggml offers its symbols to all libraries."""
+    # without a name, CDLL looks where the loader looks for symbols of new libraries
     return hasattr(ctypes.CDLL(None), "ggml_init")
 
 
@@ -47,11 +50,15 @@ def _import_core() -> ModuleType:
 
 
 def _explain(error: ImportError, package: Path) -> str:
-    built = sorted(path.name for path in package.glob("_core.*") if path.suffix in (".so", ".pyd"))
+    """Say why the extension did not load, and how to build it."""
+    files = sorted(path.name for path in package.glob("_core.*"))
+    built = [name for name in files if name.endswith((".so", ".pyd"))]
+    # for a module that is not there, `from rys import _core` says "cannot import name"
     if isinstance(error, ModuleNotFoundError) or "cannot import name" in str(error):
         if built:
             version = f"{sys.version_info.major}.{sys.version_info.minor}"
-            what = f"rys was built for another Python than this one ({version}): {', '.join(built)} in {package}."
+            found = f"{', '.join(built)} in {package}"
+            what = f"rys was built for another Python than this one ({version}): {found}."
         else:
             what = f"rys's extension module is not built: there is no rys._core in {package}."
     else:

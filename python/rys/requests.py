@@ -1,4 +1,4 @@
-"""What an evaluator asks of a model, and what it gets.
+"""What an evaluator asks of a model, and the results that it gets.
 
 A prompt is a text, a sequence of token ids, or chat messages (mappings with "role" and "content"),
 which the model's chat template renders. A text is tokenized with special tokens recognised and, if
@@ -37,18 +37,25 @@ FinishReason: TypeAlias = Literal["stop", "eos", "length"]
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    """Ask for a continuation of a prompt.
+    """A request for a continuation of a prompt.
 
-    prompt: text, token ids or messages.
-    max_tokens: at most this many tokens; None = until the context is full.
-    stop: the text ends before the first of these strings.
-    temperature: 0 = greedy, the default; then top_k, top_p and min_p have no part.
-    top_k, top_p, min_p: as in llama.cpp; 0, 1.0 and 0.0 turn them off.
-    repeat_penalty: 1.0 = none; over the last 64 generated tokens.
-    seed: of the random choices; the same seed gives the same text.
-    grammar: GBNF with the rule `root`, which the text must follow; None = any text.
-    logprobs: whether to report the log-probability of every token.
-    template_variables: passed on to the chat template, for messages (`{"enable_thinking": False}`).
+    Attributes:
+        prompt: Text, token ids or messages.
+        max_tokens: How many tokens to generate at most; None to go on until the context is full.
+        stop: Strings before the first of which the text ends.
+        temperature: Randomness of the choices. 0, the default, is greedy; top_k, top_p and min_p
+            are not used then.
+        top_k: Choose among this many tokens, the most probable ones; 0 for all.
+        top_p: Choose among the most probable tokens that together have this probability; 1.0 for
+            all.
+        min_p: Choose among tokens with at least this part of the highest probability; 0.0 for all.
+        repeat_penalty: Divisor for tokens that are among the last 64 generated ones; 1.0 for none.
+            See llama.cpp for this and the three options before it.
+        seed: Seed of the random choices; the same seed gives the same text.
+        grammar: GBNF with the rule `root`, which the text must follow; None for any text.
+        logprobs: Whether to report the log-probability of every token.
+        template_variables: Variables for the chat template if the prompt is messages, such as
+            `{"enable_thinking": False}`.
     """
 
     prompt: Prompt = field(kw_only=False)
@@ -67,14 +74,15 @@ class Generate:
 
 @dataclass(frozen=True, kw_only=True)
 class LogLikelihood:
-    """Ask how probable a continuation is after a context.
+    """A request for the probability of a continuation after a context.
 
-    context: text, token ids or messages. An empty context is possible with models that have a BOS
-        token.
-    continuation: text or token ids. If both are texts they are tokenized together, and the
-        continuation begins where the context alone would end; white space at the end of a text
-        counts to the continuation, but not that of a rendered conversation.
-    template_variables: passed on to the chat template, for messages.
+    Attributes:
+        context: Text, token ids or messages. An empty context is possible with models that have a
+            BOS token.
+        continuation: Text or token ids. Two texts are tokenized together, and the continuation
+            begins where the context alone would end. White space at the end of a text belongs to
+            the continuation, but that of a rendered conversation does not.
+        template_variables: Variables for the chat template if the context is messages.
     """
 
     context: Prompt = field(kw_only=False)
@@ -84,12 +92,13 @@ class LogLikelihood:
 
 @dataclass(frozen=True, kw_only=True)
 class NextToken:
-    """Ask for the distribution of the token after a prompt.
+    """A request for the distribution of the token after a prompt.
 
-    prompt: text, token ids or messages.
-    allowed: the tokens to report, as ids or as strings that are one token each; None = the whole
-        vocabulary.
-    template_variables: passed on to the chat template, for messages.
+    Attributes:
+        prompt: Text, token ids or messages.
+        allowed: The tokens to report, as ids or as strings that are one token each; None for the
+            whole vocabulary.
+        template_variables: Variables for the chat template if the prompt is messages.
     """
 
     prompt: Prompt = field(kw_only=False)
@@ -102,19 +111,20 @@ Request: TypeAlias = Generate | LogLikelihood | NextToken
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateResult:
-    """Hold a generated text.
+    """A generated text.
 
-    text: without what follows a stop string, the stop string and special tokens.
-    tokens: all generated tokens but an end-of-generation token; those of a stop string are among
-        them.
-    logprobs: float32 [len(tokens)], natural logarithms, before any sampling option; None if not
-        asked for.
-    finish_reason: "stop" (a stop string), "eos" (the model ended it) or "length" (max_tokens, or a
-        full context).
-    n_prompt_tokens: tokens of the prompt.
-    n_shared_tokens: of these, tokens that another request of the run evaluated.
-    seconds: from the start of the prompt's own tokens to the end, with other requests running
-        beside.
+    Attributes:
+        text: The text, without special tokens, the stop string and what follows it.
+        tokens: All generated tokens but an end-of-generation token. Those of a stop string are
+            among them.
+        logprobs: float32 [len(tokens)], natural logarithms before any sampling option is applied;
+            None if they were not asked for.
+        finish_reason: "stop" (a stop string), "eos" (the model ended the text) or "length"
+            (max_tokens, or a full context).
+        n_prompt_tokens: Tokens of the prompt.
+        n_shared_tokens: Those of them that another request of the run evaluated.
+        seconds: Time from the start of the prompt's own tokens to the end, with other requests
+            running at the same time.
     """
 
     text: str
@@ -128,14 +138,16 @@ class GenerateResult:
 
 @dataclass(frozen=True, kw_only=True)
 class LogLikelihoodResult:
-    """Hold how probable a continuation is.
+    """The probability of a continuation.
 
-    logprob: sum of `token_logprobs`, a natural logarithm.
-    token_logprobs: float32 [T], one for every token of the continuation.
-    tokens: the continuation, T ids.
-    is_greedy: whether greedy decoding would have given the continuation.
-    n_prompt_tokens, n_shared_tokens, seconds: as in GenerateResult; the continuation's last token
-        is not evaluated.
+    Attributes:
+        logprob: Sum of `token_logprobs`, a natural logarithm.
+        token_logprobs: float32 [T], one for every token of the continuation.
+        tokens: The continuation, T ids.
+        is_greedy: Whether greedy decoding would have given the continuation.
+        n_prompt_tokens: Tokens that the request evaluates: all but the last of the continuation.
+        n_shared_tokens: As in GenerateResult.
+        seconds: As in GenerateResult.
     """
 
     logprob: float
@@ -149,13 +161,15 @@ class LogLikelihoodResult:
 
 @dataclass(frozen=True, kw_only=True)
 class NextTokenResult:
-    """Hold the distribution of the next token.
+    """The distribution of the next token.
 
-    tokens: A ids, the allowed tokens in the order of the request (or the whole vocabulary).
-    logits: float32 [A].
-    logprobs: float32 [A], natural logarithms, normalised over the whole vocabulary.
-    probabilities: float32 [A], normalised over `tokens` alone.
-    n_prompt_tokens, n_shared_tokens, seconds: as in GenerateResult.
+    Attributes:
+        tokens: A ids, the allowed tokens in the order of the request (or the whole vocabulary).
+        logits: float32 [A].
+        logprobs: float32 [A], natural logarithms, normalised over the whole vocabulary.
+        n_prompt_tokens: As in GenerateResult.
+        n_shared_tokens: As in GenerateResult.
+        seconds: As in GenerateResult.
     """
 
     tokens: Sequence[int]
@@ -167,24 +181,26 @@ class NextTokenResult:
 
     @property
     def probabilities(self) -> npt.NDArray[np.float32]:
-        """Return float32 [A]: the softmax of `logits`."""
+        """Probabilities over `tokens` alone, float32 [A]: the softmax of `logits`."""
+        # the largest logit is subtracted so that exp cannot overflow
         values: npt.NDArray[np.float32] = np.exp(self.logits - self.logits.max())
         probabilities: npt.NDArray[np.float32] = values / values.sum()
         return probabilities
 
     @property
     def best(self) -> int:
-        """Return the most probable of `tokens`."""
+        """The most probable of `tokens`."""
         return self.tokens[int(np.argmax(self.logits))]
 
 
 @dataclass(frozen=True)
 class FailedRequest:
-    """Stand in the place of the result of a request that failed alone.
+    """The result of a request that failed while the others of its run did not.
 
-    error: ContextFullError (the prompt has more tokens than the context holds),
-        NonFiniteLogitsError (the model computed NaN or infinity) or EngineError (a grammar that
-        came to a dead end).
+    Attributes:
+        error: ContextFullError (the prompt has more tokens than the context holds),
+            NonFiniteLogitsError (the model computed NaN or infinity) or EngineError (the grammar
+            allows no further token).
     """
 
     error: RysError

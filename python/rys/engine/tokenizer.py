@@ -13,9 +13,15 @@ __all__ = ["Tokenizer"]
 
 
 class Tokenizer:
-    """Tokenize with the vocabulary of a model.
+    """The tokenizer of a model.
 
-    Every method raises TokenizerError if the file has no tokenizer.
+    Every method that reads or writes text raises TokenizerError if the file has no tokenizer, and
+    every method raises ModelClosedError after `close`.
+
+    Attributes:
+        special: Ids of special tokens by name, such as "bos" and "eos".
+        add_bos: Whether the model wants a BOS token before a text.
+        add_eos: Whether it wants an EOS token after one.
     """
 
     def __init__(self, model: _core.Model, source: str) -> None:
@@ -26,7 +32,7 @@ class Tokenizer:
         self.add_eos = model.has_tokenizer and model.add_eos
 
     def close(self) -> None:
-        """Let go of the model's weights."""
+        """Release the model, and with it its weights."""
         self._model = None
 
     @property
@@ -41,7 +47,8 @@ class Tokenizer:
     def _vocabulary(self) -> _core.Model:
         if not self._open_model.has_tokenizer:
             raise TokenizerError(
-                f"{self._source} has no tokenizer, so it knows no text; use token ids (logits, hidden_states, requests)"
+                f"{self._source} has no tokenizer, so it knows no text; "
+                f"use token ids (logits, hidden_states, requests)"
             )
         return self._open_model
 
@@ -50,9 +57,15 @@ class Tokenizer:
     ) -> list[int]:
         """Return the tokens of a text.
 
-        add_special: put the BOS (and EOS) token around it, if the model wants that. A BOS that is
-            there already is not doubled.
-        parse_special: read special tokens such as `<|im_end|>` as such, and not as plain text.
+        Args:
+            text: The text.
+            add_special: Whether to put the BOS (and EOS) token around it, if the model wants that.
+                A BOS that is there already is not doubled.
+            parse_special: Whether to read special tokens such as `<|im_end|>` as such, and not as
+                plain text.
+
+        Raises:
+            RequestError: If it is not a str.
         """
         if not isinstance(text, str):
             raise RequestError(f"a text is a str, not {reprlib.repr(text)}")
@@ -65,8 +78,9 @@ class Tokenizer:
         return tokens
 
     def tokenize_prompt(self, text: str) -> list[int]:
-        """Return the tokens of a text that is to go on: `tokenize` without the EOS that some models
-        want after it.
+        """Return the tokens of a text that will be continued.
+
+        That is `tokenize` without the EOS token that some models want after a text.
         """
         tokens = self.tokenize(text)
         if self.add_eos and tokens and tokens[-1] == self.special.get("eos"):
@@ -76,7 +90,9 @@ class Tokenizer:
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD.
 
-        special: write special tokens out instead of leaving them out.
+        Args:
+            tokens: Token ids.
+            special: Whether to write special tokens out instead of leaving them out.
         """
         vocabulary = self._vocabulary
         tokens = self.check(tokens)
@@ -88,28 +104,33 @@ class Tokenizer:
 
     def token_strings(self, tokens: Sequence[int]) -> list[str]:
         """Return the text of every single token, special ones written out."""
-        vocabulary = self._vocabulary
-        return [
-            vocabulary.token_piece(token).decode("utf-8", "replace") for token in self.check(tokens)
-        ]
+        pieces = map(self._vocabulary.token_piece, self.check(tokens))
+        return [piece.decode("utf-8", "replace") for piece in pieces]
 
     def single_token(self, text: str) -> int:
-        """Return the one token that a text is. Raises RequestError if it is none or several."""
+        """Return the one token that a text is.
+
+        Raises:
+            RequestError: If it is no token, or several.
+        """
         tokens = self.tokenize(text, add_special=False)
         if len(tokens) != 1:
             pieces = " ".join(map(repr, self.token_strings(tokens)))
             raise RequestError(
-                f"{text!r} is {len(tokens)} tokens ({pieces}), but must be one; give a token id instead"
+                f"{text!r} is {len(tokens)} tokens ({pieces}), but must be one; "
+                f"give a token id instead"
             )
         return tokens[0]
 
     def check(self, tokens: Sequence[int]) -> list[int]:
         """Return the tokens as a list of ints.
 
-        Raises RequestError for ids outside of the vocabulary.
+        Raises:
+            RequestError: If they are not integers, or one is outside of the vocabulary.
         """
         n_vocab = self._open_model.n_vocab
         try:
+            # these iterate too, but not over token ids in an order that is meant
             if isinstance(tokens, (str, bytes, Mapping, Set)):
                 raise TypeError
             result = [operator.index(token) for token in tokens]

@@ -16,13 +16,19 @@ from rys.errors import EngineError, ModelFileError, ModelFileNotFoundError
 
 __all__ = ["Weights", "check_file", "fingerprint", "parts", "read_layout"]
 
+# model-00001-of-00003.gguf
 _SPLIT = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
+
+_SAMPLE = 4096  # bytes of a tensor that the content id covers at each of three places
 
 
 class Weights:
-    """Hold the loaded weights of one GGUF, which all models on it share.
+    """The loaded weights of one GGUF, which all models on it share.
 
-    Raises ModelFileNotFoundError, or ModelFileError if the file cannot be used.
+    Attributes:
+        path: The file, as it was given.
+        name: Its name, for messages.
+        core: llama.cpp's handle of the weights.
     """
 
     def __init__(
@@ -31,6 +37,17 @@ class Weights:
         params: _core.WeightsParams,
         progress: Callable[[float], None] | None,
     ) -> None:
+        """Load a file.
+
+        Args:
+            path: The file; of a split model, the first part.
+            params: llama.cpp's options for loading.
+            progress: Called with the part that is loaded, from 0 to 1; None for no report.
+
+        Raises:
+            ModelFileNotFoundError: If there is no such file.
+            ModelFileError: If the file cannot be used.
+        """
         self.path = Path(path)
         self._file = self.path.absolute()  # the process may change its directory
         self.name = os.fsencode(self.path.name).decode("utf-8", "replace")
@@ -55,17 +72,25 @@ class Weights:
 
 
 def check_file(path: Path) -> None:
-    """Tell the usual mistakes apart, in words of their own.
+    """Refuse a file that is not a model, with a message for each of the usual mistakes.
 
-    Raises ModelFileNotFoundError or ModelFileError. Structure and sizes of the header are right
-    afterwards; whether the tensors' data are all there is not looked at.
+    Structure and sizes of the header are right afterwards. Whether the tensors' data are complete
+    is not checked.
+
+    Args:
+        path: The file; of a split model, the first part.
+
+    Raises:
+        ModelFileNotFoundError: If there is no such file.
+        ModelFileError: If it cannot be used.
     """
     if not path.exists():
         raise ModelFileNotFoundError(f"{path}: no such file")
     if path.is_dir():
         raise ModelFileError(f"{path}: is a directory; give the .gguf file in it")
     if not path.is_file():
-        raise ModelFileError(f"{path}: is not a regular file")  # to open a pipe might take forever
+        # to open a pipe might take forever
+        raise ModelFileError(f"{path}: is not a regular file")
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -92,20 +117,29 @@ def check_file(path: Path) -> None:
 
 
 def read_layout(file: Path) -> tuple[int, list[tuple[int, int]]]:
-    """Return (where the tensor data begin, [(offset from there, size)] of the tensors), in bytes.
+    """Return where the tensors lie in a file.
 
-    Raises ModelFileError unless llama.cpp can parse the header. The data may still be shorter than
-    it says.
+    Returns:
+        Where the tensor data begin, and (offset from there, size) of each tensor, all in bytes. The
+        file may still be shorter than that.
+
+    Raises:
+        ModelFileError: If llama.cpp cannot parse the header.
     """
     with _parsing(file):
         return _core.read_layout(file)
 
 
 def parts(path: Path) -> list[Path]:
-    """Return the files of a model: itself, or all parts of a split one, of which it is the first.
+    """Return all files of a model.
 
-    Raises ModelFileError if a part is missing, is another part, or cannot be found for the name of
-    the first.
+    Args:
+        path: The file; of a split model, the first part.
+
+    Raises:
+        ModelFileNotFoundError: If a part is missing.
+        ModelFileError: If a file is not the part that its name says, or the name of the first does
+            not tell those of the others.
     """
     _, count = _split(path)
     if count <= 1:
@@ -113,8 +147,8 @@ def parts(path: Path) -> list[Path]:
     name = _SPLIT.match(path.name)
     if name is None or (int(name["number"]), int(name["count"])) != (1, count):
         raise ModelFileError(
-            f"{path}: is the first of {count} parts, which are found by their names, but its own does not end "
-            f"in -00001-of-{count:05}.gguf; give it back the name it was made with"
+            f"{path}: is the first of {count} parts, which are found by their names, but its own "
+            f"does not end in -00001-of-{count:05}.gguf; give it back the name it was made with"
         )
     files = [
         path.with_name(f"{name['prefix']}-{number + 1:05}-of-{count:05}.gguf")
@@ -133,39 +167,50 @@ def parts(path: Path) -> list[Path]:
 def fingerprint(path: Path) -> str:
     """Return the content id of a model file: 32 hexadecimal digits.
 
-    BLAKE2b over the whole header and metadata, and over 4 KiB at the beginning, in the middle and
-    at the end of every tensor, of all parts. So it takes milliseconds for a file of any size, and
-    tells different weights apart unless somebody takes care to change none of these bytes. Raises
-    ModelFileError.
+    It is the BLAKE2b hash of the whole header and metadata, and of 4 KiB at the beginning, in the
+    middle and at the end of every tensor, of all parts. So it takes milliseconds for a file of any
+    size, and tells different weights apart unless somebody takes care to change none of these
+    bytes.
+
+    Args:
+        path: The file; of a split model, the first part.
+
+    Raises:
+        ModelFileError: If a file cannot be parsed.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts(path):
         data_offset, tensors = read_layout(part)
-        with part.open(
-            "rb", buffering=0
-        ) as file:  # mapped, the pages around each spot would count as memory
+        # plain reads: if the file were mapped, the pages around each spot would count as memory
+        with part.open("rb", buffering=0) as file:
             for start in range(0, data_offset, 2**20):
                 digest.update(file.read(min(2**20, data_offset - start)))
             for offset, size in tensors:
                 begin, end = data_offset + offset, data_offset + offset + size
-                for start in (begin, begin + size // 2, end - 4096):
-                    file.seek(max(start, begin))
-                    digest.update(file.read(min(4096, end - max(start, begin))))
+                for spot in (begin, begin + size // 2, end - _SAMPLE):
+                    start = max(spot, begin)  # small tensors have less than a sample
+                    file.seek(start)
+                    digest.update(file.read(min(_SAMPLE, end - start)))
     return digest.hexdigest()
 
 
 def _split(file: Path) -> tuple[int, int]:
-    """Return which part of a split model a file is, from 0, and how many there are; 0 and 1 if it
-    is whole.
+    """Return which part of a split model a file is, from 0, and how many there are.
+
+    A file that is not split is part 0 of 1.
     """
     with _parsing(file):
-        values = _core.read_metadata(file, arrays=False)  # a vocabulary takes a while
+        # without arrays, since reading a vocabulary takes a while
+        values = _core.read_metadata(file, arrays=False)
     number, count = values.get("split.no", 0), values.get("split.count", 1)
-    return (number, count) if isinstance(number, int) and isinstance(count, int) else (0, 1)
+    if isinstance(number, int) and isinstance(count, int):
+        return number, count
+    return 0, 1
 
 
 @contextmanager
 def _parsing(file: Path) -> Iterator[None]:
+    """Raise ModelFileError in place of an EngineError of the body."""
     try:
         yield
     except EngineError as error:
