@@ -1,4 +1,4 @@
-"""Exporting a model along a path: what is written, where, and what happens when something is wrong."""
+"""Exporting a model along a path: what is written, where, and what happens after an error."""
 
 from __future__ import annotations
 
@@ -269,8 +269,9 @@ def test_a_layer_that_is_not_there_and_a_path_that_no_file_expresses_are_refused
     source = models.write_gguf(tmp_path / "dense first.gguf", "deepseek2", keys, tensors)
     with pytest.raises(
         CannotExpressError,
-        match=r"^dense first\.gguf \(deepseek2\) cannot be copied along '0..1,0,2': leading_dense_block_count counts"
-        r" layers at the front, and some come later; let all visits of layers 0\.\.0 come first, or run the path in",
+        match=r"^dense first\.gguf \(deepseek2\) cannot be copied along '0..1,0,2': "
+        r"leading_dense_block_count counts layers at the front, and some come later; "
+        r"let all visits of layers 0\.\.0 come first, or run the path in",
     ):
         export(source, target, [0, 1, 0, 2])
     assert left_in(target.parent) == []
@@ -387,12 +388,13 @@ def test_a_source_that_shrinks_while_it_is_copied_is_told(
 
 
 def test_a_limit_of_the_system_is_an_error_and_leaves_nothing(target: Path) -> None:
-    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5)); import rys.cli; "
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5)); "
+    code = f"{limit}import sys; import rys.cli; sys.exit(rys.cli.main())"
     done = subprocess.run(
         [
             sys.executable,
             "-c",
-            f"{code}sys.exit(rys.cli.main())",
+            code,
             "export",
             models.tiny(),
             target,

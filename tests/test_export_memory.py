@@ -20,7 +20,8 @@ from pathlib import Path
 import rys
 
 def status(name):
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name + ":"))
+    status = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in status if line.startswith(name + ":"))
     return 1024 * int(line.split()[1])
 
 seen, over = [status("RssAnon")], threading.Event()

@@ -363,11 +363,16 @@ def test_no_tensor_data_is_read(scratch):
     write_huge(path)
     assert path.stat().st_size > 40e9
 
+    def figure(file: str, pattern: str) -> int:
+        found = re.search(pattern, Path(file).read_text())
+        assert found
+        return int(found[1])
+
     def n_read() -> int:
-        return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())[1])  # type: ignore[index]
+        return figure("/proc/self/io", r"rchar: (\d+)")
 
     def n_mapped() -> int:
-        return int(re.search(r"RssFile:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
+        return figure("/proc/self/status", r"RssFile:\s+(\d+)")
 
     read_model_info(models.tiny())  # what is loaded with the first model is loaded
     before, mapped = n_read(), n_mapped()
@@ -404,10 +409,10 @@ def test_the_command_shows_facts_and_layers(capsys):
 def test_json_has_the_documented_fields(capsys):
     document = json.loads(text(capsys, models.tiny(), "--json", "--n-ctx", "512"))
     assert list(document) == [
-        "files", "name", "architecture", "file_type", "tensor_bytes", "n_bytes", "n_params", "n_layer", "n_layer_mtp",
-        "n_embd", "n_head", "n_head_kv", "n_vocab", "n_ctx_train", "tokenizer", "chat_template", "chat_template_thinks",
-        "layer_path", "source_fingerprint", "paths", "paths_reason", "n_ctx", "n_seq_max", "n_ubatch", "type_k",
-        "type_v", "layers",
+        "files", "name", "architecture", "file_type", "tensor_bytes", "n_bytes", "n_params",
+        "n_layer", "n_layer_mtp", "n_embd", "n_head", "n_head_kv", "n_vocab", "n_ctx_train",
+        "tokenizer", "chat_template", "chat_template_thinks", "layer_path", "source_fingerprint",
+        "paths", "paths_reason", "n_ctx", "n_seq_max", "n_ubatch", "type_k", "type_v", "layers",
     ]  # fmt: skip
     assert document["files"] == [
         {"name": models.tiny().name, "n_bytes": models.tiny().stat().st_size}

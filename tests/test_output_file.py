@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with whole_file(path) as temporary:
         temporary.write_text("whole")
         assert not path.exists()
+        assert re.fullmatch(r"\.rys-[0-9a-f]{8}\.txt", temporary.name)  # as docs/export.md says
     assert [file.name for file in tmp_path.iterdir()] == ["out.txt"]
 
 
@@ -50,8 +52,13 @@ def test_sources_devices_and_directories_are_never_overwritten(tmp_path: Path) -
         with pytest.raises(OutputFileError, match="is the source itself"):
             checked_output(tmp_path / name, sources=[source], force=True)
     os.mkfifo(tmp_path / "pipe")
-    for path, said in ((tmp_path / "pipe", "not a regular file"), (Path(os.devnull), "not a regular file"),
-                       (tmp_path, "is a directory"), (tmp_path / "none" / "x", "there is no directory")):  # fmt: skip
+    refusals = {
+        tmp_path / "pipe": "not a regular file",
+        Path(os.devnull): "not a regular file",
+        tmp_path: "is a directory",
+        tmp_path / "none" / "x": "there is no directory",
+    }
+    for path, said in refusals.items():
         with pytest.raises(OutputFileError, match=said):
             checked_output(path, sources=[source], force=True)
 

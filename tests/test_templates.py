@@ -36,7 +36,8 @@ CHATML = """\
     {%- if loop.first and message['role'] != 'system' %}
         {{- '<|im_start|>system\\nBe helpful.<|im_end|>\\n' }}
     {%- endif %}
-    {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>' + '\\n' }}
+    {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim }}
+    {{- '<|im_end|>' + '\\n' }}
 {%- endfor %}
 {%- if add_generation_prompt %}
     {{- '<|im_start|>assistant\\n' }}
@@ -82,12 +83,18 @@ def test_tojson_is_plain_json_without_html_escapes():
 
 
 def test_the_generation_tag_is_accepted_and_keeps_its_scope():
-    template = "{% for m in messages %}{% generation %}{% set x = m.role %}[{{ x }}]{% endgeneration %}{{ x }}{% endfor %}"
+    template = (
+        "{% for m in messages %}{% generation %}"
+        "{% set x = m.role %}[{{ x }}]{% endgeneration %}{{ x }}{% endfor %}"
+    )
     assert render(template, CHAT) == "[system][user][assistant][user]"
 
 
 def test_loop_controls_are_accepted():
-    template = "{% for m in messages %}{% if loop.index0 == 1 %}{% continue %}{% endif %}{{ m.role }}{% break %}{% endfor %}"
+    template = (
+        "{% for m in messages %}{% if loop.index0 == 1 %}"
+        "{% continue %}{% endif %}{{ m.role }}{% break %}{% endfor %}"
+    )
     assert render(template, CHAT[1:]) == "user"
 
 
@@ -142,45 +149,126 @@ def transformers_template(template):
 
 SAME_AS_TRANSFORMERS = [
     CHATML,
-    "a\n  {% if true %}\n    b\n  {# c #}\n  {%+ if true %}\nd\n{% endif -%}\n  {% endif +%}\n e\n\n",
+    (
+        "a\n  {% if true %}\n    b\n  {# c #}\n  {%+ if "
+        "true %}\nd\n{% endif -%}\n  {% endif +%}\n e\n\n"
+    ),
     # loops
-    "{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ loop.last }}{{ loop.revindex }} {% endfor %}",
-    "{% for m in messages | selectattr('role', 'equalto', 'user') %}{{ loop.length }}{{ m.content }}{% endfor %}",
-    "{% for m in messages if m.role == 'user' %}{{ loop.index }}{{ m.content }}{% else %}none{% endfor %}",
+    (
+        "{% for m in messages %}{{ loop.index }}/{{ loop.length }}"
+        "{{ loop.last }}{{ loop.revindex }} {% endfor %}"
+    ),
+    (
+        "{% for m in messages | selectattr('role', 'equalto', 'user') %}"
+        "{{ loop.length }}{{ m.content }}{% endfor %}"
+    ),
+    (
+        "{% for m in messages if m.role == 'user' %}"
+        "{{ loop.index }}{{ m.content }}{% else %}none{% endfor %}"
+    ),
     "{% for m in nothing %}x{% else %}none{% endfor %}",
-    "{% for x in [[1, [2]], 3] recursive %}{{ '[' ~ loop(x) ~ ']' if x is iterable else x }}{% endfor %}",
+    (
+        "{% for x in [[1, [2]], 3] recursive %}"
+        "{{ '[' ~ loop(x) ~ ']' if x is iterable else x }}{% endfor %}"
+    ),
     "{% for k, v in messages[0].items() %}{{ k }}={{ v }};{{ loop.cycle('a', 'b') }}{% endfor %}",
     "{% for m in messages[::-1] %}{{ loop.previtem.role if loop.index0 }}{{ m.role }}{% endfor %}",
-    "{% for m in messages %}{% for i in range(2) %}{{ 'aa'.replace('a', m.role, 1) }}{% endfor %}{% endfor %}",
-    "{% for m in messages %}{{ loop.changed(1) }}{{ ','.join(m.keys()) }}{{ '{}'.format(m.role) }}{% endfor %}",
+    (
+        "{% for m in messages %}{% for i in range(2) %}"
+        "{{ 'aa'.replace('a', m.role, 1) }}{% endfor %}{% endfor %}"
+    ),
+    (
+        "{% for m in messages %}{{ loop.changed(1) }}"
+        "{{ ','.join(m.keys()) }}{{ '{}'.format(m.role) }}{% endfor %}"
+    ),
     # values
-    "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
-    "{% set ns = namespace(s='') %}{% for m in messages %}{% set ns.s = ns.s ~ m.role %}{% endfor %}{{ ns.s }}",
+    (
+        "{% set ns = namespace(n=0) %}{% for m in messages %}"
+        "{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}"
+    ),
+    (
+        "{% set ns = namespace(s='') %}{% for m in messages %}"
+        "{% set ns.s = ns.s ~ m.role %}{% endfor %}{{ ns.s }}"
+    ),
     "{{ 'a' ~ 1 ~ none ~ [1, 'x'] ~ nothing }}{{ messages[1:] }}{{ 'abc'[::-1] }}",
-    "{{ [1] + [2] }}{{ [0] * 3 }}{{ 3 * 'ab' }}{{ (1, 2) * 2 }}{{ 2 ** 10 }}{{ 2 ** -1 }}{{ 1.5 * 2 }}{{ 7 % 4 }}",
-    "{{ 1 < 2 < 3 }}{{ 'user' in messages[0].role }}{{ messages[0] == messages[1] }}{{ [1, [2]] == [1, [2]] }}",
-    "{{ messages[0].content.split(' ')[-1].strip().upper() }}{{ ', '.join(['a', 'b']) }}{{ 'a b'.split() }}",
+    (
+        "{{ [1] + [2] }}{{ [0] * 3 }}{{ 3 * 'ab' }}{{ (1, 2) * 2 }}"
+        "{{ 2 ** 10 }}{{ 2 ** -1 }}{{ 1.5 * 2 }}{{ 7 % 4 }}"
+    ),
+    (
+        "{{ 1 < 2 < 3 }}{{ 'user' in messages[0].role }}"
+        "{{ messages[0] == messages[1] }}{{ [1, [2]] == [1, [2]] }}"
+    ),
+    (
+        "{{ messages[0].content.split(' ')[-1].strip().upper() }}"
+        "{{ ', '.join(['a', 'b']) }}{{ 'a b'.split() }}"
+    ),
     "{{ 'x'.ljust(3) }}|{{ 'x'.zfill(3) }}|{{ 'a\nb'.splitlines() }}{{ 'a,b'.rsplit(',', 1) }}",
-    "{{ '%s has %03d' | format('a', 7) }}{{ '%-4s|%.2f%%' % ('a', 1.5) }}{{ '%(k)s' % {'k': 1} }}{{ '%s' % 'b' }}",
+    (
+        "{{ '%s has %03d' | format('a', 7) }}{{ '%-4s|%.2f%%' % ('a', 1.5) }}"
+        "{{ '%(k)s' % {'k': 1} }}{{ '%s' % 'b' }}"
+    ),
     "{{ '{} {:>5} {x[0]} {y.role!r} {z:{w}}'.format('a', 2, x=[1], y=messages[0], z=1, w=3) }}",
-    "{{ none }}{{ true }}{{ 1.5 }}{{ nothing }}{{ messages[0].nothing is defined }}{{ messages[0]['role'] }}",
+    (
+        "{{ none }}{{ true }}{{ 1.5 }}{{ nothing }}"
+        "{{ messages[0].nothing is defined }}{{ messages[0]['role'] }}"
+    ),
     # filters and tests
-    "{{ messages | map(attribute='role') | join(', ') }}{{ messages | join('-', attribute='role') }}",
-    "{{ [1, 'a', none] | join }}{{ messages | length }}{{ messages | map(attribute='role') | unique | list }}",
-    "{{ messages | first }}{{ messages | last }}{{ messages | groupby('role') | map('first') | list }}",
-    "{{ {'b': 1, 'a': 2} | dictsort }}{{ {'b': 1} | items | list }}{{ [3, 1] | sort }}{{ [3, 1] | max }}",
-    "{{ 'a\nb' | indent(2) }}{{ 'a\n\nb' | indent('> ', first=True) }}{{ 'Ab' | lower | capitalize }}",
-    "{{ '<a>' | e }}{{ '<' | safe }}{{ ('<' | safe) + '<' }}{{ ('<' | safe).join('<<') }}{{ 'a' | replace('a', '$') }}",
-    "{{ messages | tojson(indent=4) }}{{ messages | tojson(separators=(',', ':'), sort_keys=True) }}",
-    "{{ 'ü' | tojson(true) }}{{ [] | tojson }}{{ {'a': [1.5, none, true]} | tojson }}{{ {} | tojson(indent=1) }}",
-    "{{ '3' | int + 1 }}{{ '1.5' | float }}{{ -1 | abs }}{{ [1] | string }}{{ 'a b' | title }}{{ 'a' | wordcount }}",
-    "{{ nothing | default('d') }}{{ '' | d('e', true) }}{{ 'abc' | reverse }}{{ 'long words' | truncate(5) }}",
-    "{{ messages is iterable }}{{ messages[0] is mapping }}{{ 1 is odd }}{{ 'a' is string }}{{ 3 is eq 3 }}",
+    (
+        "{{ messages | map(attribute='role') | join(', ') }}"
+        "{{ messages | join('-', attribute='role') }}"
+    ),
+    (
+        "{{ [1, 'a', none] | join }}{{ messages | length }}"
+        "{{ messages | map(attribute='role') | unique | list }}"
+    ),
+    (
+        "{{ messages | first }}{{ messages | last }}"
+        "{{ messages | groupby('role') | map('first') | list }}"
+    ),
+    (
+        "{{ {'b': 1, 'a': 2} | dictsort }}{{ {'b': 1} | items | list }}"
+        "{{ [3, 1] | sort }}{{ [3, 1] | max }}"
+    ),
+    (
+        "{{ 'a\nb' | indent(2) }}{{ 'a\n\nb' | indent('> ', first=True) }}"
+        "{{ 'Ab' | lower | capitalize }}"
+    ),
+    (
+        "{{ '<a>' | e }}{{ '<' | safe }}{{ ('<' | safe) + '<' }}"
+        "{{ ('<' | safe).join('<<') }}{{ 'a' | replace('a', '$') }}"
+    ),
+    (
+        "{{ messages | tojson(indent=4) }}"
+        "{{ messages | tojson(separators=(',', ':'), sort_keys=True) }}"
+    ),
+    (
+        "{{ 'ü' | tojson(true) }}{{ [] | tojson }}"
+        "{{ {'a': [1.5, none, true]} | tojson }}{{ {} | tojson(indent=1) }}"
+    ),
+    (
+        "{{ '3' | int + 1 }}{{ '1.5' | float }}{{ -1 | abs }}"
+        "{{ [1] | string }}{{ 'a b' | title }}{{ 'a' | wordcount }}"
+    ),
+    (
+        "{{ nothing | default('d') }}{{ '' | d('e', true) }}"
+        "{{ 'abc' | reverse }}{{ 'long words' | truncate(5) }}"
+    ),
+    (
+        "{{ messages is iterable }}{{ messages[0] is mapping }}"
+        "{{ 1 is odd }}{{ 'a' is string }}{{ 3 is eq 3 }}"
+    ),
     # blocks
-    "{% macro say(x) %}[{{ x }}{{ caller() if caller }}]{% endmacro %}{{ say(1) }}{% call say(2) %}c{% endcall %}",
+    (
+        "{% macro say(x) %}[{{ x }}{{ caller() if caller }}]{% endmacro %}"
+        "{{ say(1) }}{% call say(2) %}c{% endcall %}"
+    ),
     "{% set x %}a{{ 1 }}{% endset %}{{ x }}{% filter upper %}b{{ 'c' }}{% endfilter %}",
     "{% set y | upper %}z{% endset %}{{ y }}{% with a = 1 %}{{ a }}{% endwith %}{# c #}",
-    "{% generation %}{{ messages[0].content }}{% endgeneration %}{% block b %}{{ messages[0].role }}{% endblock %}",
+    (
+        "{% generation %}{{ messages[0].content }}{% endgeneration %}"
+        "{% block b %}{{ messages[0].role }}{% endblock %}"
+    ),
     "{% set " + ", ".join("abcdefghijklmnopqrst") + " = 'abcdefghijklmnopqrst' %}{{ [a, t] }}",
     "{{ ("
     + "1, " * 20
@@ -189,7 +277,10 @@ SAME_AS_TRANSFORMERS = [
     + "] }}{{ {"
     + ", ".join(f"{i}: i" for i in range(20))
     + "} }}",
-    "{% set j = joiner(', ') %}{% set c = cycler('a', 'b') %}{{ j() }}{{ c.next() }}{{ j() }}{{ c.next() }}",
+    (
+        "{% set j = joiner(', ') %}{% set c = cycler('a', 'b') %}"
+        "{{ j() }}{{ c.next() }}{{ j() }}{{ c.next() }}"
+    ),
 ]
 
 
@@ -256,7 +347,10 @@ def test_malformed_messages_are_refused_by_index(messages, complaint):
         ),
         (
             "a\n{% if %}",
-            "the chat template is broken in line 2: Expected an expression, got 'end of statement block'",
+            (
+                "the chat template is broken in line 2: Expected "
+                "an expression, got 'end of statement block'"
+            ),
         ),
         ("\n\n{% generation %}", "the chat template is broken in line 3: "),
         ("{{ x | nosuch }}", "the chat template is broken in line 1: No filter named 'nosuch'."),
@@ -379,7 +473,10 @@ def grow(start, step, use=""):
 
 def keep(step):
     """A loop whose every result is small enough, and that keeps them all."""
-    values = "{% set x = 'x' * 400000 %}{% set r = range(1000) | list %}{% set d = dict(r | groupby('real')) %}"
+    values = (
+        "{% set x = 'x' * 400000 %}{% set r = range(1000) | list %}"
+        "{% set d = dict(r | groupby('real')) %}"
+    )
     loop = "{% for i in range(1000) %}{% set ns.l = [ns.l, " + step + "] %}{% endfor %}"
     return "{% set ns = namespace(l=[]) %}" + values + loop
 
@@ -405,7 +502,9 @@ MEMORY_BOMBS = {
     "double in a set block": "{% set ns = namespace(x='x') %}{% for i in range(60) %}"
     "{% set y %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = y %}{% endfor %}",
     "double in a macro": "{% macro d(s) %}{{ s }}{{ s }}{% endmacro %}" + grow("'x'", "d(ns.x)"),
-    "double by recursion": "{% macro d(s, n) %}{{ d(s ~ s, n - 1) if n else s }}{% endmacro %}{{ d('x', 60) }}",
+    "double by recursion": (
+        "{% macro d(s, n) %}{{ d(s ~ s, n - 1) if n else s }}{% endmacro %}{{ d('x', 60) }}"
+    ),
     "percent width": "{{ '%1000000000d' % 1 }}",
     "percent precision": "{{ '%.1000000000f' % 1.0 }}",
     "percent star": "{{ '%*d' % (1000000000, 1) }}",
@@ -514,8 +613,13 @@ ENDLESS = {
     "lists": "{% for a in r %}{% for b in r %}{% for c in r %}{% endfor %}{% endfor %}{% endfor %}",
     "loop filter": "{% for a in r %}{% for b in r if b is string %}{% endfor %}{% endfor %}",
     "recursive loop": "{% for a in r recursive %}{{ loop(r) if loop.depth < 9 }}{% endfor %}",
-    "macros": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
-    "filters": "{% for a in r %}{% set x = r | map('string') | select('string') | list | length %}{% endfor %}",
+    "macros": (
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}"
+    ),
+    "filters": (
+        "{% for a in r %}"
+        "{% set x = r | map('string') | select('string') | list | length %}{% endfor %}"
+    ),
     "comparisons": "{% set x = 'x' * 400000 %}{% for a in r %}{% set z = 'yx' in x %}{% endfor %}",
 }
 

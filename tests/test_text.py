@@ -206,7 +206,10 @@ def test_messages_are_rendered_as_transformers_does(
 
 
 def test_template_variables_reach_the_template_through_requests() -> None:
-    template = "{% if enable_thinking is defined and not enable_thinking %}short{% else %}a long prompt{% endif %}"
+    template = (
+        "{% if enable_thinking is defined and not enable_thinking %}short"
+        "{% else %}a long prompt{% endif %}"
+    )
     with models.open_tiny(model={"chat_template": template}) as model:
         off = {"enable_thinking": False}
         assert model.chat(MESSAGES, max_tokens=1).n_prompt_tokens == 1 + len("a long prompt")
@@ -358,7 +361,10 @@ def test_perplexity_and_its_standard_error(model: rys.Model, n_window: int, n_te
 
 def test_the_perplexity_of_real_weights_tells_stories_from_noise() -> None:
     with rys.Model(models.stories(), n_ctx=256, n_threads=1) as model:
-        story = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park."
+        story = (
+            "Once upon a time, there was a little girl named Lily. "
+            "She loved to play outside in the park."
+        )
         letters = list(story)
         np.random.default_rng(0).shuffle(letters)
         assert 1 < model.perplexity(story).value < 6

@@ -86,7 +86,8 @@ class LayerPath:
         if path is None:
             if n_layer is None:
                 raise LayerPathError(
-                    "layer_path is None, the file's own order: pass n_layer= to say how long that is"
+                    "layer_path is None, the file's own order: "
+                    "pass n_layer= to say how long that is"
                 )
             layers = tuple(range(n_layer))
         elif isinstance(path, str):

@@ -203,7 +203,11 @@ def _describe(
     tensors = _read_tensors(files)
     tensor_bytes = _bytes_by_type(tensors)
     paths, reason = _paths(core, model)
+    # llama.cpp gives recurrent layers a number of heads as well
     attending = [layer for layer in core.layers if layer.has_attention and layer.n_head > 0]
+    n_head = _distinct(layer.n_head for layer in attending)
+    n_head_kv = _distinct(layer.n_head_kv for layer in attending)
+    # without arrays: a vocabulary takes longer than all the rest
     values = _core.read_metadata(file, arrays=False)
     template = _text(values, "tokenizer.chat_template")
     return ModelInfo(
@@ -217,8 +221,8 @@ def _describe(
         n_layer=core.n_layer,
         n_layer_mtp=core.n_layer_nextn,
         n_embd=model.n_embd,
-        n_head=_distinct(layer.n_head for layer in attending),
-        n_head_kv=_distinct(layer.n_head_kv for layer in attending),
+        n_head=n_head,
+        n_head_kv=n_head_kv,
         n_vocab=model.n_vocab,
         n_ctx_train=max(model.n_ctx_train, 0),
         tokenizer=_tokenizer_name(values),
@@ -244,6 +248,7 @@ def _context_params(
     params = _core.ContextParams()
     params.n_ctx = integer("n_ctx", n_ctx, 0, 2**24)
     params.n_ubatch = integer("n_ubatch", n_ubatch, 1)
+    # f16 is llama.cpp's default
     params.type_k = choice("type_k", "f16" if type_k is None else type_k, GGML_TYPES)
     params.type_v = choice("type_v", "f16" if type_v is None else type_v, GGML_TYPES)
     return params

@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "export",
         help="write a model file along a layer path, for other programs",
-        description="Write a GGUF whose layers follow a path, for programs that do not support paths.",
+        description="Write a GGUF whose layers follow a path, for programs without layer paths.",
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a GGUF file; of a split model, the first part"

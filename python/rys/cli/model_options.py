@@ -86,6 +86,7 @@ def open_model(options: argparse.Namespace) -> Model:
         given["tensor_split"] = _shares(options.tensor_split)
     if options.devices:
         given["devices"] = options.devices.split(",")
+    # these two are flags, which are always there
     given["use_mmap"] = not options.no_mmap
     given["use_mlock"] = options.mlock
     if options.chat_template:

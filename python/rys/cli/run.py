@@ -95,6 +95,7 @@ def run(options: argparse.Namespace) -> int:
     is_chat = options.chat or is_interactive(options)
     text = options.prompt
     if text is None and not is_chat:
+        # the newline that echo and editors put at the end is not meant
         text = sys.stdin.read().removesuffix("\n")
     with ExitStack() as stack:
         model = stack.enter_context(open_model(options))
@@ -122,6 +123,7 @@ def answer(views: Sequence[Model], options: argparse.Namespace, text: str | None
     """Print the answers to one prompt."""
     if not text:
         raise RequestError('there is no prompt; give one with -p "..." or on standard input')
+    # without a template a system message is plain text before the prompt
     prompt: Prompt = f"{options.system}\n{text}" if options.system else text
     if views[0].chat_template and not options.raw:
         prompt = [*opening(options), {"role": "user", "content": text}]
@@ -175,6 +177,7 @@ def print_answer(
         try:
             for piece in stream:
                 pieces.append(piece)
+                # a model may write escape sequences, which a terminal must not obey
                 print(printable(piece, limit=None, keep="\n\t"), end="", flush=True)
         except KeyboardInterrupt:
             if not can_stop:
@@ -207,6 +210,7 @@ def converse(views: Sequence[Model], options: argparse.Namespace, first: str | N
         options: The command line.
         first: The first message; None to ask for it.
     """
+    # Windows has no readline
     with suppress(ImportError):
         import readline  # noqa: F401  (gives input() a history and keys to edit with)
 

@@ -147,16 +147,19 @@ def gemma4_own_kv(m: Source) -> int:
     return m.n_all - m.integer("attention.shared_kv_layers")
 
 
+# Values that several entries share.
 DENSE_LEAD = "leading_dense_block_count"
 LLAMA4_WINDOWS = Windows(4, are_on=llama4_windows)
 SMALLTHINKER_WINDOWS = Windows(4, full_first=True)
 LISTED_WINDOWS = Windows(None, are_on=windows_always)
 MINIMAX_PERIOD = 8
 
+# Loaders of hybrids tell recurrent layers by their lack of KV heads, so they look those up.
 HYBRID_KEYS = frozenset({KV_HEADS})
 NEMOTRON_H_KEYS = frozenset({KV_HEADS, FFN, EXPERT_FFN, EXPERTS_USED})
 ALL_WIDTHS = frozenset({HEADS, KV_HEADS, FFN})
 
+# Entries of several architectures, each with a model that is known by it.
 DRAFTER = Architecture(refused="it drafts for another model")
 DENSE_FIRST = Architecture(leading_key=DENSE_LEAD)
 HYBRID = Architecture(is_hybrid=True, looked_up=HYBRID_KEYS)
@@ -199,6 +202,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "deepseek2": LITE_BY_DEPTH,
     "deepseek2-ocr": DENSE_FIRST,
     "deepseek32": DENSE_FIRST,
+    # the first layers choose experts by a hash of the token
     "deepseek4": Architecture(
         leading_key="hash_layer_count",
         needs_each_ratio=True,
@@ -226,6 +230,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         shared_kv=SharedKV(gemma3n_own_kv),
         layer_tables=True,
     ),
+    # layers with and without a window differ in the size of their heads
     "gemma4": Architecture(
         windows=LISTED_WINDOWS,
         needs_full_layer=True,
@@ -252,10 +257,12 @@ ARCHITECTURES: dict[str, Architecture] = {
     "granite": Architecture(by_place=granite_image, takes_images=True),
     "granite_swa": Architecture(windows=LISTED_WINDOWS, by_place=granite_image, takes_images=True),
     "granitehybrid": HYBRID,
+    # its loader adds a layer of its own, which counts against llama.cpp's limit
     "graniteswitch": Architecture(n_extra=1),
     "hrm_text": Architecture(refused="its layers run in cycles of its own"),
     "hy_v4": Architecture(leading_key=DENSE_LEAD, has_indexers=indexers_if_sized),
     "jamba": HYBRID,
+    # the first layer of a block leaves a checkpoint, which all later layers read
     "kimi-k3": Architecture(
         is_hybrid=True,
         looked_up=HYBRID_KEYS,
@@ -266,6 +273,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "laguna": Architecture(windows=Windows(4, full_first=True), leading_key=DENSE_LEAD),
     "lfm2": HYBRID,
     "lfm2moe": HYBRID_DENSE_FIRST,
+    # each fourth layer has neither window nor RoPE; a key says which have experts
     "llama4": Architecture(
         windows=LLAMA4_WINDOWS,
         by_place=llama4_rope,
@@ -291,6 +299,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         first_norm_optional=True,
     ),
     "muse-glimmer": WINDOW_EACH_4_ALWAYS,
+    # a file may ask for several loops over all layers
     "nanbeige": Architecture(loops_key="num_loops"),
     "nemotron_h": NEMOTRON_H,
     "nemotron_h_moe": NEMOTRON_H,
@@ -308,6 +317,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "qwen3vl": DEEPSTACK_FIRST,
     "qwen3vlmoe": DEEPSTACK_FIRST,
     "qwen4exp": QWEN_HYBRID,
+    # the residual stream is halved after each period, against overflow in float16
     "rwkv6": Architecture(
         period=Period("rescale_every_n_layers", lambda at, period: (at + 1) % period == 0)
     ),

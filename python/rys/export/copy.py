@@ -95,6 +95,7 @@ def export(
         # The rules trust that keys have the types and lengths with which llama.cpp would load the
         # model.
         raise ModelFileError(f"{source}: its metadata contradict themselves: {error!r}") from error
+    # all that can be refused is refused before the first byte is written
     path = checked_output(destination, sources=m.files, force=force)
     check_space(path, needed=layout.n_bytes)
     write(path, layout, progress)

@@ -115,6 +115,7 @@ def lay_out(copy: PlannedCopy, fingerprint: str) -> Layout:
     add_origin(copy, fingerprint)
     pieces = list(gather(copy))
     alignment = copy.source.alignment
+    # magic, version, number of tensors, number of key-values
     header = [
         struct.pack("<4sIQQ", b"GGUF", 3, len(pieces), len(copy.pairs)),
         *copy.pairs.values(),
@@ -123,6 +124,7 @@ def lay_out(copy: PlannedCopy, fingerprint: str) -> Layout:
     for piece in pieces:
         starts.append(end)
         n_dims = len(piece.shape)
+        # name, dimensions, type, and where the data begin
         dims = struct.pack(f"<I{n_dims}Q", n_dims, *piece.shape)
         header += [piece.name, dims, struct.pack("<IQ", piece.tensor.type, end)]
         end = aligned(end + piece.n_bytes, alignment)
@@ -198,6 +200,7 @@ def checked_name(copy: PlannedCopy, name: str) -> bytes:
 
 def block_size(tensor_type: int) -> int:
     """Return how many values of a tensor are quantised together."""
+    # imported here: gguf takes a while, and few architectures need it
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     return int(GGML_QUANT_SIZES[GGMLQuantizationType(tensor_type)][0])

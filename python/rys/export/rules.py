@@ -94,6 +94,8 @@ def plan_copy(m: Source, layer_path: LayerPathLike) -> PlannedCopy:
     loops = bool(entry.loops_key) and m.integer(entry.loops_key, 1) != 1
     copy.require(not loops, "its layers run in a loop of its own", "use the file as it is")
 
+    # From here on metadata are set; a rule may read only those of the source, so their order does
+    # not matter but for which of several reasons is given.
     copy.set("block_count", len(copy.layers))
     gather_arrays(copy, entry)
     keep_every_kind(copy, entry)
@@ -135,6 +137,7 @@ def gather_array(copy: PlannedCopy, entry: Architecture, key: str, field: Field)
 def keep_every_kind(copy: PlannedCopy, entry: Architecture) -> None:
     """Refuse a path that leaves out all layers of a kind."""
     m = copy.source
+    # llama.cpp makes a memory or an input for each kind, and asserts that a layer uses it
     kinds = {entry.kind_of(m, layer) for layer in range(copy.n_layer)}
     visited = {entry.kind_of(m, layer) for layer in copy.path}
     copy.require(
@@ -156,6 +159,7 @@ def keep_head_sizes(copy: PlannedCopy) -> None:
     )
     if old in (0, new):
         return
+    # the sizes that the loader derives for the source, so that the copy does not derive others
     size = m.integer("attention.key_length", width // old)
     copy.set("attention.key_length", size)
     copy.set("attention.value_length", m.integer("attention.value_length", width // old))
@@ -167,6 +171,7 @@ def keep_recurrent(copy: PlannedCopy, entry: Architecture) -> None:
     m = copy.source
     if m.listed(RECURRENT) is not None:
         return
+    # the loader counts slots where the source counted layers
     recurrent = [entry.is_recurrent(m, layer, copy.n_layer) for layer in copy.layers]
     derived = [entry.is_recurrent(m, slot, copy.n_slot) for slot in range(len(copy.layers))]
     if recurrent != derived:
@@ -203,6 +208,7 @@ def keep_window_sizes(copy: PlannedCopy, entry: Architecture) -> None:
         sizes |= {"attention.key_length", "attention.value_length"}
     if not entry.rope_looked_up:
         sizes.add("rope.dimension_count")
+    # the loader names the size of windowed heads apart, by keys that end in _swa
     for size in sizes:
         is_same = m.get(f"{size}_swa") in (None, m.get(size))
         copy.require(
@@ -215,6 +221,7 @@ def keep_leading(copy: PlannedCopy, entry: Architecture) -> None:
     first = copy.source.integer(entry.leading_key) if entry.leading_key else 0
     if not first:
         return
+    # all visits of these layers must stand at the front, since the key is nothing but a count
     n_leading = copy.count_below(first)
     copy.require(
         copy.count_below(first, n_slot=n_leading) == n_leading,
@@ -254,6 +261,8 @@ def keep_period(copy: PlannedCopy, entry: Architecture) -> None:
     old = copy.source.integer(entry.period.key)
     if not old:
         return
+    # Another period may mark the same slots of the copy. Where 3 marks layers 2 and 5, 2 marks the
+    # same visits of the path 0,2,1,5. The longest one that is tried marks no slot but the first.
     marks = entry.period.marks
     marked = [marks(layer, old) for layer in copy.path]
     for new in (old, *range(1, copy.n_slot + 2)):

@@ -152,9 +152,11 @@ class PlannedCopy:
         self.layer_path = LayerPath(layer_path, n_layer, source=source.file_name)
         self.path = list(self.layer_path.layers)
         self.layers = [*self.path, *range(n_layer, source.n_all)]
+        # in the order of the source, so that a copy differs from it in as few bytes as possible
         self.pairs = {name: field.raw for name, field in source.fields.items()}
         is_short = len(self.layers) <= max_layers
         self.require(is_short, f"llama.cpp allows {max_layers} layers", "visit fewer")
+        # such metadata would have to follow their tensors to other names
         is_general = "general.tensor_extra.name" not in source.fields
         self.require(is_general, "the metadata speaks of single tensors")
 
