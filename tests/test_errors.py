@@ -1,9 +1,14 @@
+"""The exceptions of rys: what they derive from, and that they survive copying."""
+
 import copy
 import errno
+import importlib
 import pickle
+import pkgutil
 
 import pytest
 
+import rys
 from rys import errors
 
 BUILTINS = {
@@ -63,8 +68,16 @@ def test_a_missing_model_file_behaves_as_file_not_found_with_a_plain_message():
     assert pickle.loads(pickle.dumps(error)).errno == errno.ENOENT
 
 
-@pytest.mark.parametrize("name", errors.__all__)
-def test_an_error_has_a_docstring_of_one_line(name):
-    doc = getattr(errors, name).__doc__
-    assert doc.endswith(".")
-    assert "\n" not in doc
+def errors_below(cls):
+    for below in cls.__subclasses__():
+        yield below
+        yield from errors_below(below)
+
+
+def test_every_error_of_the_package_is_in_this_module():
+    for module in pkgutil.walk_packages(rys.__path__, "rys."):
+        if module.name != "rys.__main__":
+            importlib.import_module(module.name)
+    ours = [cls for cls in errors_below(errors.RysError) if cls.__module__.startswith("rys.")]
+    assert {cls.__name__ for cls in ours} == set(errors.__all__) - {"RysError"}
+    assert {cls.__module__ for cls in ours} == {"rys.errors"}
