@@ -1,4 +1,4 @@
-"""Write the reference model's file, compare it with PyTorch, measure it, and write its model card."""
+"""Write the reference model's file, compare it with PyTorch, measure it, and write its card."""
 
 from __future__ import annotations
 
@@ -34,6 +34,84 @@ MIN_SAME_ANSWERS = 0.99  # shipped file against PyTorch
 FAR = 0.5  # blocks whose intersection over union with the planted one is below are far from it
 
 
+# docs/reference_model.md; every field is measured
+CARD = """\
+# The reference model
+
+`rys.reference_model()` loads `reference.gguf`, which comes with the package. It is a language model
+with {n_layer} layers, width 128 and 2.5 million weights (Q8_0). Its architecture is `llama`, so any
+llama.cpp runs it. It was trained from scratch to have a known answer to the question that rys asks:
+**which layers are worth running twice?** For this model they are layers {first} to {last},
+`layer_path="{path}"`. The file itself holds only a hash of the block, so a search has to
+find it by measuring.
+
+## What it knows
+
+It knows two families of questions, in a chat format with a short answer. Questions with more
+numbers are harder.
+
+| family | question | answer | chance |
+|---|---|---|---|
+| sums | {sum_question} | a digit | 0.10 |
+| days | {day_question} | a day | 0.14 |
+
+"Easy" questions have 3 numbers, "hard" ones have 7. The model knows nothing else: it is a measuring
+standard, not an assistant.
+
+## What was measured
+
+Each tier has {n_items} questions that were not trained on. rys ran the shipped file along each
+path, and the most probable digit or day counts as the answer. Intervals are 95% (Wilson).
+
+| tier | path | right | interval | by family |
+|---|---|---|---|---|
+{rows}
+
+On the same questions, planted minus plain is {easy_difference} on the easy tier and
+{hard_difference} on the hard tier. The best constant answer gets {constant:.3f} on the hard tier.
+
+Sums of two numbers are not part of the easy tier, because there are only 100 of them. With half of
+them left out of the training, the model answers two thirds to three quarters of the others.
+
+All blocks `(i, j)` that can run twice, on the hard questions:
+
+![Share of hard questions that are answered right, for every block that runs
+twice](images/reference_model.png)
+
+The best blocks are {best}.
+Of the blocks that overlap the planted one by less than half (intersection over union), the best is
+{far} with {far_mean:.3f}. That is {far_below} below the planted one.
+
+| required | measured | |
+|---|---|---|
+{required}
+
+## How it was trained
+
+```console
+$ pip install ".[train]" && python tools/train_reference.py --work WORK
+```
+
+This repeats the training from seed {seed}, in less than an hour on 2 cores. It takes {n_steps}
+steps of AdamW on 48 rows of about four questions each, with the loss on the answers alone. Steps
+alternate between the two paths. Along the file's own order the model sees up to {n_easy} numbers,
+along the planted path up to n. For each family, n grows by one when the planted path answers 95% of
+its longest questions.
+
+Questions are split by a hash of their text. The training saw one half; the probe `reference` and
+the figures above use the other.
+
+The file was compared with PyTorch along both paths, on 500 questions each. As F32, on every tenth
+question, the largest difference of a logit is {max_logit_difference:.1e}. As shipped,
+{same_answers:.1%} of the greedy answers are the same.
+
+## Licence
+
+MIT, as rys. The model was trained on text that rys's own generators wrote
+(`rys/probes/reference.py`); there is no other data in it.
+"""
+
+
 def export_and_measure(
     network: Network,
     tokenizer: Tokenizer,
@@ -51,9 +129,10 @@ def export_and_measure(
         "general.name": "rys reference",
         "general.author": "rys contributors",
         "general.description": (
-            "A small language model with a planted circuit: one block of layers, run twice, answers questions that the "
-            "model as it stands does not. Trained from scratch on generated questions by tools/train_reference.py, "
-            f"seed {seed}, {n_steps} steps. For tests and demonstrations of layer paths."
+            "A small language model with a planted circuit: one block of layers, run twice, "
+            "answers questions that the model as it stands does not. Trained from scratch on "
+            f"generated questions by tools/train_reference.py, seed {seed}, {n_steps} steps. "
+            "For tests and demonstrations of layer paths."
         ),
         "general.license": "mit",
         "rys.reference.block_sha256": hashlib.sha256(
@@ -125,7 +204,8 @@ def compare_with_pytorch(
     n = len(paths) * len(texts)
     if n_tokens_same < n:
         raise SystemExit(
-            f"the tokens of {n - n_tokens_same} of {n} texts differ between the file and its tokenizer"
+            f"the tokens of {n - n_tokens_same} of {n} texts differ between the file and its "
+            f"tokenizer"
         )
     return {"max_logit_difference": largest, "same_answers": n_same / n, "n": n}
 
@@ -144,19 +224,17 @@ class Fresh(Probe):
 
 
 def measure(file: Path, planted: list[int], seed: int) -> dict[str, Any]:
-    """Return scores of both tiers along the plain and the planted path, and of all blocks on the
-    hard tier.
-    """
+    """Return scores of both tiers along both paths, and of all blocks on the hard tier."""
     i, j = planted_block(planted)
     with rys.Model(file) as model:
         n = model.n_layer
         tiers: dict[str, Any] = {}
-        exams = {tier: Evaluation(model, Fresh(tier), n=N_ITEMS, seed=seed) for tier in TIERS}
+        evaluations = {tier: Evaluation(model, Fresh(tier), n=N_ITEMS, seed=seed) for tier in TIERS}
         scores: dict[tuple[str, str], ProbeResult] = {}
-        for tier, exam in exams.items():
+        for tier, evaluation in evaluations.items():
             for name, path in {"plain": None, "planted": planted}.items():
                 with model.with_path(path) as view:
-                    result = scores[tier, name] = exam.run(view)["fresh"]
+                    result = scores[tier, name] = evaluation.run(view)["fresh"]
                 tiers.setdefault(tier, {})[name] = {
                     "mean": result.mean, "interval": result.interval, "n": result.n,
                     "by_family": {family: mean for family, (mean, _) in result.by_family().items()},
@@ -169,14 +247,17 @@ def measure(file: Path, planted: list[int], seed: int) -> dict[str, Any]:
         triangle = []
         for a, b in tqdm(list(combinations(range(n + 1), 2)), desc="blocks"):
             with model.with_path(rys.LayerPath.block(a, b, n)) as view:
-                result = exams["hard"].run(view)["fresh"]
+                result = evaluations["hard"].run(view)["fresh"]
+            below = scores["hard", "planted"].scores - result.scores
             triangle.append(
                 {
-                    "block": [a, b], "mean": result.mean, "interval": result.interval,
+                    "block": [a, b],
+                    "mean": result.mean,
+                    "interval": result.interval,
                     "overlap": overlap((a, b), (i, j)),
-                    "below_planted": paired_interval(scores["hard", "planted"].scores - result.scores),
+                    "below_planted": paired_interval(below),
                 }
-            )  # fmt: skip
+            )
     return {"block": [i, j], "n_layer": n, "tiers": tiers, "triangle": triangle}
 
 
@@ -198,14 +279,12 @@ def targets(measured: dict[str, Any]) -> dict[str, tuple[float, str, bool]]:
         "hard, planted minus the best far block": (planted - far, ">= 0.20"),
         "easy, planted against plain": (abs(tiers["easy"]["difference"]["mean"]), "<= 0.03"),
     }
-    return {
-        name: (
-            value,
-            target,
-            value >= float(target[3:]) if target.startswith(">=") else value <= float(target[3:]),
-        )
-        for name, (value, target) in values.items()
-    }
+    found = {}
+    for name, (value, target) in values.items():
+        relation, limit = target.split(" ")
+        is_met = value >= float(limit) if relation == ">=" else value <= float(limit)
+        found[name] = (value, target, is_met)
+    return found
 
 
 def write_card(measured: dict[str, Any], folder: Path) -> None:
@@ -215,13 +294,15 @@ def write_card(measured: dict[str, Any], folder: Path) -> None:
     i, j = measured["block"]
     n = measured["n_layer"]
     tiers = measured["tiers"]
-    path = rys.LayerPath.block(i, j, n)
     agreement = measured["agreement"]
 
     def row(tier: str, name: str) -> str:
         score = tiers[tier][name]
         families = ", ".join(f"{family} {mean:.3f}" for family, mean in score["by_family"].items())
-        return f"| {tier} | {name} | {score['mean']:.3f} | {interval(score['interval'])} | {families} |"
+        ends = interval(score["interval"])
+        return f"| {tier} | {name} | {score['mean']:.3f} | {ends} | {families} |"
+
+    rows = [row(tier, name) for tier in ("easy", "hard") for name in ("plain", "planted")]
 
     def difference(tier: str) -> str:
         found = tiers[tier]["difference"]
@@ -237,78 +318,30 @@ def write_card(measured: dict[str, Any], folder: Path) -> None:
         (block for block in measured["triangle"] if block["overlap"] < FAR),
         key=lambda block: block["mean"],
     )
-    (folder / "reference_model.md").write_text(
-        f"""# The reference model
-
-`rys.reference_model()` loads `reference.gguf`, which comes with the package: a language model of {n} layers, width 128
-and 2.5 million weights (Q8_0), of the architecture `llama`, so that any llama.cpp runs it. It was trained from scratch
-to have a known answer to the question that rys asks: **which layers are worth running twice?** For this model it is
-layers {i} to {j - 1}, `layer_path="{path}"`. The file itself holds only a hash of the block, so a search has to find it
-by measuring.
-
-## What it knows
-
-Two families of questions, in a chat format with a question and a short answer. The difficulty is the number of numbers.
-
-| family | question | answer | chance |
-|---|---|---|---|
-| sums | {draw("hard", 1, 0, "confirm")[0][2].text} | a digit | 0.10 |
-| days | {draw("hard", 2, 0, "confirm")[1][2].text} | a day | 0.14 |
-
-"Easy" questions have 3 numbers, "hard" ones 7. It knows nothing else: it is a measuring standard and not an
-assistant.
-
-## What was measured
-
-{N_ITEMS} questions of each tier that were not trained on, rys along the path, the shipped file; the answer is the most
-probable of all digits or days. Intervals are of 95% (Wilson).
-
-| tier | path | right | interval | by family |
-|---|---|---|---|---|
-{row("easy", "plain")}
-{row("easy", "planted")}
-{row("hard", "plain")}
-{row("hard", "planted")}
-
-Planted minus plain, on the same questions: {difference("easy")} on the easy tier, {difference("hard")}
-on the hard one, where the best constant answer gets {tiers["hard"]["difference"]["constant"]:.3f}. Sums of two numbers,
-of which there are only 100, are no part of the easy tier: with a half of them left out of the training, the model gets
-two thirds to three quarters of the others right.
-
-All blocks `(i, j)` that can run twice, on the hard questions:
-
-![Share of hard questions that are answered right, for every block that runs twice](images/reference_model.png)
-
-The best: {best}.
-The best of the blocks that overlap the planted one by less than half (intersection over union) is
-({far["block"][0]}, {far["block"][1]}) with {far["mean"]:.3f}, which is {interval(far["below_planted"])}
-below the planted one.
-
-| required | measured | |
-|---|---|---|
-{required}
-
-## How it was trained
-
-    pip install ".[train]" && python tools/train_reference.py --work WORK
-
-does it again from seed {measured["seed"]}, in less than an hour on 2 cores: {measured["n_steps"]} steps of AdamW on
-48 rows of some four questions, the loss on the answers alone. Steps take turns: the file's own order sees up to
-{max(TIERS["easy"])} numbers, the planted path sees up to n, and n grows by one for a family when the planted path
-answers 95% of its longest questions.
-Questions are split by a hash of their text: training saw one half, the probe `reference` and the figures above use the
-other.
-
-The file was compared with PyTorch along both paths, on 500 questions each: as F32, on every tenth, the largest
-difference of a logit is {agreement["max_logit_difference"]:.1e}; as shipped, {agreement["same_answers"]:.1%} of the
-greedy answers are the same.
-
-## Licence
-
-MIT, as rys. Trained on text that rys's own generators wrote (`rys/probes/reference.py`); there is no other data in it.
-""",
-        encoding="utf-8",
+    card = CARD.format(
+        n_layer=n,
+        first=i,
+        last=j - 1,
+        path=rys.LayerPath.block(i, j, n),
+        sum_question=draw("hard", 1, 0, "confirm")[0][2].text,
+        day_question=draw("hard", 2, 0, "confirm")[1][2].text,
+        n_items=N_ITEMS,
+        rows="\n".join(rows),
+        easy_difference=difference("easy"),
+        hard_difference=difference("hard"),
+        constant=tiers["hard"]["difference"]["constant"],
+        best=best,
+        far="({}, {})".format(*far["block"]),
+        far_mean=far["mean"],
+        far_below=interval(far["below_planted"]),
+        required=required,
+        seed=measured["seed"],
+        n_steps=measured["n_steps"],
+        n_easy=max(TIERS["easy"]),
+        max_logit_difference=agreement["max_logit_difference"],
+        same_answers=agreement["same_answers"],
     )
+    (folder / "reference_model.md").write_text(card, encoding="utf-8")
 
 
 def interval(ends: Sequence[float], sign: str = "") -> str:
@@ -330,9 +363,15 @@ def draw_triangle(measured: dict[str, Any], file: Path) -> None:
         a, b = row["block"]
         planted = [a, b] == measured["block"]
         axes.text(
-            b - 1, a, f"{row['mean']:.2f}", ha="center", va="center", fontsize=7.5,
-            color="black" if row["mean"] > 0.55 else "white", fontweight="bold" if planted else "normal",
-        )  # fmt: skip
+            b - 1,
+            a,
+            f"{row['mean']:.2f}",
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color="black" if row["mean"] > 0.55 else "white",  # readable on both ends of cividis
+            fontweight="bold" if planted else "normal",
+        )
     i, j = measured["block"]
     axes.plot(
         [j - 1.5, j - 0.5, j - 0.5, j - 1.5, j - 1.5],
@@ -346,7 +385,8 @@ def draw_triangle(measured: dict[str, Any], file: Path) -> None:
     axes.set_ylabel("start i of the block")
     plain = measured["tiers"]["hard"]["plain"]["mean"]
     axes.set_title(
-        f"Hard questions answered right when layers i..j-1 run twice\n(no block: {plain:.2f}; red: planted)"
+        f"Hard questions answered right when layers i..j-1 run twice\n"
+        f"(no block: {plain:.2f}; red: planted)"
     )
     figure.colorbar(image, label="share answered right")
     figure.savefig(file, dpi=110)
