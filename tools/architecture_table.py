@@ -1,9 +1,13 @@
-"""Write docs/architectures.md: which architectures run along layer paths, as the architecture tests
-find it.
+"""Write docs/architectures.md: which architectures run along paths, as the tests find it.
 
-python tools/architecture_table.py            # checks every toy along every path, about half an
-hour on 2 cores python tools/architecture_table.py --results FILE   # keeps the outcomes in FILE, or
-takes them from there
+    python tools/architecture_table.py                  # checks every toy along every path
+    python tools/architecture_table.py --results FILE   # keeps the outcomes in FILE
+
+The first takes about half an hour on 2 cores. With a FILE that exists, nothing is checked and the
+outcomes are read from there.
+
+This program imports the helpers of the tests (tests/support), because the page must say what the
+tests check. So it runs from a checkout only.
 """
 
 from __future__ import annotations
@@ -19,26 +23,33 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tools", "vendor/llama.cpp")]
 
 from support.architecture_case import Outcome  # noqa: E402  (tests are not a package)
-from support.architecture_sweep import TURNS, Sweep, is_supported, sweep  # noqa: E402
+from support.architecture_sweep import ORDER, TURNS, Sweep, is_supported, sweep  # noqa: E402
 from support.toys import upstream  # noqa: E402
 
-HEADER = """# Architectures
+HEADER = """\
+# Architectures
 
-Written by `tools/architecture_table.py` from what `python -m pytest -m archs` checks: the {n_toys} toy models that
-llama.cpp's own generator writes, each along up to 13 kinds of paths (a layer, a block or the whole stack twice, layers
-left out, reversed and mixed).
+This page is written by `tools/architecture_table.py`. It shows what `python -m pytest -m archs`
+finds with the {n_toys} toy models that llama.cpp's own generator writes. Each toy runs along up to
+13 kinds of paths: a layer, a block or the whole stack twice, layers left out, reversed and mixed.
 
-- **copy**: paths whose logits and hidden states are bit-identical to a physically copied GGUF's: prefill, decoding
-  token by token, several sequences in a batch, after a sequence was removed, after the context was used before, with
-  the base model closed, with three views alive in turns.
-- **chain**: paths that no GGUF expresses (dense lead layers that come again, periods in metadata), checked against
-  a chain of views that hand the residual stream from one to the next.
-- **refused**: paths for which rys raises an error beforehand. The reasons stand below.
-- **no oracle**: paths that run, but that neither a copy nor a chain can check, for the reasons below.
-- **hidden states**: seen by llama.cpp's own evaluation callback, bit-identical, after every slot.
+The columns count paths.
 
-{n_supported} of {n_toys} toys run along every path that a copy expresses; the file's own order, written as a path, is
-bit-identical to no path in {n_order}.
+- **copy**: logits and hidden states are bit-identical to those of a GGUF in which the layers are
+  physically copied. This is checked for the prompt, for decoding token by token, for several
+  sequences in a batch, after a sequence was removed, after the context was used before, with the
+  base model closed, and with three views alive in turns.
+- **chain**: no GGUF expresses these paths, for example because dense lead layers come again or the
+  metadata holds a period. They are checked against a chain of views, each of which hands its
+  residual stream to the next.
+- **refused**: rys raises an error before anything runs. The reasons are listed below the table.
+- **no oracle**: the path runs, but neither a copy nor a chain can check it. The reasons are listed
+  below as well.
+- **hidden states**: "same" if llama.cpp's own evaluation callback sees bit-identical values after
+  every slot.
+
+{n_supported} of {n_toys} toys run along every path that a copy expresses. In {n_order} toys, the
+file's own order given as a path is bit-identical to no path.
 
 | toy | copy | chain | refused | no oracle | hidden states |
 |---|---|---|---|---|---|
@@ -46,10 +57,14 @@ bit-identical to no path in {n_order}.
 
 
 def row(toy: str, outcomes: dict[str, Outcome]) -> str:
+    """Return the line of the table for one toy."""
     kinds = Counter(outcome.kind for path, outcome in outcomes.items() if path != TURNS)
-    hidden = [outcome.hidden for outcome in outcomes.values() if outcome.hidden is not None]
-    seen = "same" if hidden and all(hidden) else "not seen" if not hidden else "differ"
     counts = [str(kinds[kind] or "") for kind in ("copy", "chain", "refused", "no oracle")]
+    hidden = [outcome.hidden for outcome in outcomes.values() if outcome.hidden is not None]
+    if not hidden:
+        seen = "not seen"
+    else:
+        seen = "same" if all(hidden) else "differ"
     return f"| {toy} | {' | '.join(counts)} | {seen} |\n"
 
 
@@ -58,21 +73,37 @@ def reasons(toys: dict[str, dict[str, Outcome]], kind: str) -> str:
     told: dict[str, list[str]] = {}
     for toy, outcomes in toys.items():
         for outcome in outcomes.values():
+            # without "model.gguf (architecture): " in front, so that equal reasons are told once
             reason = outcome.reason.rpartition("): ")[2] or outcome.reason
             if outcome.kind == kind and toy not in told.setdefault(reason, []):
                 told[reason].append(toy)
     return "".join(f"- {', '.join(names)}: {reason}\n" for reason, names in sorted(told.items()))
 
 
+def read_outcomes(file: Path) -> Sweep:
+    """Read the outcomes that `write_outcomes` wrote."""
+    toys = {}
+    for toy, paths in json.loads(file.read_text(encoding="utf-8")).items():
+        toys[toy] = {path: Outcome(**values) for path, values in paths.items()}
+    return Sweep(toys)
+
+
+def write_outcomes(found: Sweep, file: Path) -> None:
+    """Write the outcomes as JSON."""
+    toys = {}
+    for toy, paths in found.toys.items():
+        toys[toy] = {path: asdict(outcome) for path, outcome in paths.items()}
+    file.write_text(json.dumps(toys), encoding="utf-8")
+
+
 def page(found: Sweep) -> str:
+    """Return the text of docs/architectures.md."""
     toys = dict(sorted(found.toys.items()))
+    orders = [outcomes[ORDER].kind for outcomes in toys.values() if ORDER in outcomes]
     header = HEADER.format(
         n_toys=len(toys),
         n_supported=sum(is_supported(outcomes) for outcomes in toys.values()),
-        n_order=sum(
-            outcomes.get("the file's order", Outcome("crash")).kind == "copy"
-            for outcomes in toys.values()
-        ),
+        n_order=orders.count("copy"),
     )
     rows = "".join(row(toy, outcomes) for toy, outcomes in toys.items())
     return (
@@ -90,24 +121,14 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.results is not None and options.results.exists():
-        values = json.loads(options.results.read_text(encoding="utf-8"))
-        found = Sweep(
-            {
-                toy: {path: Outcome(**v) for path, v in paths.items()}
-                for toy, paths in values.items()
-            }
-        )
+        found = read_outcomes(options.results)
     else:
         programs = upstream()
         found = sweep(
             programs, programs.architectures(), progress=lambda name: print(name, file=sys.stderr)
         )
         if options.results is not None:
-            plain = {
-                toy: {path: asdict(v) for path, v in paths.items()}
-                for toy, paths in found.toys.items()
-            }
-            options.results.write_text(json.dumps(plain), encoding="utf-8")
+            write_outcomes(found, options.results)
     failures = found.failures()
     if failures:
         sys.exit("\n".join(["No table: something is wrong.", *failures]))
