@@ -1,9 +1,9 @@
 """Apply unified diffs, strictly, with the standard library alone.
 
-A machine that builds rys may have neither `git` nor `patch`. This applier is small because it is
-strict: the lines that a hunk names must be in the file, all of them, byte for byte. A hunk may have
-    moved (other line numbers, as after an
-update of upstream) only if its lines occur in exactly one other place. Nothing is guessed.
+A machine that builds rys may have neither git nor patch. This program is small because it is
+strict: all lines that a hunk names must be in the file, byte for byte. A hunk may have moved (other
+line numbers, as after an update of upstream) only if its lines occur in exactly one other place.
+Nothing is guessed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+# @@ -12,3 +12,4 @@ void f() {
 HUNK_HEADER = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 UNSUPPORTED = (b"rename from ", b"copy from ", b"GIT binary patch", b"Binary files ")
 
@@ -65,7 +66,12 @@ class HunkFailure:
 def parse_patch(text: bytes, name: str) -> list[FilePatch]:
     """Read a unified diff, as `git diff` and `git format-patch` write it.
 
-    Raises `PatchFormatError`, with the line of the patch file.
+    Args:
+        text: The content of the patch file.
+        name: Its name, for messages.
+
+    Raises:
+        PatchFormatError: With the line of the patch file.
     """
     lines = text.split(b"\n")
     if lines and lines[-1] == b"":
@@ -101,7 +107,7 @@ def _strip_path(raw: bytes) -> str | None:
 
 
 def _parse_hunk(lines: list[bytes], at: int, target: FilePatch, name: str) -> int:
-    """Add the hunk whose header is `lines[at]` to `target`; return the index of the line after it."""
+    """Add the hunk whose header is `lines[at]` to `target`; return the index of the next line."""
     header = HUNK_HEADER.match(lines[at])
     if header is None:
         raise PatchFormatError(f"{name}, line {at + 1}: not a hunk header")
@@ -139,10 +145,18 @@ def _parse_hunk(lines: list[bytes], at: int, target: FilePatch, name: str) -> in
 
 
 def apply_patch(files: dict[str, bytes], patch: bytes, name: str) -> list[HunkFailure]:
-    """Apply one patch to `files` (path -> content), in place.
+    """Apply one patch to `files`, in place. A file changes only if all its hunks apply.
 
-    A file changes only if all its hunks apply. Returns the hunks that do not; an empty list means
-    success. Raises `PatchFormatError`.
+    Args:
+        files: The content of each file, by its path.
+        patch: The content of the patch file.
+        name: Its name, for messages.
+
+    Returns:
+        The hunks that do not apply; an empty list means success.
+
+    Raises:
+        PatchFormatError: If `patch` is no unified diff.
     """
     failures: list[HunkFailure] = []
     for file_patch in parse_patch(patch, name):
@@ -156,16 +170,12 @@ def _apply_file_patch(
     path = file_patch.path
     if file_patch.old_path is None:
         if path in files:
-            return [
-                HunkFailure(name, path, 1, 1, "the patch creates this file, but it exists already")
-            ]
+            reason = "the patch creates this file, but it exists already"
+            return [HunkFailure(name, path, 1, 1, reason)]
         content: list[bytes] = []
     elif file_patch.old_path not in files:
-        return [
-            HunkFailure(
-                name, path, 1, 0, "the patch changes this file, but upstream has no such file"
-            )
-        ]
+        reason = "the patch changes this file, but upstream has no such file"
+        return [HunkFailure(name, path, 1, 0, reason)]
     else:
         content = _split(files[file_patch.old_path])
 
@@ -189,11 +199,8 @@ def _apply_file_patch(
     result += content[cursor:]
     if file_patch.new_path is None:
         if result:
-            return [
-                HunkFailure(
-                    name, path, 1, 1, "the patch deletes this file, but upstream's has more lines"
-                )
-            ]
+            reason = "the patch deletes this file, but upstream's has more lines"
+            return [HunkFailure(name, path, 1, 1, reason)]
         del files[path]
     else:
         files[file_patch.new_path] = b"".join(result)
@@ -217,35 +224,34 @@ def _find(content: list[bytes], hunk: Hunk, stated: int, cursor: int) -> tuple[i
         return stated, ""
     if not hunk.old:
         return None, f"the patch inserts here, but the file has {len(content)} lines"
-    places = [
-        i for i in range(cursor, len(content) - len(hunk.old) + 1) if _matches(content, hunk.old, i)
-    ]
+    places = _places(content, hunk.old, cursor)
     if len(places) == 1:
         return places[0], ""
     if places:
         lines = ", ".join(str(i + 1) for i in places[:5])
-        return (
-            None,
-            f"its lines occur in {len(places)} places (lines {lines}) and none is where the patch says",
-        )
-    if hunk.new and any(
-        _matches(content, hunk.new, i) for i in range(cursor, len(content) - len(hunk.new) + 1)
-    ):
+        reason = f"its lines occur in {len(places)} places (lines {lines})"
+        return None, f"{reason} and none is where the patch says"
+    if hunk.new and _places(content, hunk.new, cursor):
         return None, "the change is in the file already"
     return None, _first_difference(content, hunk, stated)
 
 
+def _places(content: list[bytes], lines: list[bytes], cursor: int) -> list[int]:
+    """Return where the lines stand, from the line `cursor` on."""
+    positions = range(cursor, len(content) - len(lines) + 1)
+    return [position for position in positions if _matches(content, lines, position)]
+
+
 def _first_difference(content: list[bytes], hunk: Hunk, stated: int) -> str:
-    """Return what differs where the most lines of the hunk stand; of several such places, the
-    nearest.
+    """Return the first line that differs, at the place where most lines of the hunk agree.
+
+    Of several such places it is the one nearest to where the patch says.
     """
 
     def rank(position: int) -> tuple[int, int]:
-        found = sum(
-            a == b
-            for a, b in zip(hunk.old, content[position : position + len(hunk.old)], strict=False)
-        )
-        return found, -abs(position - stated)
+        there = content[position : position + len(hunk.old)]
+        n_equal = sum(a == b for a, b in zip(hunk.old, there, strict=False))
+        return n_equal, -abs(position - stated)
 
     best = max(range(len(content) + 1), key=rank)
     for i, expected in enumerate(hunk.old):

@@ -1,23 +1,20 @@
 """Put llama.cpp's sources, patched, into the build tree.
 
-The build (CMakeLists.txt) runs this file at configure time; so it needs nothing but Python and pip.
-llama.cpp comes out of the source distribution of llama-cpp-python that `vendor/llama.cpp/pin.json`
-names, because a package index is what a machine that can install Python packages can reach. The
-steps:
+CMake runs this program at configure time, so it needs nothing but Python and pip. llama.cpp comes
+out of the source distribution of llama-cpp-python that `vendor/llama.cpp/pin.json` names, because a
+machine that can install Python packages can reach a package index. The steps:
 
-1. find the archive in the cache, else fetch it with pip; check its sha256 before it enters the
-cache;
-2. read the files that the library needs, and apply `vendor/llama.cpp/patches/*.patch` to them in
-memory;
-3. write those that differ from what the build tree holds. A file that did not change keeps its time
-   stamp, so nothing is compiled twice, and a changed patch recompiles only what it touches.
+1. Find the archive in the cache, or fetch it with pip. Its sha256 is checked before it enters the
+   cache.
+2. Read the files that the library needs, and apply `vendor/llama.cpp/patches/*.patch` in memory.
+3. Write the files that differ from what the build tree holds. A file that did not change keeps its
+   time stamp, so nothing is compiled twice, and a changed patch recompiles only what it touches.
 
 `RYS_LLAMA_CPP_SOURCE` names other sources: a checkout of llama.cpp, or an archive of it or of
 llama-cpp-python. They are read, never written.
 
-    python vendor/llama.cpp/obtain.py --output BUILD/llama.cpp     what the build does
-    python vendor/llama.cpp/obtain.py --unpack-all DIR             everything, unpatched: upstream's
-    tests and models
+    python vendor/llama.cpp/obtain.py --output BUILD/llama.cpp   # what the build does
+    python vendor/llama.cpp/obtain.py --unpack-all DIR           # everything, unpatched
 """
 
 from __future__ import annotations
@@ -81,7 +78,10 @@ class Pin:
 
     @property
     def pip_command(self) -> str:
-        return f"python -m pip download --no-deps --no-binary {self.package} {self.package}=={self.version}"
+        return (
+            f"python -m pip download --no-deps --no-binary {self.package} "
+            f"{self.package}=={self.version}"
+        )
 
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
@@ -93,8 +93,9 @@ def load_pin(path: Path = PIN_FILE) -> Pin:
 
 
 def cache_dir() -> Path:
-    """Return the folder that keeps the fetched archive: `RYS_CACHE_DIR`, else one in the user's
-    cache folder.
+    """Return the folder that keeps the fetched archive.
+
+    This is `RYS_CACHE_DIR` if it is set, else a folder in the user's cache folder.
     """
     if os.environ.get("RYS_CACHE_DIR"):
         return Path(os.environ["RYS_CACHE_DIR"]).expanduser()
@@ -108,20 +109,20 @@ def cache_dir() -> Path:
 
 
 def usable_cache(pin: Pin, build: Path) -> Path:
-    """Return `cache_dir()`, or a folder in the build tree where the user's cache folder cannot be
-    written.
-    """
+    """Return `cache_dir()`, or a folder in the build tree if that one cannot be written."""
     cache = cache_dir()
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError:
         return build / "cache"
-    return (
-        cache if (cache / pin.file_name).is_file() or os.access(cache, os.W_OK) else build / "cache"
-    )
+    # a cache that holds the archive already need not be writable
+    if (cache / pin.file_name).is_file() or os.access(cache, os.W_OK):
+        return cache
+    return build / "cache"
 
 
 def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as f:
         while block := f.read(1 << 20):
@@ -133,9 +134,10 @@ def sha256_of(path: Path) -> str:
 
 
 def obtain_archive(pin: Pin, cache: Path) -> Path:
-    """Return the path of the pinned archive, verified, fetching it if the cache has none.
+    """Return the path of the pinned archive, verified. Fetch it if the cache has none.
 
-    Raises `ObtainError`: no network, or an index that serves another file than the pinned one.
+    Raises:
+        ObtainError: If there is no network, or the index serves another file than the pinned one.
     """
     archive = cache / pin.file_name
     if archive.is_file():
@@ -156,64 +158,61 @@ def obtain_archive(pin: Pin, cache: Path) -> Path:
                 f"The source distribution of {pin} is not the one that rys was made with.\n"
                 f"  expected sha256  {pin.sha256}\n"
                 f"  found sha256     {found}\n"
-                f"Nothing was kept. The package index that pip uses here serves another file than the pinned one:\n"
-                f"a proxy on the way returns something else, or the file was tampered with. To go on, either\n"
-                f"  - use another index (pip's own settings hold here, such as PIP_INDEX_URL), or\n"
-                f"  - set RYS_LLAMA_CPP_SOURCE to a source distribution, or a checkout of llama.cpp, that you trust."
+                "Nothing was kept. The package index that pip uses here serves another file than "
+                "the pinned one:\n"
+                "a proxy on the way returns something else, or the file was tampered with. To go "
+                "on, either\n"
+                "  - use another index (pip's own settings hold here, such as PIP_INDEX_URL), or\n"
+                "  - set RYS_LLAMA_CPP_SOURCE to a source distribution, or a checkout of "
+                "llama.cpp, that you trust."
             )
         os.replace(fetched, archive)
     return archive
 
 
 def fetch_archive(pin: Pin, folder: Path, archive: Path) -> Path:
-    """Fetch the archive into `folder` with pip, which brings the user's own index, proxy and
-    certificate settings.
+    """Fetch the archive into `folder` and return its path.
+
+    pip does it, because pip knows the user's settings of index, proxy and certificates.
+
+    Args:
+        pin: The version to fetch.
+        folder: An empty folder, which is thrown away afterwards.
+        archive: Where the archive will be kept, for the message if it cannot be fetched.
+
+    Raises:
+        ObtainError: If pip fails.
     """
     print(f"rys: fetching the source distribution of {pin} with pip", flush=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--no-binary",
-        pin.package,
-        "--dest",
-        str(folder),
-    ]
-    command += [
-        "--disable-pip-version-check",
-        "--progress-bar",
-        "off",
-        f"{pin.package}=={pin.version}",
-    ]
-    # pip prepares the metadata of what it downloads, for which it would fetch upstream's build tool
-    # once more
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder)]
+    command += ["--no-binary", pin.package]
+    command += ["--disable-pip-version-check", "--progress-bar", "off"]
+    command += [f"{pin.package}=={pin.version}"]
+    # pip prepares the metadata of what it downloads. Without the option it would fetch upstream's
+    # build tool for that, which is there already in a build without isolation.
     isolated = importlib.util.find_spec("scikit_build_core") is None
     result = run_pip(command + ([] if isolated else ["--no-build-isolation"]))
     if result.returncode != 0 and not isolated and "metadata" in result.stdout:
         result = run_pip(command)
     if result.returncode != 0 or not (folder / pin.file_name).is_file():
         noise = ("Looking in ", "WARNING: Retrying ", "WARNING: Location ")
-        said = [
-            line
-            for line in result.stdout.splitlines()
-            if line.strip() and not line.startswith(noise)
-        ][-12:]
+        lines = result.stdout.splitlines()
+        said = [line for line in lines if line.strip() and not line.startswith(noise)][-12:]
         raise ObtainError(
-            f"The source distribution of {pin}, which holds llama.cpp, could not be fetched. pip said:\n"
-            + "".join(f"    {line}\n" for line in said)
-            + f"To go on, either\n"
-            f"  - let this machine reach a package index (pip's own settings hold here, such as PIP_INDEX_URL), or\n"
-            f"  - run, on a machine that reaches one,\n"
+            f"The source distribution of {pin}, which holds llama.cpp, could not be fetched. "
+            "pip said:\n" + "".join(f"    {line}\n" for line in said) + "To go on, either\n"
+            "  - let this machine reach a package index (pip's own settings hold here, such as "
+            "PIP_INDEX_URL), or\n"
+            "  - run, on a machine that reaches one,\n"
             f"        {pin.pip_command}\n"
             f"    and copy the file to {archive}, or\n"
-            f"  - set RYS_LLAMA_CPP_SOURCE to that file, or to a checkout of llama.cpp."
+            "  - set RYS_LLAMA_CPP_SOURCE to that file, or to a checkout of llama.cpp."
         )
     return folder / pin.file_name
 
 
 def run_pip(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run pip, with what it writes to standard error among its output."""
     return subprocess.run(
         command,
         stdout=subprocess.PIPE,
@@ -228,12 +227,18 @@ def run_pip(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def is_needed(name: str) -> bool:
+    """Return whether the build needs a file, by its path below llama.cpp's root."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in NEEDED)
 
 
 def read_archive(archive: Path) -> dict[str, bytes]:
-    """Return the needed files (path below llama.cpp's root -> content) of llama.cpp's or
-    llama-cpp-python's archive.
+    """Return the needed files of an archive of llama.cpp or of llama-cpp-python.
+
+    Returns:
+        The content of each file, by its path below llama.cpp's root.
+
+    Raises:
+        ObtainError: If the archive cannot be read, or holds something else.
     """
     plain: dict[str, bytes] = {}
     nested: dict[str, bytes] = {}
@@ -241,11 +246,10 @@ def read_archive(archive: Path) -> dict[str, bytes]:
         with tarfile.open(archive) as tar:
             for member in tar:
                 name = member.name.partition("/")[2]
-                files, name = (
-                    (nested, name[len(SDIST_FOLDER) :])
-                    if name.startswith(SDIST_FOLDER)
-                    else (plain, name)
-                )
+                files = plain
+                if name.startswith(SDIST_FOLDER):
+                    files, name = nested, name[len(SDIST_FOLDER) :]
+                # names with ".." would leave the folder
                 if member.isfile() and is_needed(name) and ".." not in name.split("/"):
                     files[name] = tar.extractfile(member).read()  # type: ignore[union-attr]
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
@@ -254,10 +258,15 @@ def read_archive(archive: Path) -> dict[str, bytes]:
         ) from error
     files = nested if MARKER in nested else plain
     if MARKER not in files:
-        raise ObtainError(
-            f"{archive} is no archive of llama.cpp or of llama-cpp-python: no {MARKER} in it."
-        )
+        raise not_llama_cpp(archive)
     return files
+
+
+def not_llama_cpp(archive: Path) -> ObtainError:
+    """Return the error for an archive of something else."""
+    return ObtainError(
+        f"{archive} is no archive of llama.cpp or of llama-cpp-python: no {MARKER} in it."
+    )
 
 
 def checkout_root(folder: Path) -> Path:
@@ -266,7 +275,8 @@ def checkout_root(folder: Path) -> Path:
         if (root / MARKER).is_file():
             return root
     raise ObtainError(
-        f"RYS_LLAMA_CPP_SOURCE is {folder}, but that is no checkout of llama.cpp: no {MARKER} in it,\n"
+        f"RYS_LLAMA_CPP_SOURCE is {folder}, but that is no checkout of llama.cpp: no {MARKER} in "
+        "it,\n"
         f"nor in its {SDIST_FOLDER}. Give the root of the checkout."
     )
 
@@ -309,6 +319,7 @@ def apply_all(files: dict[str, bytes], patches: list[Path]) -> list[HunkFailure]
 
 
 def patch_or_raise(files: dict[str, bytes], patches: list[Path], origin: str, pin: Pin) -> None:
+    """Apply `patches` to `files`, in place; raise an `ObtainError` that lists what fails."""
     try:
         failures = apply_all(files, patches)
     except PatchFormatError as error:
@@ -320,8 +331,10 @@ def patch_or_raise(files: dict[str, bytes], patches: list[Path], origin: str, pi
         + "".join(f"  {failure}\n" for failure in failures)
         + f"They are made for the llama.cpp in {pin}"
         f" (commit {pin.llama_cpp_commit}), unchanged. To go on, either\n"
-        f"  - unset RYS_LLAMA_CPP_SOURCE, or point it to that version, without patches of its own, or\n"
-        f"  - port the patches in vendor/llama.cpp/patches: tools/update_llama_cpp.py tells which hunks to look at."
+        "  - unset RYS_LLAMA_CPP_SOURCE, or point it to that version, without patches of its own, "
+        "or\n"
+        "  - port the patches in vendor/llama.cpp/patches: tools/update_llama_cpp.py tells which "
+        "hunks to look at."
     )
 
 
@@ -329,16 +342,14 @@ def patch_or_raise(files: dict[str, bytes], patches: list[Path], origin: str, pi
 
 
 def existing_files(folder: Path) -> Iterator[str]:
+    """Yield the paths of the files below a folder, relative to it."""
     for path in folder.rglob("*"):
         if not path.is_dir():
             yield path.relative_to(folder).as_posix()
 
 
 def sync(files: dict[str, bytes], output: Path) -> int:
-    """Make the folder `output` hold exactly `files`.
-
-    Returns how many files were written or removed.
-    """
+    """Make the folder `output` hold exactly `files`; return how many were written or removed."""
     changed = 0
     for name in list(existing_files(output)):
         if name not in files:
@@ -375,8 +386,17 @@ def prepare(
 ) -> str:
     """Put the patched sources into the folder `output` and describe them in `output` + ".cmake".
 
-    `source` is a checkout or an archive; empty means the pinned source distribution. Returns one
-    line that says what was done. Raises `ObtainError`.
+    Args:
+        output: The folder, which holds exactly these files afterwards.
+        source: A checkout or an archive; empty = the pinned source distribution.
+        pin: The upstream version; None = that of pin.json.
+        patch_dir: Folder of the patches.
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        ObtainError: If the sources cannot be had, or a patch does not apply.
     """
     pin = pin or load_pin()
     patches = patch_files(patch_dir)
@@ -406,30 +426,42 @@ def prepare(
     stamp.unlink(missing_ok=True)
     output.mkdir(parents=True, exist_ok=True)
     changed = sync(files, output)
-    described = f'# {key}\nset(RYS_LLAMA_CPP_ORIGIN [==[{origin}]==])\nset(RYS_LLAMA_CPP_COMMIT "{commit}")\n'
+    described = (
+        f"# {key}\n"
+        f"set(RYS_LLAMA_CPP_ORIGIN [==[{origin}]==])\n"
+        f'set(RYS_LLAMA_CPP_COMMIT "{commit}")\n'
+    )
     scratch = stamp.with_name(stamp.name + ".new")
     scratch.write_text(described, encoding="utf-8")
     os.replace(scratch, stamp)
-    return f"llama.cpp's sources from {origin}: {len(patches)} patches applied, {changed} of {len(files)} files written"
+    return (
+        f"llama.cpp's sources from {origin}: {len(patches)} patches applied, "
+        f"{changed} of {len(files)} files written"
+    )
 
 
 def source_archive(source: str) -> Path:
+    """Return the path of the archive that `RYS_LLAMA_CPP_SOURCE` names."""
     archive = Path(source).expanduser().resolve()
     if archive.is_file():
         return archive
     raise ObtainError(
         f"RYS_LLAMA_CPP_SOURCE is {source}, but there is no such folder or file.\n"
-        f"Give a checkout of llama.cpp, or an archive (.tar.gz) of it or of llama-cpp-python; or unset it, and the\n"
-        f"pinned source distribution is fetched."
+        "Give a checkout of llama.cpp, or an archive (.tar.gz) of it or of llama-cpp-python; or "
+        "unset it, and the\n"
+        "pinned source distribution is fetched."
     )
 
 
 def unpack_all(folder: Path, source: str | None = None) -> Path:
     """Unpack all of upstream's llama.cpp, unpatched, into `folder`; return `folder`.
 
-    For what the build leaves out: upstream's tests, its vocabulary files, gguf-py. A folder that a
-    former call completed is left as it is. `source` as in `prepare`; by default the environment's
-    `RYS_LLAMA_CPP_SOURCE`.
+    This is for what the build leaves out: upstream's tests, its vocabulary files, gguf-py. A folder
+    that an earlier call completed is left as it is.
+
+    Args:
+        folder: The folder, replaced if it holds another version.
+        source: As in `prepare`; None = `RYS_LLAMA_CPP_SOURCE` of the environment.
     """
     pin = load_pin()
     source = os.environ.get("RYS_LLAMA_CPP_SOURCE", "") if source is None else source
@@ -446,9 +478,8 @@ def unpack_all(folder: Path, source: str | None = None) -> Path:
                 root, scratch, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git", "build*")
             )
         else:
-            extract_all(
-                source_archive(source) if source else obtain_archive(pin, cache_dir()), scratch
-            )
+            archive = source_archive(source) if source else obtain_archive(pin, cache_dir())
+            extract_all(archive, scratch)
         (scratch / stamp.name).write_text(key, encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
@@ -460,19 +491,18 @@ def unpack_all(folder: Path, source: str | None = None) -> Path:
 
 
 def extract_all(archive: Path, folder: Path) -> None:
+    """Unpack llama.cpp's folder of an archive into `folder`."""
     try:
         with tarfile.open(archive) as tar:
             members = tar.getmembers()
             roots = [m.name[: -len(MARKER)] for m in members if m.name.endswith("/" + MARKER)]
             if not roots:
-                raise ObtainError(
-                    f"{archive} is no archive of llama.cpp or of llama-cpp-python: no {MARKER} in it."
-                )
-            root = min(roots, key=len)
+                raise not_llama_cpp(archive)
+            root = min(roots, key=len)  # the outermost, should a test folder hold another one
             below = [m for m in members if m.name.startswith(root) and m.isfile()]
             for member in below:
                 member.name = member.name[len(root) :]
-            if hasattr(tarfile, "data_filter"):
+            if hasattr(tarfile, "data_filter"):  # Python 3.12, and late versions before it
                 tar.extractall(folder, below, filter="data")
             else:
                 tar.extractall(folder, below)
@@ -496,7 +526,8 @@ def main() -> int:
     parser.add_argument(
         "--source",
         default=os.environ.get("RYS_LLAMA_CPP_SOURCE", ""),
-        help="checkout or archive to use instead of the pinned one (default: $RYS_LLAMA_CPP_SOURCE)",
+        help="checkout or archive to use instead of the pinned one "
+        "(default: $RYS_LLAMA_CPP_SOURCE)",
     )
     options = parser.parse_args()
     try:
