@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 END, USER, ASSISTANT, SYSTEM = SPECIAL = ("<|end|>", "<|user|>", "<|assistant|>", "<|system|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "<|{{ message['role'] }}|>{{ message['content'] }}{% if message['role'] == 'assistant' %}<|end|>{% endif %}"
+    "<|{{ message['role'] }}|>{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}<|end|>{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
@@ -32,6 +34,8 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Shape:
+    """The sizes of the network, under llama.cpp's names."""
+
     n_layer: int = 12
     n_embd: int = 128
     n_head: int = 4
@@ -43,8 +47,7 @@ class Shape:
 
 
 def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
-    """Return a byte-level BPE with GPT-2's rule for words, in which every word of the texts is one
-    token.
+    """Return a byte-level BPE with GPT-2's rule for words. Every word of the texts is one token.
 
     Digits are left out of the texts, so that no merge holds one: every digit is a token.
     """
@@ -57,9 +60,8 @@ def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(
-        ("".join(c for c in text if not c.isdigit()) for text in texts), trainer
-    )
+    without_digits = [re.sub("[0-9]", "", text) for text in texts]
+    tokenizer.train_from_iterator(without_digits, trainer)
     return tokenizer
 
 
@@ -69,6 +71,8 @@ def chat_text(question: str, answer: str = "") -> str:
 
 
 class Layer(nn.Module):
+    """One layer of llama: attention, then feed-forward, each added to the residual stream."""
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         d = shape.n_embd
@@ -105,6 +109,8 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class Network(nn.Module):
+    """The network, whose `forward` visits its layers along a path."""
+
     cos: torch.Tensor
     sin: torch.Tensor
 
@@ -147,7 +153,15 @@ def write_gguf(
     weight_type: gguf.GGMLQuantizationType,
     describe: dict[str, str],
 ) -> None:
-    """Write the network as a llama model. Norms stay F32; describe: metadata that is text."""
+    """Write the network as a llama model.
+
+    Args:
+        file: The file to write.
+        network: The weights.
+        tokenizer: Its vocabulary and merges.
+        weight_type: Of the matrices; norms stay F32.
+        describe: Metadata that is text, by key.
+    """
     shape = network.shape
     writer = gguf.GGUFWriter(file, "llama")
     writer.add_file_type(
@@ -175,12 +189,8 @@ def write_gguf(
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list([token for token, _ in vocabulary])
-    writer.add_token_types(
-        [
-            gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL
-            for token, _ in vocabulary
-        ]
-    )
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_token_types([control if token in SPECIAL else normal for token, _ in vocabulary])
     writer.add_token_merges(merges(tokenizer))
     writer.add_bos_token_id(end)
     writer.add_eos_token_id(end)
@@ -202,9 +212,12 @@ def write_gguf(
 
 
 def gguf_name(name: str) -> str:
+    """Return llama.cpp's name of a weight."""
     return name.replace("layers.", "blk.")
 
 
 def merges(tokenizer: Tokenizer) -> list[str]:
+    """Return the merges of a BPE tokenizer as GGUF holds them, "a b"."""
     model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
+    # pairs, or strings in older versions of tokenizers
     return [" ".join(pair) if isinstance(pair, list) else pair for pair in model["merges"]]

@@ -21,7 +21,7 @@ HEADER = "# Written by tools/stubs.py. Do not edit.\n"
 def generate() -> str:
     """Return the stub of `rys._core`.
 
-    `rys` is imported first, for it loads the module the right way.
+    `rys` is imported first, because it loads the module in the right way.
     """
     with tempfile.TemporaryDirectory() as folder:
         code = "import rys, sys; from pybind11_stubgen import main; main(sys.argv[1:])"
@@ -31,10 +31,12 @@ def generate() -> str:
         )
         if result.returncode != 0:
             sys.exit(
-                "No stub. A C++ type in a signature must be registered before the function that names it."
+                "No stub. A C++ type in a signature must be registered before the function that "
+                "names it."
             )
         text = (Path(folder) / "rys" / "_core.pyi").read_text(encoding="utf-8")
-    text = re.sub(r"\bos\.PathLike\b(?!\[)", "os.PathLike[str]", text)  # mypy wants the argument
+    # os.PathLike, but not os.PathLike[str]; mypy wants the argument
+    text = re.sub(r"\bos\.PathLike\b(?!\[)", "os.PathLike[str]", text)
     return HEADER + "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 

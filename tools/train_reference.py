@@ -2,12 +2,12 @@
 
     pip install ".[train]" && python tools/train_reference.py --work /tmp/reference
 
-Every other step runs the planted block twice and sees questions of up to n numbers; the steps
-between run the file's own order and see the easy ones. n grows by one for a family whenever the
-planted path answers 95% of its longest
-questions: without that, nothing is learned for a long time. Then the file is written, compared with
-    PyTorch along both
-paths, measured, and described in the model card (measure_reference.py).
+Every other step runs the planted block twice and sees questions of up to n numbers. The steps
+between run the file's own order and see the easy ones. For each family, n grows by one whenever the
+planted path answers 95% of its longest questions: without that, nothing is learned for a long time.
+
+Then the file is written, compared with PyTorch along both paths, measured, and described in its
+card (measure_reference.py).
 
 Questions come from the "train" split of rys.probes.reference, so that no probe asks what was
 trained. A run that was interrupted goes on from its last checkpoint, with the same data as if it
@@ -45,23 +45,24 @@ N_TEST = 256  # questions that decide whether n grows
 
 
 def paths(n_layer: int) -> dict[str, list[int]]:
+    """Return the two paths that are trained, by name."""
     i, j = BLOCK
     return {"plain": list(range(n_layer)), "planted": [*range(j), *range(i, n_layer)]}
 
 
 class Data:
-    """Draw batches of questions in chat format.
-
-    Everything follows from the seed and the number of the step.
-    """
+    """Batches of questions in chat format, which follow from the seed and the number of the step."""
 
     def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
         self.tokenizer = tokenizer
         self.seed = seed
 
     def batch(self, step: int, longest: dict[str, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return tokens int64 [B, T] and the answers to learn, int64 [B, T], -100 where there is
-        none.
+        """Return the tokens and the answers to learn, both int64 [B, T]; -100 where there is none.
+
+        Args:
+            step: The number of the step.
+            longest: The most numbers in a question, by family.
         """
         rng = random.Random(f"batch {self.seed} {step}")
         rows: list[list[tuple[int, bool]]] = []
@@ -85,6 +86,7 @@ class Data:
 
     @staticmethod
     def question(rng: random.Random, longest: dict[str, int]) -> Question:
+        """Return a random question of the train split."""
         family = rng.choice(list(FAMILIES))
         n = longest[family]
         # half of the questions are the longest: they are what is being learned
@@ -114,29 +116,37 @@ def accuracy(
     n_right = 0
     for group in by_length.values():
         hidden = network(torch.tensor([tokens for tokens, _ in group]), path)[:, -1]
-        n_right += int(
-            (
-                network.logits(hidden).argmax(-1) == torch.tensor([answer for _, answer in group])
-            ).sum()
-        )
+        answers = torch.tensor([answer for _, answer in group])
+        n_right += int((network.logits(hidden).argmax(-1) == answers).sum())
     return n_right / len(asked)
 
 
 def learning_rate(step: int, n_steps: int) -> float:
+    """Return the rate of a step: a linear warm-up, then half a cosine down to a tenth."""
     if step < N_WARM_UP:
         return LEARNING_RATE * (step + 1) / N_WARM_UP
     progress = (step - N_WARM_UP) / max(1, n_steps - N_WARM_UP)
     return LEARNING_RATE * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
 
 
+def tokenizer_of(seed: int) -> Tokenizer:
+    """Return the tokenizer, trained on the longest questions and their answers."""
+    texts, answers = [], []
+    for family in FAMILIES.values():
+        for question in questions(family, HARD, 2000, seed, "train", trained=True):
+            texts.append(question.text)
+            answers.append(question.answer)
+    return train_tokenizer([*texts, *answers])
+
+
 def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
+    """Train the network, from the last checkpoint in `work` if there is one.
+
+    Raises:
+        SystemExit: If the checkpoint is of another seed or shape, or past `n_steps`.
+    """
     torch.manual_seed(seed)
-    drawn = [
-        q
-        for family in FAMILIES.values()
-        for q in questions(family, HARD, 2000, seed, "train", trained=True)
-    ]
-    tokenizer = train_tokenizer([*(q.text for q in drawn), *(q.answer for q in drawn)])
+    tokenizer = tokenizer_of(seed)
     network = Network(Shape(n_vocab=tokenizer.get_vocab_size()))
     data = Data(tokenizer, seed)
     decayed = [weight for weight in network.parameters() if weight.dim() == 2]
@@ -160,19 +170,24 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
         longest, first = state["longest"], state["step"]
         if first > n_steps:
             raise SystemExit(
-                f"{checkpoint} is at step {first}, past --steps {n_steps}; choose another --work folder"
+                f"{checkpoint} is at step {first}, past --steps {n_steps}; choose another --work "
+                f"folder"
             )
 
     def save(step: int) -> None:
         state = {
-            "seed": seed, "shape": asdict(network.shape), "step": step, "longest": longest,
-            "network": network.state_dict(), "optimizer": optimizer.state_dict(),
-        }  # fmt: skip
+            "seed": seed,
+            "shape": asdict(network.shape),
+            "step": step,
+            "longest": longest,
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        # a kill while writing leaves the former checkpoint whole
         torch.save(state, checkpoint.with_suffix(".new"))
         os.replace(checkpoint.with_suffix(".new"), checkpoint)
 
     way = paths(network.shape.n_layer)
-    easy = dict.fromkeys(FAMILIES, EASY_MAX)
     start = time.perf_counter()
     losses: dict[str, float] = {}
     with (
@@ -181,9 +196,9 @@ def train(work: Path, seed: int, n_steps: int) -> tuple[Network, Tokenizer]:
     ):
         for step in range(first, n_steps):
             name = "planted" if step % 2 else "plain"
-            limit = (
-                longest if name == "planted" else {f: min(easy[f], longest[f]) for f in FAMILIES}
-            )
+            limit = longest
+            if name == "plain":
+                limit = {family: min(EASY_MAX, n) for family, n in longest.items()}
             inputs, targets = data.batch(step, limit)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, n_steps)

@@ -1,13 +1,16 @@
 """Move rys to another version of llama.cpp, or tell what stands in the way.
 
-    python tools/update_llama_cpp.py 0.3.37            try it; nothing in this tree changes
-    python tools/update_llama_cpp.py 0.3.37 --write    try it, and write the new pin if the patches
-    apply
+    python tools/update_llama_cpp.py 0.3.37           # try it; nothing in this tree changes
+    python tools/update_llama_cpp.py 0.3.37 --write   # and write the new pin if the patches apply
 
-The argument is a version of llama-cpp-python. The steps, each reported as it ends: fetch the source
-distribution with pip; try every hunk of every patch; build rys from it, in a copy of this tree and
-a new virtual environment; run the architecture tests there. Hunks that fail are to be ported in
-vendor/llama.cpp/patches; run this again then.
+The argument is a version of llama-cpp-python. The steps, each reported as it ends:
+
+1. Fetch the source distribution with pip.
+2. Try every hunk of every patch.
+3. Build rys from it, in a copy of this tree and a new virtual environment.
+4. Run the architecture tests there.
+
+If hunks fail, port them in vendor/llama.cpp/patches and run this again.
 """
 
 from __future__ import annotations
@@ -54,21 +57,26 @@ def fetch(version: str, scratch: Path) -> tuple[obtain.Pin, Path]:
 
 
 def upstream_commit(archive: Path, version: str) -> str:
-    """Return the commit of llama.cpp that llama-cpp-python's changelog names for a version, or
-    "unknown".
+    """Return the commit of llama.cpp that a version of llama-cpp-python holds, or "unknown".
+
+    llama-cpp-python's changelog names it.
     """
+    # ## [0.3.37]
+    # - feat: update llama.cpp to ggml-org/llama.cpp@0c1e57098
+    section = rf"^## \[{re.escape(version)}\]$(.*?)(?=^## |\Z)"
+    found = re.search(section, changelog(archive), re.MULTILINE | re.DOTALL)
+    commit = found and re.search(r"ggml-org/llama\.cpp@([0-9a-f]{7,})", found[1])
+    return commit[1] if commit else "unknown"
+
+
+def changelog(archive: Path) -> str:
+    """Return the text of CHANGELOG.md in the archive's root, "" if there is none."""
     with tarfile.open(archive, "r|*") as tar:
         for member in tar:
             if member.name.count("/") == 1 and member.name.endswith("/CHANGELOG.md"):
-                text = tar.extractfile(member).read().decode(errors="replace")  # type: ignore[union-attr]
-                section = re.search(
-                    rf"^## \[{re.escape(version)}\]$(.*?)(?=^## |\Z)",
-                    text,
-                    re.MULTILINE | re.DOTALL,
-                )
-                commit = section and re.search(r"ggml-org/llama\.cpp@([0-9a-f]{7,})", section[1])
-                return commit[1] if commit else "unknown"
-    return "unknown"
+                file = tar.extractfile(member)
+                return file.read().decode(errors="replace") if file else ""
+    return ""
 
 
 def try_patches(archive: Path) -> list[str]:
@@ -77,10 +85,8 @@ def try_patches(archive: Path) -> list[str]:
     problems: list[str] = []
     for path in obtain.patch_files():
         try:
-            failures = [
-                str(failure)
-                for failure in apply_patches.apply_patch(files, path.read_bytes(), path.name)
-            ]
+            failed = apply_patches.apply_patch(files, path.read_bytes(), path.name)
+            failures = [str(failure) for failure in failed]
         except apply_patches.PatchFormatError as error:
             failures = [str(error)]
         print(f"  {path.name}: {'applies' if not failures else f'{len(failures)} hunks fail'}")
@@ -89,8 +95,10 @@ def try_patches(archive: Path) -> list[str]:
 
 
 def build_and_test(pin: obtain.Pin, scratch: Path, pytest_options: list[str]) -> list[str]:
-    """Build rys with `pin` in a copy of this tree and run the architecture tests; return the steps
-    that failed.
+    """Build rys with `pin` in a copy of this tree and run the architecture tests.
+
+    Returns:
+        The steps that failed.
     """
     tree = scratch / "rys"
     shutil.copytree(ROOT, tree, ignore=LEAVE_OUT)
@@ -98,9 +106,8 @@ def build_and_test(pin: obtain.Pin, scratch: Path, pytest_options: list[str]) ->
     venv.create(scratch / "venv", with_pip=True)
     python = scratch / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     # the trial is about the new version, whatever sources the caller builds from
-    environment = {
-        name: value for name, value in os.environ.items() if name != "RYS_LLAMA_CPP_SOURCE"
-    }
+    environment = dict(os.environ)
+    environment.pop("RYS_LLAMA_CPP_SOURCE", None)
 
     def run(what: str, *arguments: str) -> list[str]:
         print(f"{what}: {' '.join(arguments)}", flush=True)

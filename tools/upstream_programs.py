@@ -1,8 +1,7 @@
-"""Programs from upstream's unpatched sources, built once for each pinned version and kept in the
-build's cache folder.
+"""Programs built from upstream's unpatched sources, for tests and benchmarks.
 
-The tests compare rys with them (tests/support/toys.py), and so do the benchmarks
-(benchmarks/stock_server.py).
+They are built once for each pinned version and kept in the build's cache folder. The tests compare
+rys with them (tests/support/toys.py), and so do the benchmarks (benchmarks/stock_server.py).
 """
 
 from __future__ import annotations
@@ -28,8 +27,9 @@ class NotHereError(Exception):
 
 
 def folder_of(name: str, made_of: Iterable[bytes]) -> Path:
-    """Return the folder of the cache that holds what is built from upstream's sources and from
-    `made_of`, or will.
+    """Return the folder of the cache for what is built from upstream's sources and `made_of`.
+
+    It need not exist yet.
     """
     return obtain.cache_dir() / f"{name}-{key(made_of)}"
 
@@ -39,8 +39,13 @@ def built(
 ) -> Path:
     """Return `folder_of(name, made_of)`, made if it is not there (minutes, once).
 
-    make: gets upstream's sources and a scratch folder, and returns the files to keep.
-    Raises NotHereError: no sources and no network, no cmake, or no compiler.
+    Args:
+        name: What is built, for the name of the folder.
+        made_of: Contents of the caller's own sources; others make another folder.
+        make: Gets upstream's sources and a scratch folder, and returns the files to keep.
+
+    Raises:
+        NotHereError: If there are no sources and no network, no cmake, or no compiler.
     """
     folder = folder_of(name, made_of)
     if folder.is_dir():
@@ -71,18 +76,16 @@ def built(
 
 
 def key(made_of: Iterable[bytes]) -> str:
-    """Return a hash of all that is built from: the pin, or the given sources, and what is the
-    caller's own.
-    """
+    """Return a hash of all sources: upstream's, by the pin or as given, and the caller's own."""
     digest = hashlib.sha256(repr(obtain.load_pin()).encode())
     given = os.environ.get("RYS_LLAMA_CPP_SOURCE", "")
     digest.update(given.encode())
     if given:
         root = Path(given).expanduser()
-        files = (
-            [root] if root.is_file() else [path for path in root.rglob("*.[ch]*") if path.is_file()]
-        )
-        digest.update(str(max((path.stat().st_mtime_ns for path in files), default=0)).encode())
+        files = [root, *root.rglob("*.[ch]*")]
+        times = [path.stat().st_mtime_ns for path in files if path.is_file()]
+        # reading a whole checkout would take seconds at every start of the tests
+        digest.update(str(max(times, default=0)).encode())
     for content in made_of:
         digest.update(content)
     return digest.hexdigest()[:16]
@@ -93,17 +96,12 @@ def build(
 ) -> list[Path]:
     """Build programs of a CMake project below `scratch`; return their files.
 
-    Raises RuntimeError.
+    Raises:
+        RuntimeError: If a step fails, with the end of what it said.
     """
     cmake, binary = tool("cmake") or "cmake", scratch / "build"
-    configure = [
-        cmake,
-        "-S",
-        str(project),
-        "-B",
-        str(binary),
-        *(f"-D{key}={definitions[key]}" for key in definitions),
-    ]
+    configure = [cmake, "-S", str(project), "-B", str(binary)]
+    configure += [f"-D{name}={value}" for name, value in definitions.items()]
     if ninja := tool("ninja"):
         configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
     # ccache then knows the files again although each build has a folder of its own
@@ -119,14 +117,24 @@ def build(
 
 
 def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> bytes:
-    """Return what a command prints. Raises RuntimeError, with the end of what it said, if it fails.
+    """Return what a command prints.
 
     What it started ends with it: a build is many processes, and an interrupted one must not go on.
+
+    Args:
+        command: The program and its arguments.
+        environment: Variables beside those of this process.
+
+    Raises:
+        RuntimeError: If the command fails, with the end of what it said.
     """
     program = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(environment or {})},
-        start_new_session=True,
-    )  # fmt: skip
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,  # so that the group below is its own, and not ours
+    )
     try:
         output, errors = program.communicate()
     except BaseException:
@@ -144,5 +152,5 @@ def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None)
 
 
 def tool(name: str) -> str | None:
-    """Return the path of cmake or ninja: on PATH, or the script of the Python package of that name."""
+    """Return the path of cmake or ninja: on PATH, or the script of the Python package."""
     return shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
