@@ -51,7 +51,7 @@ def paths(n_layer: int) -> dict[str, list[int]]:
 
 
 class Data:
-    """Batches of questions in chat format, which follow from the seed and the number of the step."""
+    """Batches of questions in chat format. Seed and step decide what a batch holds."""
 
     def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
         self.tokenizer = tokenizer
