@@ -6,28 +6,23 @@ Measured, in two parts:
   Throughput is generated tokens per second.
 - shared prefix: `run` of 32 prompts (`NextToken`) that begin with the same 512 tokens and go on
   differently, against two others. Unshared: 32 prompts as long, of which already the first tokens
-  differ, so that there is nothing to share.
-  And the minimum: the prefix alone, once, plus one `run` of 32 plain prompts as long as the tails.
-  Compared are the
-  tokens that were evaluated and the time. The minimum leaves out that the tails attend to the
-  prefix, which no scheduler can.
+  differ, so that there is nothing to share. And the minimum: the prefix alone, once, plus one `run`
+  of 32 plain prompts as long as the tails. Compared are the tokens that were evaluated and the
+  time. The minimum leaves out that the tails attend to the prefix, which no scheduler can.
 
 Why: an evaluation is a list of questions, which often share their instructions and examples.
 
 The physical limit of generations: a single one reads every weight for every token, and waits for
-memory. n at once read
-the weights once for n tokens, and are at best n times as fast, until arithmetic becomes the limit.
-`known_tokens`
-measures where that is: the log-likelihood of the same tokens after the same prompts, which is the
-same arithmetic in
-batches as large as they come. So the gain cannot be above n, nor, but for noise, above `ceiling`,
-the throughput of known tokens over that of single calls. The fewer cores, and the smaller the
-weights, the lower the ceiling: a quantised model is quicker to read, and takes no less arithmetic.
+memory. n at once read the weights once for n tokens, and are at best n times as fast, until
+arithmetic becomes the limit. `known_tokens` measures where that is: the log-likelihood of the same
+tokens after the same prompts, which is the same arithmetic in batches as large as they come. So the
+gain cannot be above n, nor, but for noise, above `ceiling`, the throughput of known tokens over
+that of single calls. The fewer cores, and the smaller the weights, the lower the ceiling: a
+quantised model is quicker to read, and takes no less arithmetic.
 
 The physical limit of sharing is `gain_limit`: the tokens of the unshared prompts over those of the
-minimum. A small
-model can pass it, since each token takes longer while more cells of the KV cache are in use, and
-several unshared prompts are in it at a time.
+minimum. A small model can pass it, since each token takes longer while more cells of the KV cache
+are in use, and several unshared prompts are in it at a time.
 
 Generations are short (8 tokens after 4), and rounds are few, so that all of it takes some seven
 minutes on two cores.
@@ -35,16 +30,14 @@ minutes on two cores.
 Targets: at least 4 times the throughput with 32 at once; at most 1.15 times the minimum.
 
 JSON: `results` has `generations`: `n_requests`, `n_prompt`, `max_tokens`, `known_tokens` (tokens
-    per second), `curve`,
-`n_parallel` (the one with a target), its `ratio`, `target` and `verdict`, `ceiling`, and
-`of_ceiling` (its speed over that of known tokens). The curve is a list of `n_parallel`, `speed`
-(tokens per second), `ratio` (to the speed of single calls) and `of_limit` (the ratio's part of what
-is possible: of `n_parallel`, or of the ceiling if that is less). And
+per second), `curve`, `n_parallel` (the one with a target), its `ratio`, `target` and `verdict`,
+`ceiling`, and `of_ceiling` (its speed over that of known tokens). The curve is a list of
+`n_parallel`, `speed` (tokens per second), `ratio` (to the speed of single calls) and `of_limit`
+(the ratio's part of what is possible: of `n_parallel`, or of the ceiling if that is less). And
 `shared_prefix`: `n_requests`, `n_prefix`, `n_tail`, `tokens_evaluated`, `tokens_minimum`,
-`tokens_without_sharing`,
-`tokens_ratio` (evaluated/minimum), `shared_seconds`, `unshared_seconds`, `prefix_seconds`,
-`tails_seconds`, `gain` (unshared/shared in time), `gain_limit`, and `ratio` (shared/minimum in
-time, with `target` and `verdict`).
+`tokens_without_sharing`, `tokens_ratio` (evaluated/minimum), `shared_seconds`, `unshared_seconds`,
+`prefix_seconds`, `tails_seconds`, `gain` (unshared/shared in time), `gain_limit`, and `ratio`
+(shared/minimum in time, with `target` and `verdict`).
 
     python benchmarks/batching.py
 """
@@ -202,24 +195,28 @@ def measure(options: argparse.Namespace, n_prefix: int = N_PREFIX) -> Report:
     ]
     print(table(["generations at once", "tokens/s", "to single calls", "of the limit"], rows))
     print(
-        f"{N_REQUESTS} at once: {generations['ratio']['median']} of single calls (target {generations['target']}: "
-        f"{generations['verdict']}); the ceiling is {generations['ceiling']['median']}, of which "
-        f"{generations['of_ceiling']['median']} is reached",
+        f"{N_REQUESTS} at once: {generations['ratio']['median']} of single calls "
+        f"(target {generations['target']}: {generations['verdict']}); "
+        f"the ceiling is {generations['ceiling']['median']}, "
+        f"of which {generations['of_ceiling']['median']} is reached",
         flush=True,
     )
 
     n_prefix, n_tail = (64, 8) if options.quick else (n_prefix, 32)
     prefix = measure_shared_prefix(model, n_prefix, n_tail, options.rounds)
     print(
-        f"{N_REQUESTS} prompts of {n_prefix} shared and {n_tail} own tokens: {prefix['tokens_evaluated']} tokens "
-        f"evaluated, {prefix['tokens_ratio']} of the minimum; {prefix['shared_seconds']['median']} s, against "
+        f"{N_REQUESTS} prompts of {n_prefix} shared and {n_tail} own tokens: "
+        f"{prefix['tokens_evaluated']} tokens evaluated, {prefix['tokens_ratio']} of the minimum; "
+        f"{prefix['shared_seconds']['median']} s, against "
         f"{prefix['prefix_seconds']['median']} s + {prefix['tails_seconds']['median']} s"
     )
     print(
-        f"time/minimum: {prefix['ratio']['median']} (target {prefix['target']}: {prefix['verdict']})"
+        f"time/minimum: {prefix['ratio']['median']} "
+        f"(target {prefix['target']}: {prefix['verdict']})"
     )
     print(
-        f"without sharing {prefix['tokens_without_sharing']} tokens in {prefix['unshared_seconds']['median']} s: "
+        f"without sharing {prefix['tokens_without_sharing']} tokens "
+        f"in {prefix['unshared_seconds']['median']} s: "
         f"the gain is {prefix['gain']['median']}, of a possible {prefix['gain_limit']}"
     )
     return {"generations": generations, "shared_prefix": prefix}

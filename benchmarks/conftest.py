@@ -65,7 +65,7 @@ def quick(pytestconfig: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def model_file(quick: bool) -> Path:
-    """Return the model that the scripts run: the 0.5B shape, or, in a hurry, the reference model."""
+    """Return the model that the scripts run: the 0.5B shape, or the reference model if quick."""
     return reference_model_path() if quick else cached_model()
 
 

@@ -1,27 +1,24 @@
 """How much faster is a sweep than with the pipeline that people use today?
 
 Measured: the same sweep twice, candidate by candidate in turns. On one side rys: one model that is
-    loaded once, and for
-each candidate `with_path`, one `run` of all questions, `close`. On the other side the pipeline of
-the published sweeps,
-written anew here: for each candidate a GGUF with the layers physically copied is written into a
-temporary folder (in
-memory where there is room, as they do: `in_memory`), a stock `llama-server` of upstream's unpatched
-sources is started
-on it (with the options of the published sweeps: SERVER_OPTIONS) and waited for, the questions are
-asked one after the other over HTTP, the server is stopped and the file deleted. The model, the
-questions, the budgets of tokens, the context with its types and the threads are the same, on the
-CPU; both decode greedily. Neither marks the answers. The published sweeps look once a second
-whether the server is there; this pipeline looks every 5 ms.
+loaded once, and for each candidate `with_path`, one `run` of all questions, `close`. On the other
+side the pipeline of the published sweeps, written anew here: for each candidate a GGUF with the
+layers physically copied is written into a temporary folder (in memory where there is room, as they
+do: `in_memory`), a stock `llama-server` of upstream's unpatched sources is started on it (with the
+options of the published sweeps: SERVER_OPTIONS) and waited for, the questions are asked one after
+the other over HTTP, the server is stopped and the file deleted. The model, the questions, the
+budgets of tokens, the context with its types and the threads are the same, on the CPU; both decode
+greedily. Neither marks the answers. The published sweeps look once a second whether the server is
+there; this pipeline looks every 5 ms.
 
 Why: a sweep of hundreds of candidates is what this library is for, and this is how it is done
-    without it.
+without it.
 
 The physical limit: the forward passes of the prompts and of the answers, which both sides have to
-do. The pipeline does
-them one sequence at a time; rys in batches, and evaluates once what prompts share (batching.py
-shows how near to the limit that comes). Writing and loading a file for each candidate is no work
-that a sweep needs: `ratio_asking` is what is left of the gain if it took no time at all.
+do. The pipeline does them one sequence at a time; rys in batches, and evaluates once what prompts
+share (batching.py shows how near to the limit that comes). Writing and loading a file for each
+candidate is no work that a sweep needs: `ratio_asking` is what is left of the gain if it took no
+time at all.
 
 Do the answers agree? The prompts' token ids are compared, and the answers'. They need not be equal
 where two tokens are all but equally probable, since a batch adds up in another order than a single
@@ -31,23 +28,20 @@ best tokens are in the median of the first candidate's first tokens (`median_mar
 questions are asked again, one at a time: `alone`.
 
 JSON: `results` has `n_questions`, `n_ctx`, `max_tokens` (of each kind of question), `prompt_tokens`
-    (of all questions);
-`rys`: `seconds` (of a candidate), `load_seconds` (once a sweep), `peak_memory_bytes` (of the whole
-process, with the
-weights that are mapped from the file; null but on Linux), `disk_bytes`, with --profile also
-`profile` (what takes 1% of a candidate's time or more outside of llama.cpp, as [function, share]);
-`pipeline`: the same without `load_seconds`, its memory that of the server alone, `in_memory`, and
-`parts`, the share of its time that goes to `copy`, `start`, `ask`
-and `stop`; `ratio` (pipeline/rys, of a candidate), `ratio_asking` (the same, of `ask` alone),
-`ratio_sweep` (of all candidates together, loading included); `candidates`, of each: `path`, `rys`
-and `pipeline` in seconds, `ratio` and `agreement`; and `agreement`: `prompts` (share of the prompts
-with the same token ids), `answers` (share of the answers with the same tokens), `n_answers`,
-`n_different`, `largest_margin`, `median_margin`, and `alone`: `n_asked` and `answers`.
+(of all questions); `rys`: `seconds` (of a candidate), `load_seconds` (once a sweep),
+`peak_memory_bytes` (of the whole process, with the weights that are mapped from the file; null but
+on Linux), `disk_bytes`, with --profile also `profile` (what takes 1% of a candidate's time or more
+outside of llama.cpp, as [function, share]); `pipeline`: the same without `load_seconds`, its memory
+that of the server alone, `in_memory`, and `parts`, the share of its time that goes to `copy`,
+`start`, `ask` and `stop`; `ratio` (pipeline/rys, of a candidate), `ratio_asking` (the same, of
+`ask` alone), `ratio_sweep` (of all candidates together, loading included); `candidates`, of each:
+`path`, `rys` and `pipeline` in seconds, `ratio` and `agreement`; and `agreement`: `prompts` (share
+of the prompts with the same token ids), `answers` (share of the answers with the same tokens),
+`n_answers`, `n_different`, `largest_margin`, `median_margin`, and `alone`: `n_asked` and `answers`.
 
     python benchmarks/field.py
-    python benchmarks/field.py --reference      # the model that comes with rys, and what it was
-    trained to answer python benchmarks/field.py --profile        # and where rys's time goes
-    outside of llama.cpp
+    python benchmarks/field.py --reference      # the reference model, and what it was trained on
+    python benchmarks/field.py --profile        # and where rys's time goes outside of llama.cpp
 """
 
 from __future__ import annotations
@@ -70,6 +64,7 @@ from measuring import (
     argument_parser,
     digits,
     forget_peak_memory,
+    listed,
     parse,
     peak_memory,
     positive,
@@ -298,9 +293,17 @@ def main() -> None:
     warm_page_cache(options.model)
     start = time.perf_counter()
     base = Model(
-        options.model, n_ctx=N_CTX, n_threads=options.n_threads, flash_attn=True, type_k="q8_0", type_v="q8_0",
-        n_gpu_layers=0, op_offload=False, offload_kqv=False,  # the server is built for the CPU alone
-    )  # fmt: skip
+        options.model,
+        n_ctx=N_CTX,
+        n_threads=options.n_threads,
+        flash_attn=True,
+        type_k="q8_0",
+        type_v="q8_0",
+        # the server is built for the CPU alone
+        n_gpu_layers=0,
+        op_offload=False,
+        offload_kqv=False,
+    )
     load_seconds = time.perf_counter() - start
     kinds = REFERENCE if options.model == reference_model_path() else PUBLISHED
     questions = ask_as_text(base, kinds, options.items)
@@ -366,9 +369,7 @@ def main() -> None:
     }
     if options.profile:
         profile = profiled(lambda: answer(base, some_blocks(base.n_layer, 1)[0], questions))
-        print(
-            f"of rys's time, 1% or more: {', '.join(f'{name} {share}' for name, share in profile) or 'nothing'}"
-        )
+        print(f"of rys's time, 1% or more: {listed(profile)}")
         results["rys"]["profile"] = profile
     summarise(results)
     write_report("field", options, results)
@@ -385,7 +386,9 @@ def parse_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parse(parser)
     options.n_threads = options.n_threads or default_n_threads()
     options.candidates = options.candidates or (3 if options.quick else 12)
-    options.items = options.items or (2 if options.quick else 48 if options.reference else 16)
+    if not options.items:
+        n_items = 48 if options.reference else 16
+        options.items = 2 if options.quick else n_items
     room = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else 0
     if options.tmpdir is None and room > 3 * options.model.stat().st_size:
         options.tmpdir = SHARED_MEMORY
@@ -408,8 +411,9 @@ def summarise(results: Report) -> None:
     )
     found = results["agreement"]
     print(
-        f"pipeline/rys: {results['ratio']['median']}, a sweep {results['ratio_sweep']}, asking alone "
-        f"{results['ratio_asking']['median']}; {found['answers']:.1%} of {found['n_answers']} answers agree, "
+        f"pipeline/rys: {results['ratio']['median']}, a sweep {results['ratio_sweep']}, "
+        f"asking alone {results['ratio_asking']['median']}; "
+        f"{found['answers']:.1%} of {found['n_answers']} answers agree, "
         f"{found['n_different']} part where tokens are up to {found['largest_margin']} nats apart"
     )
 

@@ -1,31 +1,26 @@
 """How near is a candidate's evaluation to the least work that it can be?
 
 Measured: a candidate of a sweep, from `with_path` to the scores, once for each kind of request:
-    log-likelihoods (probe
-math), next tokens (eq and reasoning) and generations (math, written). Beside it, in turns, a plain
-large-batch prefill
-of the same build along the same path: one prompt that fills a batch (512 tokens, n_ubatch), in a
-context that is ready.
+log-likelihoods (probe math), next tokens (eq and reasoning) and generations (math, written). Beside
+it, in turns, a plain large-batch prefill of the same build along the same path: one prompt that
+fills a batch (512 tokens, n_ubatch), in a context that is ready.
 
 Why: whatever a sweep asks, it must put its distinct prompt tokens through the model once: tokens
-    that several prompts
-begin with count once. At the speed of the plain prefill that takes so long, and no less.
+that several prompts begin with count once. At the speed of the plain prefill that takes so long,
+and no less.
 
 The physical limit: `of_floor` is 1 if nothing but these tokens took time. What keeps it below:
-logits, for which the
-output matrix is one more layer, and of a small model with a large vocabulary the largest
-(`n_outputs` tokens need them, in the plain prefill one); attention over the cells of all sequences
-that run together; and generated tokens, which come one after the other. `of_floor_with_answers`
-counts them as tokens as well: what is left is that they come in batches as small as the number of
-sequences.
+logits, for which the output matrix is one more layer, and of a small model with a large vocabulary
+the largest (`n_outputs` tokens need them, in the plain prefill one); attention over the cells of
+all sequences that run together; and generated tokens, which come one after the other.
+`of_floor_with_answers` counts them as tokens as well: what is left is that they come in batches as
+small as the number of sequences.
 
 JSON: `results` has `n_plain` and `plain` (tokens, and tokens per second of the plain prefill),
-    `path`, `n_items`, and a
-list `kinds`, of each: `what`, `n_requests`, `prompt_tokens`, `distinct_tokens`, `evaluated_tokens`
-(of the prompts:
-as many as are distinct if sharing missed nothing), `generated_tokens`, `n_outputs`, `seconds`,
-`tokens_per_second` (of distinct prompt tokens), `of_floor` (its ratio to the plain prefill) and
-`of_floor_with_answers`.
+`path`, `n_items`, and a list `kinds`, of each: `what`, `n_requests`, `prompt_tokens`,
+`distinct_tokens`, `evaluated_tokens` (of the prompts: as many as are distinct if sharing missed
+nothing), `generated_tokens`, `n_outputs`, `seconds`, `tokens_per_second` (of distinct prompt
+tokens), `of_floor` (its ratio to the plain prefill) and `of_floor_with_answers`.
 
     python benchmarks/floor.py
 """

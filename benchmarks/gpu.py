@@ -6,25 +6,22 @@ device's memory; then what paths.py, switching.py and batching.py measure, the w
 which their headers explain.
 
 Why: a slot's KV cache has to lie on the device of its layer, and other kernels run there than on
-    the CPU.
+the CPU.
 
 The physical limit: of the error 0, if both sides' kernels add up in the same order; of a view's
-memory its KV cache and
-buffers, where the copy needs all weights beside them; of switching, to allocate these. Prefill is
-bound by the GPU's arithmetic, decode by reading every weight of the path once a token from the
-GPU's memory (`gigabytes_per_second`), for a view as for its copy. Against that memory a GPU has far
-more arithmetic than a CPU, and a single generation leaves it
-idle: n at once can be nearly n times as fast up to a larger n.
+memory its KV cache and buffers, where the copy needs all weights beside them; of switching, to
+allocate these. Prefill is bound by the GPU's arithmetic, decode by reading every weight of the path
+once a token from the GPU's memory (`gigabytes_per_second`), for a view as for its copy. Against
+that memory a GPU has far more arithmetic than a CPU, and a single generation leaves it idle: n at
+once can be nearly n times as fast up to a larger n.
 
 Target: a normalised mean squared error of the logits, mean((path - copy)^2) / mean(copy^2), of at
-    most 1e-4: kernels
-may add up in an order of their own choice. The three scripts have theirs.
+most 1e-4: kernels may add up in an order of their own choice. The three scripts have theirs.
 
 JSON: `results` has `skipped`: why there is nothing to measure; or `devices` (names), `copies`: a
-    list of `path`,
-`error` (of the logits), `view_bytes` and `copy_bytes` (of the memory); `logits`: the largest
-`error` with `target` and `verdict`; and `paths`, `switching` and `batching`: the `results` of these
-scripts.
+list of `path`, `error` (of the logits), `view_bytes` and `copy_bytes` (of the memory); `logits`:
+the largest `error` with `target` and `verdict`; and `paths`, `switching` and `batching`: the
+`results` of these scripts.
 
     python benchmarks/gpu.py
 """
@@ -77,7 +74,7 @@ def free_memory() -> int:
 
 
 def compare_with_copies(options: argparse.Namespace) -> list[Report]:
-    """Return, of each path, the error of the logits and the memory that the view and the copy take."""
+    """Return each path's error of the logits, and the memory that view and copy take."""
     settings: Report = {"n_ctx": paths.N_CTX, "n_gpu_layers": -1, "n_threads": options.n_threads}
     base = Model(options.model, **settings)
     prompt = random_tokens(np.random.default_rng(0), base.n_vocab, 64)

@@ -2,16 +2,15 @@
 
 How fast a model runs does not depend on what its weights say, so nothing has to be downloaded but
 the vocabulary, which upstream's models/ggml-vocab-qwen2.gguf holds, in the source distribution that
-the build of rys fetches anyway.
-The shape is that of Qwen/Qwen2.5-0.5B: 24 layers, width 896, 14 heads on 2 KV heads, feed-forward
-width 4864, biases on
-queries, keys and values, the output tied to the embedding of 151936 tokens: 494 million weights.
+the build of rys fetches anyway. The shape is that of Qwen/Qwen2.5-0.5B: 24 layers, width 896, 14
+heads on 2 KV heads, feed-forward width 4864, biases on queries, keys and values, the output tied to
+the embedding of 151936 tokens: 494 million weights.
 
 The same seed gives the same file, byte for byte. Weights are made and written a few thousand rows
 at a time, so that the script needs little memory whatever the type.
 
-    python benchmarks/make_model.py                       into the cache folder, if it is not there
-    yet; prints the path python benchmarks/make_model.py --type f16 --output model.gguf
+    python benchmarks/make_model.py     # into the cache folder, if it is not there; prints the path
+    python benchmarks/make_model.py --type f16 --output model.gguf
 """
 
 from __future__ import annotations
@@ -137,7 +136,7 @@ def _repeated(tensor: RandomTensor) -> bytes:
 
 
 def read_vocabulary(scratch: Path) -> Path:
-    """Return upstream's vocabulary-only GGUF, taken from where the build takes llama.cpp's sources."""
+    """Return upstream's vocabulary-only GGUF, from the sources that the build uses."""
     source = os.environ.get("RYS_LLAMA_CPP_SOURCE", "")
     if source and Path(source).expanduser().is_dir():
         return checkout_root(Path(source).expanduser().resolve()) / VOCABULARY

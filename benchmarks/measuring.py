@@ -2,12 +2,11 @@
 
 The machine that a benchmark runs on is rarely idle, and its clock changes with its load. So nothing
 is timed alone: the sides of a comparison run in turns (A B, then B A, then A B ...), every round
-gives one ratio of two times that were
-taken next to each other, and the result is the median of these ratios. Beside it stand the
-`quartiles`, between which half of the rounds lie, and the `interval` that holds the true median
-with 95% confidence, from the ranks alone (with
-fewer than six rounds: from the smallest to the largest). If the target lies inside of it, the
-verdict is "undecided".
+gives one ratio of two times that were taken next to each other, and the result is the median of
+these ratios. Beside it stand the `quartiles`, between which half of the rounds lie, and the
+`interval` that holds the true median with 95% confidence, from the ranks alone (with fewer than six
+rounds: from the smallest to the largest). If the target lies inside of it, the verdict is
+"undecided".
 """
 
 from __future__ import annotations
@@ -77,9 +76,8 @@ class Quiet:
         self.n_disturbed = 0  # measurements that count, although they were disturbed
 
     def measure(self, measure: Callable[[], float]) -> float:
-        """Return what `measure` returns.
-
-        If it calls this method itself, its parts are repeated, and not the whole.
+        """Return what `measure` returns. If it calls this method itself, its parts are repeated,
+        and not the whole.
         """
         while True:
             began, n_parts = time.perf_counter(), self.n_measured
@@ -163,9 +161,13 @@ def argument_parser(doc: str, n_rounds: int | None) -> argparse.ArgumentParser:
             help=f"rounds in which every side has a turn (default: {n_rounds})",
         )
         parser.add_argument(
-            "--patience", type=non_negative, default=0, metavar="SECONDS",
-            help="spend so long on repeating what other processes disturb (default: nothing is repeated)",
-        )  # fmt: skip
+            "--patience",
+            type=non_negative,
+            default=0,
+            metavar="SECONDS",
+            help="spend so long on repeating what other processes disturb "
+            "(default: nothing is repeated)",
+        )
     return parser
 
 
@@ -250,13 +252,20 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
 def verdict(
     interval: Sequence[float], *, at_least: float = -math.inf, at_most: float = math.inf
 ) -> Report:
-    """Return the target, and whether all of the interval meets it: "met", "missed" or "undecided"."""
+    """Return the target, and whether all of the interval meets it.
+
+    The verdict is "met", "missed", or "undecided" if the target lies inside the interval.
+    """
     target = f">= {at_least:g}" if at_least > -math.inf else f"<= {at_most:g}"
     meets = [at_least <= end <= at_most for end in interval]
-    return {
-        "target": target,
-        "verdict": "met" if all(meets) else "undecided" if any(meets) else "missed",
-    }
+    if all(meets):
+        return {"target": target, "verdict": "met"}
+    return {"target": target, "verdict": "undecided" if any(meets) else "missed"}
+
+
+def listed(profile: Sequence[tuple[str, float]]) -> str:
+    """Return a profile, as `profiled` gives it, in one line."""
+    return ", ".join(f"{name} {share}" for name, share in profile) or "nothing"
 
 
 def digits(value: float) -> float:
@@ -277,9 +286,8 @@ def physical_copy(model: Path, layers: Sequence[int] | None, copy: Path) -> Path
     """Write the GGUF whose layers are those of `model` along a path, on disk and in the page cache.
 
     layers: None = the file's own order. Decode along a view and on a copy are compared with such a
-        file as the base:
-    it reads weights faster from a file that was just written (up to 15% in one noisy check; why was
-    not looked at).
+    file as the base: it reads weights faster from a file that was just written (up to 15% in one
+    noisy check; why was not looked at).
     """
     export(model, copy, layers, force=True)
     warm_page_cache(copy)
@@ -311,8 +319,10 @@ def forget_peak_memory() -> None:
 
 
 def profiled(call: Callable[[], object]) -> list[tuple[str, float]]:
-    """Return what takes 1% of a call's time or more, apart from llama.cpp's work: (function,
-    share), largest first.
+    """Return what takes 1% of a call's time or more, apart from llama.cpp's work.
+
+    Returns:
+        Pairs of function and share, largest first.
     """
     profile = cProfile.Profile()
     profile.enable()

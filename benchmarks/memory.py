@@ -1,38 +1,33 @@
 """How much memory does another layer path take?
 
 Measured: the process's proportional set size (PSS, of /proc/self/smaps_rollup: every resident page,
-    a page that
-processes share counted in parts) before and after a path is added and has answered a prompt that
-fills its compute
-buffers. Each case runs in a process of its own: views of the paths of paths.py, and for comparison
-physical copies of
-the same paths, GGUFs loaded beside the first one. Linux only.
+a page that processes share counted in parts) before and after a path is added and has answered a
+prompt that fills its compute buffers. Each case runs in a process of its own: views of the paths of
+paths.py, and for comparison physical copies of the same paths, GGUFs loaded beside the first one.
+Linux only.
 
 Why: the point of a view is that repeated visits reference the same weights; a copy of a file would
-    show here.
+show here.
 
 The physical limit: a path needs its KV cache (`kv_bytes_expected`, computed from the model's shape:
-slots x n_ctx x
-KV heads x head size x 2 for keys and values x 2 bytes) and, to compute at all, the buffers of one
-graph and of the logits. llama.cpp's log says how large these are (`buffer_bytes_allocated`); pages
-of them that were never touched are not resident, so that the measured size may be smaller. From one
-view to a longer one the buffers stay the same, so there the measured difference is that of the KV
-caches and of the graphs.
+slots x n_ctx x KV heads x head size x 2 for keys and values x 2 bytes) and, to compute at all, the
+buffers of one graph and of the logits. llama.cpp's log says how large these are
+(`buffer_bytes_allocated`); pages of them that were never touched are not resident, so that the
+measured size may be smaller. From one view to a longer one the buffers stay the same, so there the
+measured difference is that of the KV caches and of the graphs.
 
 Target: no weights. Of any view, the extra size less the KV cache and the buffers is at most 2% of
-    the weights' size;
-and from the shortest to the longest view, what a slot adds (`per_slot`) less its KV cache is at
-most 2% of
-`layer_bytes`, the weights of a layer. It is not 0: the graph has nodes for every slot.
+the weights' size; and from the shortest to the longest view, what a slot adds (`per_slot`) less its
+KV cache is at most 2% of `layer_bytes`, the weights of a layer. It is not 0: the graph has nodes
+for every slot.
 
 JSON: `results` has `weights_bytes`, `n_ctx`, and a list `cases`, of each: `what` ("view" or
-    "copy"), `path`, `n_slot`,
-`weights_bytes`, `pss_before`, `pss_after`, `extra_bytes`, `kv_bytes_expected`,
-`buffer_bytes_allocated`, `unexplained_bytes` (extra less both, 0 if negative), `pss_after_close`,
-and of a view `of_copy` (its extra bytes, of the copy's); then `weights`: `fraction` (the largest
-unexplained part of any view, of the size of the weights), with `target` and `verdict`; and
-`per_slot`: `bytes`, `kv_bytes_expected`, `layer_bytes` and `fraction` (of a layer's weights), with
-`target` and `verdict`.
+"copy"), `path`, `n_slot`, `weights_bytes`, `pss_before`, `pss_after`, `extra_bytes`,
+`kv_bytes_expected`, `buffer_bytes_allocated`, `unexplained_bytes` (extra less both, 0 if negative),
+`pss_after_close`, and of a view `of_copy` (its extra bytes, of the copy's); then `weights`:
+`fraction` (the largest unexplained part of any view, of the size of the weights), with `target` and
+`verdict`; and `per_slot`: `bytes`, `kv_bytes_expected`, `layer_bytes` and `fraction` (of a layer's
+weights), with `target` and `verdict`.
 
     python benchmarks/memory.py
 """
@@ -219,11 +214,14 @@ def main() -> None:
     weights = {"fraction": digits(fraction)} | verdict([fraction], at_most=0.02)
     print(f"a view takes {min(of_copies)} to {max(of_copies)} of what the copy takes")
     print(
-        f"unexplained: {digits(fraction)} of the weights' size (target {weights['target']}: {weights['verdict']})"
+        f"unexplained: {digits(fraction)} of the weights' size "
+        f"(target {weights['target']}: {weights['verdict']})"
     )
     print(
-        f"a slot more: {per_slot['bytes'] / MIB:.2f} MiB, of which KV cache {per_slot['kv_bytes_expected'] / MIB:.2f}; "
-        f"the rest is {per_slot['fraction']} of a layer's weights, {per_slot['layer_bytes'] / MIB:.2f} MiB "
+        f"a slot more: {per_slot['bytes'] / MIB:.2f} MiB, "
+        f"of which KV cache {per_slot['kv_bytes_expected'] / MIB:.2f}; "
+        f"the rest is {per_slot['fraction']} of a layer's weights, "
+        f"{per_slot['layer_bytes'] / MIB:.2f} MiB "
         f"(target {per_slot['target']}: {per_slot['verdict']})"
     )
     results = {"weights_bytes": weights_bytes, "n_ctx": options.n_ctx, "cases": cases}

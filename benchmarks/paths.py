@@ -1,32 +1,29 @@
 """Does a layer path run as fast as the GGUF that it stands for?
 
 Measured: prefill of 512 tokens (`NextToken`), decode of 32 tokens after a prompt of 8 (`Generate`),
-    and the time to the
-first token after a prompt of 128, along views of five paths and on their physical copies: GGUFs
-whose layers stand in the order of the path, loaded as ordinary models. Both are in memory at the
-same time, with a context of the same size, both from files that were just written (see
-measuring.physical_copy), and take turns. As a control the file's own order
-runs against a second copy of itself: what its ratio is off 1 by is noise. How much memory the same
-paths take is
-memory.py's question, and what stock llama.cpp makes of the copies is stock.py's.
+and the time to the first token after a prompt of 128, along views of five paths and on their
+physical copies: GGUFs whose layers stand in the order of the path, loaded as ordinary models. Both
+are in memory at the same time, with a context of the same size, both from files that were just
+written (see measuring.physical_copy), and take turns. As a control the file's own order runs
+against a second copy of itself: what its ratio is off 1 by is noise. How much memory the same paths
+take is memory.py's question, and what stock llama.cpp makes of the copies is stock.py's.
 
 Why: a view is what every result of this library comes from, so it must cost nothing to be one.
 
 The physical limit: prefill is bound by arithmetic, decode by reading every weight of the path once
-a token, repeated
-layers once a visit; `gigabytes_per_second` is what that comes to (if the output is tied to the
-embedding). View and copy compute the same graph, so the ratio cannot pass 1 by much: only if the
-repeated layers stay in the CPU's cache between their visits, which needs a model with small layers.
+a token, repeated layers once a visit; `gigabytes_per_second` is what that comes to (if the output
+is tied to the embedding). View and copy compute the same graph, so the ratio cannot pass 1 by much:
+only if the repeated layers stay in the CPU's cache between their visits, which needs a model with
+small layers.
 
 Targets: at least 0.98 of the copy's speed, prefill and decode; at most 1.02 of its time to the
-    first token.
+first token.
 
 JSON: `results` has `n_prefill`, `n_decode` and `n_first` (tokens), and a list `paths`, of each:
-    `path`, `what` ("path"
-or "control"), `n_slot`, `gigabytes_per_second`, and `prefill` and `decode` (each with `view` and
-`copy` in tokens per second and their `ratio`, view/copy) and `first_token` (the same in seconds);
-then `prefill`, `decode` and
-`first_token`: the `ratio` over all paths but the control, with `target` and `verdict`.
+`path`, `what` ("path" or "control"), `n_slot`, `gigabytes_per_second`, and `prefill` and `decode`
+(each with `view` and `copy` in tokens per second and their `ratio`, view/copy) and `first_token`
+(the same in seconds); then `prefill`, `decode` and `first_token`: the `ratio` over all paths but
+the control, with `target` and `verdict`.
 
     python benchmarks/paths.py
 """
@@ -161,7 +158,8 @@ def measure(options: argparse.Namespace) -> Report:
         overall = spread(all_ratios)
         results[work] = {"ratio": overall} | verdict(overall["interval"], **TARGETS[work])
         print(
-            f"{work}: {overall['median']} of the copy's (target {results[work]['target']}: {results[work]['verdict']})"
+            f"{work}: {overall['median']} of the copy's "
+            f"(target {results[work]['target']}: {results[work]['verdict']})"
         )
     return results
 

@@ -1,38 +1,33 @@
 """How does the time of a candidate grow, and the memory of a sweep?
 
 Measured: seconds per candidate, from `with_path` to the results, against the depth (slots of the
-    path), the items
-(prompts of 64 tokens) and the length of the prompts; one of them grows, the others stay. And whole
-sweeps of more and more candidates, up to the 3,240 blocks that a model of 80 layers has: seconds
-per candidate, the part of them that is not llama.cpp's (`own_seconds`), the peak memory while it
-runs (`run_peak_bytes`), and with the statistics of `Sweep.results` after it (`peak_bytes`). A
-sweep's own part does not depend on the model, so these run the reference model and few items; each
-is a process of its own.
+path), the items (prompts of 64 tokens) and the length of the prompts; one of them grows, the others
+stay. And whole sweeps of more and more candidates, up to the 3,240 blocks that a model of 80 layers
+has: seconds per candidate, the part of them that is not llama.cpp's (`own_seconds`), the peak
+memory while it runs (`run_peak_bytes`), and with the statistics of `Sweep.results` after it
+(`peak_bytes`). A sweep's own part does not depend on the model, so these run the reference model
+and few items; each is a process of its own.
 
 Why: a sweep of a large model is planned from a small one's figures, which is right if costs are
-    linear. And nothing may
-grow with the number of candidates while a sweep runs: not the time for the next one, not the
-memory.
+linear. And nothing may grow with the number of candidates while a sweep runs: not the time for the
+next one, not the memory.
 
 The physical limit: depth, items and tokens are each so many times the same work: linear. Fixed
-costs (a context, the
-output matrix) make the exponent smaller, attention over longer prompts makes it larger. Candidates
-cost each the same: flat. The statistics compare all of them at once.
+costs (a context, the output matrix) make the exponent smaller, attention over longer prompts makes
+it larger. Candidates cost each the same: flat. The statistics compare all of them at once.
 
 Targets: an `exponent` is the slope of a straight line through the logarithms, one a round. Linear
-    is at most 1.1 (time
-against slots, items and tokens; memory with the statistics), flat is at most 0.1 (the others).
+is at most 1.1 (time against slots, items and tokens; memory with the statistics), flat is at most
+0.1 (the others).
 
 JSON: `results` has a list `curves`, of each: `what`, `against`, `sizes`, `values` (one spread for
-    each size) and
-`exponent`, with `target` and `verdict`; and `bytes_per_candidate`: the slopes of the straight lines
-of `run_peak_bytes` and `peak_bytes`, null but on Linux. The curves are `seconds` against `slots`,
-`items` and `tokens`, and `seconds`, `own_seconds`, `run_peak_bytes` and `peak_bytes` against
-`candidates`. Below 0, what is paid once a sweep is shared by more.
+each size) and `exponent`, with `target` and `verdict`; and `bytes_per_candidate`: the slopes of the
+straight lines of `run_peak_bytes` and `peak_bytes`, null but on Linux. The curves are `seconds`
+against `slots`, `items` and `tokens`, and `seconds`, `own_seconds`, `run_peak_bytes` and
+`peak_bytes` against `candidates`. Below 0, what is paid once a sweep is shared by more.
 
     python benchmarks/scaling.py
-    python benchmarks/scaling.py --png benchmarks/scaling.png       # the picture that README.md
-    shows
+    python benchmarks/scaling.py --png benchmarks/scaling.png   # the picture of README.md
 """
 
 from __future__ import annotations
@@ -99,7 +94,7 @@ def curve(
 
 
 def candidate(base: Model, n_slot: int, n_items: int, n_tokens: int) -> Callable[[], float]:
-    """Return what measures a candidate: the file's layers, over and over, until there are n_slot."""
+    """Return what measures a candidate of n_slot slots: the file's layers, over and over."""
     rng = np.random.default_rng(0)
     path = LayerPath(list(islice(cycle(range(base.n_layer)), n_slot)), base.n_layer)
     prompts = [random_tokens(rng, base.n_vocab, n_tokens) for _ in range(n_items)]
@@ -257,11 +252,11 @@ def main() -> None:
     parser.add_argument(
         "--png",
         type=Path,
-        help="the picture (default: scaling.png in the cache folder, scaling.quick.png for --quick)",
+        help="the picture (default: scaling.png in the cache folder; with --quick, "
+        "scaling.quick.png)",
     )
-    parser.add_argument(
-        "--sweep-of", type=int, help=argparse.SUPPRESS
-    )  # measure this one in this process
+    # measure this one in this process
+    parser.add_argument("--sweep-of", type=int, help=argparse.SUPPRESS)
     options = parse(parser)
     if options.candidates and options.candidates <= 10:
         parser.error(

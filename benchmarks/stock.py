@@ -1,26 +1,23 @@
 """Does the patch cost anything?
 
 Measured: prefill of 512 tokens, and an answer of 32 tokens to a prompt of 8, along views of the
-    same paths as in
-paths.py; and the same work in stock llama.cpp on their physical copies: llama-bench of upstream's
-unpatched sources, with the same threads, batch sizes and types, each right after a short run. The
-two are processes that take turns.
+same paths as in paths.py; and the same work in stock llama.cpp on their physical copies:
+llama-bench of upstream's unpatched sources, with the same threads, batch sizes and types, each
+right after a short run. The two are processes that take turns.
 
 Why: rys runs a patched llama.cpp, through a scheduler of its own, along views. All of this together
-    must cost nothing.
+must cost nothing.
 
 The physical limit: both compute the same graph. llama-bench does a little less: it takes the next
-token at random,
-where rys looks for the most probable of the vocabulary. And it is compiled by upstream's own
-recipe, for this machine.
+token at random, where rys looks for the most probable of the vocabulary. And it is compiled by
+upstream's own recipe, for this machine.
 
 Target: at least 0.98 of the stock speed, prefill and decode.
 
 JSON: `results` has `n_prefill`, `n_prompt` and `n_decode` (tokens, the last at most), and a list
-    `paths`, of each:
-`path`, `what` ("path" or "control": the file's own order), `n_slot`, and `prefill` and `decode`,
-each with `rys` and `stock` in tokens per second and their `ratio`, rys/stock; then `prefill` and
-`decode`: the `ratio` over all paths, with `target` and `verdict`.
+`paths`, of each: `path`, `what` ("path" or "control": the file's own order), `n_slot`, and
+`prefill` and `decode`, each with `rys` and `stock` in tokens per second and their `ratio`,
+rys/stock; then `prefill` and `decode`: the `ratio` over all paths, with `target` and `verdict`.
 
     python benchmarks/stock.py
 """
@@ -175,7 +172,8 @@ def main() -> None:
         overall = spread(all_ratios)
         results[work] = {"ratio": overall} | verdict(overall["interval"], at_least=0.98)
         print(
-            f"{work}: {overall['median']} of stock llama.cpp (target >= 0.98: {results[work]['verdict']})"
+            f"{work}: {overall['median']} of stock llama.cpp "
+            f"(target >= 0.98: {results[work]['verdict']})"
         )
     write_report("stock", options, results)
 

@@ -3,8 +3,7 @@
 They are built once for each pinned version and kept in rys's cache folder. That takes cmake, a C++
 compiler, minutes.
 
-    python benchmarks/stock_programs.py        build them, if they are not there yet; prints their
-    paths
+    python benchmarks/stock_programs.py   # builds them, if they are not there; prints their paths
 """
 
 from __future__ import annotations
@@ -43,9 +42,8 @@ def are_built() -> bool:
 
 
 def stock_program(name: str) -> Path:
-    """Return one of PROGRAMS, built with the others if it is not there.
-
-    Raises upstream_programs.NotHereError.
+    """Return one of PROGRAMS, built with the others if it is not there. Raises
+    upstream_programs.NotHereError.
     """
     if not are_built():
         print(

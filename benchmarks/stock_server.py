@@ -28,8 +28,8 @@ class StockServer:
     """Run a server on 127.0.0.1 for as long as a `with` block lasts.
 
     command: the program with its options, but for the model and the address. log: gets what the
-        server says.
-    Raises RuntimeError, with the end of the log, if the server does not become healthy.
+    server says. Raises RuntimeError, with the end of the log, if the server does not become
+    healthy.
     """
 
     def __init__(

@@ -1,25 +1,22 @@
 """How much of a sweep's time is the model's?
 
 Measured: `Sweep.run` and `Sweep.confirm` on one model, every block of a few sizes, all items (a
-    scan); and in it the
-time inside of llama.cpp: making and freeing contexts, evaluating requests. The rest is ours: views,
-reading and
-marking answers, the store, statistics, and the time to switch from one candidate to the next. The
-time of the libraries' import and of writing the items is not part of it, since it does not grow
-with the candidates; it stands beside it. A profile of a smaller sweep tells what of ours takes 1%
-of the time or more.
+scan); and in it the time inside of llama.cpp: making and freeing contexts, evaluating requests. The
+rest is ours: views, reading and marking answers, the store, statistics, and the time to switch from
+one candidate to the next. The time of the libraries' import and of writing the items is not part of
+it, since it does not grow with the candidates; it stands beside it. A profile of a smaller sweep
+tells what of ours takes 1% of the time or more.
 
 Why: model time is a sweep's time. Nothing of ours may be visible beside it.
 
 The physical limit: 1, if all that is ours were free.
 
 Targets: at least 0.97 of the time in llama.cpp; less than 20 ms from one candidate to the next
-    (view and context).
+(view and context).
 
 JSON: `results` has `n_candidates`, `n_items`, `seconds`, `model_seconds`, `share` (with `target`
-    and `verdict`),
-`switch_seconds` (over the candidates, with `target` and `verdict`), `prepare_seconds`, and
-`profile`: what of ours takes 1% or more, as [function, share of the whole].
+and `verdict`), `switch_seconds` (over the candidates, with `target` and `verdict`),
+`prepare_seconds`, and `profile`: what of ours takes 1% or more, as [function, share of the whole].
 
     python benchmarks/sweep.py --model MODEL        # default: the reference model
 """
@@ -37,6 +34,7 @@ import rys
 from measuring import (
     argument_parser,
     digits,
+    listed,
     parse,
     positive,
     profiled,
@@ -176,12 +174,9 @@ def main() -> None:
         table(["", "seconds"], [["sweep", digits(elapsed)], ["in llama.cpp", digits(core.seconds)]])
     )
     print(f"in llama.cpp: {share:.3f} of the time of {n_candidates} candidates (target >= 0.97)")
-    print(
-        f"from one candidate to the next: {1e3 * spread(core.switches)['median']:.1f} ms (target < 20)"
-    )
-    print(
-        f"of ours, 1% or more: {', '.join(f'{name} {share}' for name, share in profile) or 'nothing'}"
-    )
+    switch = 1e3 * spread(core.switches)["median"]
+    print(f"from one candidate to the next: {switch:.1f} ms (target < 20)")
+    print(f"of ours, 1% or more: {listed(profile)}")
     results = {
         "n_candidates": n_candidates,
         "n_items": options.items,
@@ -200,9 +195,14 @@ def main() -> None:
 def profile_of_a_sweep(model: rys.Model, options: Any, folder: Path) -> list[tuple[str, float]]:
     """Return what of ours takes 1% of a smaller sweep's time, or more."""
     small = rys.Sweep(
-        model, options.probes.split(","), rys.space.blocks(sizes=options.sizes[:1]), store=folder / "profile.db",
-        items=options.items, strategy="scan", force=True,
-    )  # fmt: skip
+        model,
+        options.probes.split(","),
+        rys.space.blocks(sizes=options.sizes[:1]),
+        store=folder / "profile.db",
+        items=options.items,
+        strategy="scan",
+        force=True,
+    )
     with small:
         return profiled(small.run)
 

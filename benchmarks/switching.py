@@ -1,37 +1,31 @@
 """How soon is another layer path ready, compared with loading the GGUF that it stands for?
 
 Measured: the time from the wish to a model that can run. On one side `with_path` and the context
-    (KV cache, compute
-buffers, graphs) on weights that are in memory already; on the other side `rys.Model` of a physical
-copy, a GGUF whose layers stand in the order of the path, and its context. The file is in the page
-cache and mapped, so this is the
-friendliest case for loading: no disk is waited for. Both sides also answer a prompt of one token,
-"first answer", since
-a freshly mapped file has its pages faulted in by the first use. Then 500 switches in a row, from
-block to block, each
-with its context: does the last tenth take longer than the first, and what does the process's memory
-gain? And 256 views
-alive at once, without contexts: what does one take of the memory, and is another view's answer
-slower for them?
+(KV cache, compute buffers, graphs) on weights that are in memory already; on the other side
+`rys.Model` of a physical copy, a GGUF whose layers stand in the order of the path, and its context.
+The file is in the page cache and mapped, so this is the friendliest case for loading: no disk is
+waited for. Both sides also answer a prompt of one token, "first answer", since a freshly mapped
+file has its pages faulted in by the first use. Then 500 switches in a row, from block to block,
+each with its context: does the last tenth take longer than the first, and what does the process's
+memory gain? And 256 views alive at once, without contexts: what does one take of the memory, and is
+another view's answer slower for them?
 
 Why: a sweep tries hundreds of paths. What others do is to write a file for each and to load it.
 
 The physical limit: the context is made on both sides, and most of it is memory that the system must
-zero (the KV cache
-of `n_ctx` tokens, and `n_seq_max` rows of logits), page by page. So a switch cannot be faster than
-a context, which `parts` shows beside the view alone. Loading adds the vocabulary, whatever the size
-of the model, and mapping the file.
+zero (the KV cache of `n_ctx` tokens, and `n_seq_max` rows of logits), page by page. So a switch
+cannot be faster than a context, which `parts` shows beside the view alone. Loading adds the
+vocabulary, whatever the size of the model, and mapping the file.
 
 Targets: ready in less than 1/10 of the time; at most 1.1 times as long at the end of the row, or
-    with the others alive.
+with the others alive.
 
 JSON: `results` has a list `paths`, of each: `path`, `n_slot`, `ready` and `first_answer` (each with
-    `switch_seconds`,
-`load_seconds` and `ratio`, switch/load), and `parts` (`view_seconds`, `context_seconds`); `ready`:
-the `ratio` over all paths, with `target` and `verdict`; `in_a_row`: `n_switches`, `switch_seconds`,
-`bytes_per_switch` and `ratio` (last tenth/first tenth, with `target` and `verdict`); and `alive`:
-`n_views`, `bytes_per_view`, `answer_seconds` and `ratio` (of the answer with the others
-alive/alone, with `target` and `verdict`). Bytes are null but on Linux.
+`switch_seconds`, `load_seconds` and `ratio`, switch/load), and `parts` (`view_seconds`,
+`context_seconds`); `ready`: the `ratio` over all paths, with `target` and `verdict`; `in_a_row`:
+`n_switches`, `switch_seconds`, `bytes_per_switch` and `ratio` (last tenth/first tenth, with
+`target` and `verdict`); and `alive`: `n_views`, `bytes_per_view`, `answer_seconds` and `ratio` (of
+the answer with the others alive/alone, with `target` and `verdict`). Bytes are null but on Linux.
 
     python benchmarks/switching.py
 """
@@ -213,7 +207,8 @@ def measure(options: argparse.Namespace) -> Report:
             1e3 * report["parts"][f"{part}_seconds"]["median"] for part in ("view", "context")
         )
         print(
-            f"{report['path']}: the view takes {view:.2f} ms of the switch, the context {context:.2f} ms"
+            f"{report['path']}: the view takes {view:.2f} ms of the switch, "
+            f"the context {context:.2f} ms"
         )
     print(f"ready: {overall['median']} of loading (target {ready['target']}: {ready['verdict']})")
 
@@ -221,11 +216,13 @@ def measure(options: argparse.Namespace) -> Report:
     alive = views_alive(base, 16 if options.quick else 256, options.rounds)
     print(
         f"{in_a_row['n_switches']} in a row, last tenth/first tenth: {in_a_row['ratio']['median']} "
-        f"(target {in_a_row['target']}: {in_a_row['verdict']}); {in_a_row['bytes_per_switch']} bytes each stay"
+        f"(target {in_a_row['target']}: {in_a_row['verdict']}); "
+        f"{in_a_row['bytes_per_switch']} bytes each stay"
     )
     print(
-        f"{alive['n_views']} views alive, {alive['bytes_per_view']} bytes each; an answer among them/alone: "
-        f"{alive['ratio']['median']} (target {alive['target']}: {alive['verdict']})"
+        f"{alive['n_views']} views alive, {alive['bytes_per_view']} bytes each; "
+        f"an answer among them/alone: {alive['ratio']['median']} "
+        f"(target {alive['target']}: {alive['verdict']})"
     )
     return {"paths": measured, "ready": ready, "in_a_row": in_a_row, "alive": alive}
 

@@ -1,10 +1,9 @@
 """What does a sweep do besides the model's work, and how much is it?
 
 Measured: every part of a sweep that is ours, each beside the evaluation of one candidate (64 items
-    of the reference
-model, a model of 2 MB), which runs before and after it. pytest-benchmark's table shows seconds, the
-table "of a candidate" the ratio, which `--benchmark-json` has as the extra information
-`of_a_candidate`.
+of the reference model, a model of 2 MB), which runs before and after it. pytest-benchmark's table
+shows seconds, the table "of a candidate" the ratio, which `--benchmark-json` has as the extra
+information `of_a_candidate`.
 
 Why: what takes 1% of the smallest candidate there is takes nothing of a real one.
 
