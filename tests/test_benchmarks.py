@@ -230,7 +230,9 @@ HEALTHY = """
 import http.server, json, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200); self.end_headers(); self.wfile.write(json.dumps({"model_path": sys.argv[2]}).encode())
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"model_path": sys.argv[2]}).encode())
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[-1])), Answer).serve_forever()
 """
 
@@ -286,7 +288,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {str(BENCHMARKS)!r})
 from stock_server import StockServer
-with StockServer([sys.executable, "-c", {HEALTHY!r}], Path("model.gguf"), Path({str(tmp_path / "log")!r})) as server:
+log = Path({str(tmp_path / "log")!r})
+with StockServer([sys.executable, "-c", {HEALTHY!r}], Path("model.gguf"), log) as server:
     print(server.process_id, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -306,7 +309,8 @@ def test_what_a_build_started_ends_with_it(tmp_path: Path) -> None:
 import signal, sys
 import upstream_programs
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-upstream_programs.run(["sh", "-c", "sleep 60 & echo $! > {child}.part; mv {child}.part {child}; wait"])
+script = "sleep 60 & echo $! > {child}.part; mv {child}.part {child}; wait"
+upstream_programs.run(["sh", "-c", script])
 """
     environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent / "tools")}
     with subprocess.Popen([sys.executable, "-c", code], env=environment) as program:

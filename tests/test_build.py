@@ -164,14 +164,17 @@ class TestPatches:
 
     def test_a_missing_file_is_told(self) -> None:
         [failure] = apply_patch({}, CHANGE_FOUR, "p")
-        assert (
-            str(failure)
-            == "p: f, hunk 1 (no such file): the patch changes this file, but upstream has no such file"
+        assert str(failure) == (
+            "p: f, hunk 1 (no such file): the patch changes this file, but upstream has no such "
+            "file"
         )
 
     def test_files_are_created_and_deleted(self) -> None:
         files = {"old": b"x\n"}
-        patch = b"--- /dev/null\n+++ b/new\n@@ -0,0 +1,2 @@\n+1\n+2\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
+        patch = (
+            b"--- /dev/null\n+++ b/new\n@@ -0,0 +1,2 @@\n+1\n+2\n"
+            b"--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
+        )
         assert apply_patch(files, patch, "p") == []
         assert files == {"new": b"1\n2\n"}
 
@@ -278,7 +281,10 @@ class TestObtaining:
     def test_no_network_tells_how_to_go_on(
         self, sdist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        said = "Looking in indexes: there\nWARNING: Retrying (...)\nERROR: No matching distribution found\n"
+        said = (
+            "Looking in indexes: there\nWARNING: Retrying (...)\n"
+            "ERROR: No matching distribution found\n"
+        )
         fake_pip(monkeypatch, 1, said)
         with pytest.raises(obtain.ObtainError) as caught:
             obtain.obtain_archive(pin_of(sdist), tmp_path / "new")

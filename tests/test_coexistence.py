@@ -35,7 +35,8 @@ mode = {"local": ctypes.RTLD_LOCAL, "global": ctypes.RTLD_GLOBAL}[mode]
 
 def load_other():
     names = ["libggml-base.so", "libggml-cpu.so", "libggml.so", "libllama.so"]
-    return [ctypes.CDLL(str(Path(folder) / n), mode=mode) for n in names if (Path(folder) / n).exists()][-1]
+    paths = [Path(folder) / name for name in names]
+    return [ctypes.CDLL(str(path), mode=mode) for path in paths if path.exists()][-1]
 
 if order == "first":
     other = load_other()
@@ -47,7 +48,8 @@ else:
 other.llama_version.restype = ctypes.c_char_p
 for _ in range(2):
     other.llama_backend_init()
-    print(other.llama_version().decode(), rys.build_info()["llama_cpp_version"], *rys.build_info()["backends"])
+    info = rys.build_info()
+    print(other.llama_version().decode(), info["llama_cpp_version"], *info["backends"])
 """
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "python" / "rys"
 EXTENSION = "rys._core"  # built from C++, so it imports nothing of ours
 
-# From the bottom up, as in docs/design.md. A module belongs to the longest name that it begins with.
+# From the bottom up, as in docs/design.md. A module belongs to the longest name it begins with.
 LAYERS = (
     ("rys._extension", "rys._log", "rys._util", "rys.build_info", "rys.errors"),
     ("rys.layer_path", "rys.requests"),

@@ -373,9 +373,8 @@ class Case:
         Builders may multiply what they are given or add to it; anything else raises NoChain.
         """
         if stream.shape[1] != self.base.n_embd:
-            raise NoChain(
-                f"its residual stream is {stream.shape[1] // self.base.n_embd} streams, made at the entry"
-            )
+            n_streams = stream.shape[1] // self.base.n_embd
+            raise NoChain(f"its residual stream is {n_streams} streams, made at the entry")
         architecture = self.base.metadata["general.architecture"]
         if architecture in BESIDE_THE_STREAM:
             raise NoChain(BESIDE_THE_STREAM[architecture])

@@ -78,7 +78,14 @@ def _real(name: str) -> Path:
 def write_gguf(
     path: Path, architecture: str, keys: dict[str, Any], tensors: dict[str, Floats]
 ) -> Path:
-    """Write a GGUF. keys: ints become uint32; names that begin with a dot are the architecture's."""
+    """Write a GGUF.
+
+    Args:
+        path: The file to write.
+        architecture: Its `general.architecture`.
+        keys: Metadata; ints become uint32, names that begin with a dot are the architecture's.
+        tensors: The weights, by name.
+    """
     writer = gguf.GGUFWriter(path, architecture)
     for name, value in keys.items():
         key = f"{architecture}{name}" if name.startswith(".") else name

@@ -1,4 +1,4 @@
-"""Write a small GGUF with random weights: what tests and examples run where there is no real model.
+"""Write a small GGUF with random weights, which tests run where there is no real model.
 
 python tests/support/tiny_model.py tiny.gguf
 """
@@ -33,12 +33,20 @@ def write_tiny_model(
     vocabulary_only: bool = False,
     poison: str = "",
 ) -> Path:
-    """Write a llama model with characters as tokens.
+    """Write a llama model with characters as tokens; return its path.
 
-    scale: of the weights; a large one makes the values overflow.
-    add_bos, add_eos: what the file says about the tokens around a text; None = nothing.
-    vocabulary_only: leave out the weights.
-    poison: tokens whose embedding is infinite.
+    Args:
+        path: The file to write.
+        n_layer: Number of layers.
+        n_embd: Width.
+        n_ctx_train: Context that the file names; None = it names none.
+        seed: Of the weights.
+        chat_template: Jinja template; None = none.
+        scale: Of the weights; a large one makes the values overflow.
+        add_bos: Whether the file says that BOS stands before a text; None = it says nothing.
+        add_eos: The same of EOS after it.
+        vocabulary_only: Whether the weights are left out.
+        poison: Characters whose embedding is infinite.
     """
     rng = np.random.default_rng(seed)
     n_head, n_ff = 4, 2 * n_embd
