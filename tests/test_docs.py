@@ -159,6 +159,20 @@ def test_the_comparison_of_the_page_is_what_the_command_prints(
     assert output.strip() == capsys.readouterr().out.strip()
 
 
+def test_the_reference_has_every_public_name() -> None:
+    text = pages.read(DOCS / "api.md")
+    modules = {"compare", "export", "plot", "probes", "space"}
+    assert modules < set(rys.__all__)
+    # .. autoclass:: rys.Model
+    documented = set(re.findall(r"^\.\. auto\w+:: (\S+)$", text, re.MULTILINE))
+    names = {f"rys.{name}" for name in set(rys.__all__) - modules - {"RysError"}}
+    names |= {"rys.errors", "rys.plot", "rys.space"}  # with all their members
+    names |= {f"rys.compare.{name}" for name in set(rys.compare.__all__) - {"CompareError"}}
+    names |= {f"rys.export.{name}" for name in set(rys.export.__all__) - {"CannotExpressError"}}
+    names |= {f"rys.probes.{name}" for name in set(rys.probes.__all__) - {"BUILT_IN", "ProbeError"}}
+    assert names - documented == set()
+
+
 def errors_below(error: type[Exception]) -> Iterator[type[Exception]]:
     for below in error.__subclasses__():
         yield below
