@@ -16,7 +16,7 @@ import rys
 from rys.probes import BUILT_IN, Item, Probe, evaluate, load
 from rys.probes.eq import EQ
 from rys.probes.files import load as load_file
-from rys.probes.lists import ENTRY_SCORERS
+from rys.probes.formats.entries import ENTRY_SCORERS
 from rys.probes.math import TIERS as MATH_TIERS
 from rys.probes.math import Math
 from rys.probes.reasoning import TIERS as REASONING_TIERS
@@ -288,7 +288,7 @@ BROKEN = {
     SameIds: "good: two items of split 'search' have the same id",
     SharedItems: "good: 96 items are in both splits",
     SharedWithAnotherSeed: "good: 64 items are in both splits",
-    ImperfectPerfect: "good, item [0-9a-f]{12}: the perfect answer 'A' scores 0.99",
+    ImperfectPerfect: "good, item [0-9a-f]{12}: the target 'A' scores 0.99, but must score 1",
     ScoreAbove1: "good, item [0-9a-f]{12}: the answer 'C' scores 2",
     ScoreBelow0: "good, item [0-9a-f]{12}: the answer 'C' scores -1",
     ScoreNan: "good, item [0-9a-f]{12}: the answer 'C' scores nan",

@@ -17,7 +17,8 @@ from rys.errors import ProbeError
 from rys.probes import eq
 from rys.probes.base import SearchSplit
 from rys.probes.eq import EQ, Situation
-from rys.probes.evaluation import best_constant
+from rys.probes.floors import best_constant
+from rys.probes.published_scores import eq_bench_penalties
 from rys.probes.scorers import Generated, Ratings
 from rys.requests import GenerateResult
 
@@ -81,7 +82,7 @@ def test_emotions_tell_little() -> None:
             for emotion in situation.emotions
         ]
         usual = [float(np.median(ratings)) if ratings else 4.0 for ratings in others]
-        scores.append(eq.mark_ratings(situation.ratings, usual))
+        scores.append(eq.score_ratings(situation.ratings, usual))
     assert np.mean(scores) < 0.15
 
 
@@ -138,55 +139,30 @@ def test_other_formats_are_refused() -> None:
 # marking
 
 
-@pytest.mark.parametrize(
-    ("distance", "penalty"),
-    [
-        (0, 0.0),
-        (1, 0.172880),  # 6.5 / (1 + e^3.6), where e^3.6 = 36.598234
-        (3, 1.504589),  # 6.5 / (1 + e^1.2), where e^1.2 = 3.320117
-        (4, 3.25),  # 6.5 / 2
-        (5, 4.995411),  # 6.5 / (1 + e^-1.2), where e^-1.2 = 0.301194
-        (6, 6.0),
-        (10, 10.0),
-    ],
-)
-def test_differences_are_those_of_eq_bench_v2(distance: float, penalty: float) -> None:
-    assert eq.differences(np.array([distance]))[0] == pytest.approx(penalty, abs=1e-6)
-
-
-def test_items_score_as_in_eq_bench_v2() -> None:
-    assert eq.eq_bench_v2((9, 0, 4, 2), (9, 0, 4, 2)) == 10
-    # distances 3, 5, 6 and 0 by the penalties above
-    assert eq.eq_bench_v2((9, 0, 4, 2), (6, 5, 10, 2)) == pytest.approx(
-        10 - 0.7477 * (1.504589 + 4.995411 + 6), abs=1e-5
-    )
-    assert eq.eq_bench_v2((10, 10, 0, 0), (0, 0, 10, 10)) == pytest.approx(10 - 0.7477 * 40)
-
-
 @each_situation
 def test_the_references_score_1(situation: Situation) -> None:
-    assert eq.mark_ratings(situation.ratings, situation.ratings) == 1
+    assert eq.score_ratings(situation.ratings, situation.ratings) == 1
 
 
 @each_situation
 def test_one_number_for_all_scores_0(situation: Situation) -> None:
-    assert all(eq.mark_ratings(situation.ratings, [number / 10] * 4) == 0 for number in range(101))
+    assert all(eq.score_ratings(situation.ratings, [number / 10] * 4) == 0 for number in range(101))
     # between the numbers that the zero was taken from
     anything = np.random.default_rng(0).uniform(0, 10, 200)
-    assert max(eq.mark_ratings(situation.ratings, [number] * 4) for number in anything) < 1e-4
+    assert max(eq.score_ratings(situation.ratings, [number] * 4) for number in anything) < 1e-4
 
 
 @each_situation
 def test_better_ratings_score_more(situation: Situation) -> None:
     near, far = ([abs(rating - distance) for rating in situation.ratings] for distance in (1, 3))
-    assert 1 > eq.mark_ratings(situation.ratings, near) > eq.mark_ratings(situation.ratings, far)
+    assert 1 > eq.score_ratings(situation.ratings, near) > eq.score_ratings(situation.ratings, far)
     opposite = [10 - rating for rating in situation.ratings]
-    assert eq.mark_ratings(situation.ratings, opposite) == 0
+    assert eq.score_ratings(situation.ratings, opposite) == 0
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 def test_ratings_of_a_broken_model_score_0(broken: float) -> None:
-    assert eq.mark_ratings((9, 0, 4, 2), (9, 0, 4, broken)) == 0
+    assert eq.score_ratings((9, 0, 4, 2), (9, 0, 4, broken)) == 0
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -204,7 +180,7 @@ def test_no_list_that_ignores_the_situation_beats_the_constants() -> None:
         references = np.array(situation.ratings)
         one_number = np.repeat(np.arange(1001)[:, np.newaxis] / 100, 4, axis=1)
         raw, zero = (
-            10 - 0.7477 * eq.differences(abs(a - references)).sum(axis=1)
+            10 - 0.7477 * eq_bench_penalties(abs(a - references)).sum(axis=1)
             for a in (answers, one_number)
         )
         scores += np.clip((raw - zero.max()) / (10 - zero.max()), 0, 1)

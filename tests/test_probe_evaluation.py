@@ -17,10 +17,10 @@ import rys
 from rys import statistics
 from rys.errors import ProbeError, RequestError
 from rys.probes import Evaluation, Item, Probe, ProbeResult, evaluate, preflight
-from rys.probes.answers import parse_number
 from rys.probes.eq import EQ
-from rys.probes.evaluation import best_constant
+from rys.probes.floors import best_constant
 from rys.probes.math import Math
+from rys.probes.parsers import parse_number
 from rys.probes.prompter import Prompter
 from rys.probes.reasoning import Reasoning
 from rys.probes.reference import Reference
@@ -754,7 +754,7 @@ class TestScorersThatFail:
     ],
 )
 def test_reasoning_that_is_cut_off_is_no_answer_unless_it_was_stated(text, finish, answer):
-    from rys.probes.answers import parse_number
+    from rys.probes.parsers import parse_number
     from rys.probes.scorers import Generated
     from rys.requests import GenerateResult
 

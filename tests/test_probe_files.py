@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from rys.errors import ProbeError
-from rys.probes import files, lists, published
-from rys.probes.evaluation import best_constant
 from rys.probes.files import load
+from rys.probes.floors import best_constant
+from rys.probes.formats import entries as own_format
+from rys.probes.formats import gsm8k, readers
 from rys.probes.scorers import Choice, Generated, Likelihood
 from rys.requests import GenerateResult, LogLikelihoodResult
 
@@ -95,7 +96,7 @@ def marked(scorer, text):
 
 
 class Recorder:
-    """Stand in for an Prompter: note what a scorer asks for."""
+    """Stand in for a Prompter: note what a scorer asks for."""
 
     def generate(self, prompt, max_tokens, stop=()):
         return ("generate", prompt, max_tokens, tuple(stop))
@@ -346,7 +347,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         (b"[null]", ", entry 1: it is missing, but must be an object$"),
         (
             b'{"prompt": "Q?", "answer": 1}',
-            r", line 1: its fields are \['prompt', 'answer'\], but it must have one of",
+            r", line 1: its fields are \['prompt', 'answer'\], but it must have those of one format",
         ),
         (b'[{"prompt": "\\ud83d", "code": ""}]', ", entry 1: it holds half of a surrogate pair"),
     ],
@@ -367,9 +368,9 @@ def test_sizes_are_limited(tmp_path, monkeypatch):
     ):
         load(document(tmp_path, [small, own("number", 1, prompt="x" * (1 << 20))]))
     path = lines(tmp_path, small)
-    monkeypatch.setattr(files, "MAX_FILE_BYTES", path.stat().st_size)
+    monkeypatch.setattr(readers, "MAX_FILE_BYTES", path.stat().st_size)
     assert len(load(path)) == 1
-    monkeypatch.setattr(files, "MAX_FILE_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(readers, "MAX_FILE_BYTES", path.stat().st_size - 1)
     with pytest.raises(
         ProbeError, match=r"mine\.jsonl has more than \d+ bytes, which is the most that is read"
     ):
@@ -636,9 +637,9 @@ def test_every_bbh_task_that_is_here_is_in_the_list():
     ],
 )
 def test_gsm8k_extraction_is_the_harness_one(text, strict, by_hash, flexible):
-    assert published.gsm8k_strict(text) == strict
-    assert published.gsm8k_hash(text) == by_hash
-    assert published.gsm8k_flexible(text) == flexible
+    assert gsm8k.number_after_phrase(text) == strict
+    assert gsm8k.number_after_hash(text) == by_hash
+    assert gsm8k.last_number(text) == flexible
 
 
 def test_gsm8k_is_scored_as_chosen(tmp_path):
@@ -801,7 +802,7 @@ def test_mbpp_scores_the_reference_code_without_running_it(tmp_path):
     path = lines(tmp_path, {"text": "Touch it.", "code": code, "test_list": ["assert f()"]})
     item = only(load(path))
     assert isinstance(item.scorer, Likelihood)
-    assert item.scorer.right == code.replace("\r\n", "\n").strip()
+    assert item.scorer.text == code.replace("\r\n", "\n").strip()
     assert "Touch it.\n\nThese tests should pass:\nassert f()" in item.prompt
     assert not (tmp_path / "ran").exists()
     for field, message in (("code", "it has no 'code'"), ("test_list", "'test_list' is missing")):
@@ -821,7 +822,7 @@ def test_the_real_mbpp():
         for task in json.loads(path.read_text(encoding="utf-8"))
     )
     items = all_items(load(path))
-    assert sorted(item.scorer.right for item in items) == codes
+    assert sorted(item.scorer.text for item in items) == codes
     assert len({item.id for item in items}) == 427
 
 
@@ -829,14 +830,16 @@ def test_the_real_mbpp():
     "name", ["ifeval/input_data.jsonl", "llm-circuit-finder/eval_base_results.json"]
 )
 def test_real_files_of_other_kinds_are_refused(name):
-    with pytest.raises(ProbeError, match=r", line 1: its fields are \[.*, but it must have one of"):
+    with pytest.raises(
+        ProbeError, match=r", line 1: its fields are \[.*, but it must have those of one format"
+    ):
         load(real(name))
 
 
 def test_every_scorer_is_in_the_documentation():
     indented = [
         line.split()
-        for line in files.__doc__.split("\n")
+        for line in own_format.__doc__.split("\n")
         if line.startswith("    ") and not line.lstrip().startswith(("{", '"'))
     ]
-    assert sorted(words[0] for words in indented) == sorted(lists.ENTRY_SCORERS)
+    assert sorted(words[0] for words in indented) == sorted(own_format.ENTRY_SCORERS)

@@ -21,9 +21,9 @@ import rys
 from rys.errors import ProbeError
 from rys.probes import evaluate
 from rys.probes.base import Item
-from rys.probes.compat import ng_partial_credit
-from rys.probes.evaluation import best_constant
+from rys.probes.floors import best_constant
 from rys.probes.math import TIERS, Math, cube_root, square_root
+from rys.probes.published_scores import ng_partial_credit
 from rys.probes.scorers import Generated, Likelihood
 from rys.requests import GenerateResult
 from support.tiny_model import write_tiny_model
@@ -57,7 +57,7 @@ def solve(prompt: str) -> int:
 
 
 def right(item: Item) -> str:
-    return item.scorer.right if isinstance(item.scorer, Likelihood) else str(item.scorer.target)
+    return item.scorer.text if isinstance(item.scorer, Likelihood) else str(item.scorer.target)
 
 
 @each_tier

@@ -21,10 +21,10 @@ from fractions import Fraction
 import pytest
 
 from rys.errors import ProbeError
-from rys.probes.evaluation import best_constant
 from rys.probes.families import FAMILIES
+from rys.probes.floors import best_constant
 from rys.probes.questions import Question, questions
-from rys.probes.reasoning import CAUSAL, TIERS, Reasoning, options, vignettes
+from rys.probes.reasoning import CAUSAL, TIERS, Reasoning, number_choices, vignettes
 from rys.probes.scorers import Choice, Generated
 from rys.requests import GenerateResult
 
@@ -270,7 +270,7 @@ def test_an_independent_solver_agrees_with_every_answer(family: str, tier: str) 
 @pytest.mark.parametrize(("family", "tier"), GENERATED)
 def test_choices_are_different_and_hold_the_answer_once(family: str, tier: str) -> None:
     for question in raw(family, TIERS[tier][family], 300):
-        choices = question.choices or options(question)
+        choices = question.choices or number_choices(question)
         assert choices.count(question.answer) == 1
         assert len(set(choices)) == len(choices)
 
@@ -278,7 +278,9 @@ def test_choices_are_different_and_hold_the_answer_once(family: str, tier: str) 
 @pytest.mark.parametrize(("family", "tier"), GENERATED)
 def test_right_answers_are_at_every_position_equally_often(family: str, tier: str) -> None:
     drawn = raw(family, TIERS[tier][family], 3000)
-    found = [(question.choices or options(question)).index(question.answer) for question in drawn]
+    found = [
+        (question.choices or number_choices(question)).index(question.answer) for question in drawn
+    ]
     n_choices = len(drawn[0].choices) or 4
     expected = 3000 / n_choices
     squares = sum((found.count(k) - expected) ** 2 / expected for k in range(n_choices))
@@ -288,7 +290,7 @@ def test_right_answers_are_at_every_position_equally_often(family: str, tier: st
 def test_the_place_of_the_right_number_among_its_options_tells_nothing() -> None:
     ranks: Counter[int] = Counter()
     for question in raw("word_problems", 4, 4000):
-        numbers = sorted(map(int, options(question)))
+        numbers = sorted(map(int, number_choices(question)))
         assert numbers[0] > 0
         ranks[numbers.index(int(question.answer))] += 1
     assert all(900 < ranks[rank] < 1100 for rank in range(4)), ranks

@@ -11,7 +11,14 @@ from typing import Any
 from rys._util.tables import table
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
 from rys.errors import ProbeError, RequestError
-from rys.probes import Evaluation, ProbeResult, preflight
+from rys.probes import (
+    BUILT_IN,
+    DEFAULT_PROBES,
+    REFERENCE_PROBES,
+    Evaluation,
+    ProbeResult,
+    preflight,
+)
 from rys.probes.paired import PairedDifference, compare_paths
 from rys.probes.result_file import preview, to_json
 
@@ -50,8 +57,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--probes",
         metavar="A,B",
-        help="names (math, eq, reasoning, reference), with a tier if you like (math:hard), or "
-        "files with questions (default: math,eq,reasoning; for the reference model: reference)",
+        help=f"names ({', '.join(BUILT_IN)}), with a tier (math:hard), or files with questions "
+        f"(default: {','.join(DEFAULT_PROBES)}; for the reference model: "
+        f"{','.join(REFERENCE_PROBES)})",
     )
     parser.add_argument(
         "--items", type=int, default=64, metavar="N", help="items of each probe (default: 64)"
@@ -142,10 +150,9 @@ def _measure(
 
 def _names(options: argparse.Namespace) -> list[str]:
     """Return the names of the probes."""
-    given = options.probes
-    if given is None:
-        given = "math,eq,reasoning" if options.model else "reference"
-    return [name.strip() for name in given.split(",")]
+    if options.probes is None:
+        return list(DEFAULT_PROBES if options.model else REFERENCE_PROBES)
+    return [name.strip() for name in options.probes.split(",")]
 
 
 def _check_any_measures(refused: Reasons) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from rys._util.json_values import json_value
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
 from rys.errors import RequestError
+from rys.probes import DEFAULT_PROBES, REFERENCE_PROBES
 from rys.sweep import space
 from rys.sweep.space import Plan, Space, beam, coarse_to_fine
 from rys.sweep.store import Store
@@ -62,7 +63,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--probes",
         metavar="A,B",
-        help="default: math,eq,reasoning; for the reference model: reference",
+        help=f"default: {','.join(DEFAULT_PROBES)}; for the reference model: "
+        f"{','.join(REFERENCE_PROBES)}",
     )
     group = parser.add_argument_group(
         "candidates (default: every block of up to 8 layers; all that are given are tried)"
@@ -153,8 +155,8 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Sweep, confirm, and print what was found."""
     options = resumed(options) if options.resume is not None else with_defaults(options)
-    default = "math,eq,reasoning" if options.model else "reference"
-    probes = [name.strip() for name in (options.probes or default).split(",")]
+    default = DEFAULT_PROBES if options.model else REFERENCE_PROBES
+    probes = [name.strip() for name in (options.probes or ",".join(default)).split(",")]
     progress = not options.quiet and not options.json and sys.stderr.isatty()
     arguments = {key: value for key, value in vars(options).items() if key not in _TRANSIENT}
     if options.model:

@@ -1,7 +1,7 @@
 """What a probe is made of: items, each a prompt with a scorer.
 
-A scorer makes the requests for its item's prompt, reads an answer from their results, and marks it.
-Reading and marking are apart, so that constant and perfect answers can be marked without a model:
+A scorer makes the requests for its item's prompt, reads an answer from their results, and scores
+it. Reading and scoring are apart, so that constant and right answers can be scored without a model:
 that is where the floors come from.
 """
 
@@ -13,29 +13,28 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from functools import cached_property
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from rys.errors import ProbeError
+from rys.probes.prompter import Messages, Prompter
 from rys.requests import Request, Result
-
-if TYPE_CHECKING:
-    from rys.probes.prompter import Prompter
 
 __all__ = ["Item", "Probe", "ProbeError", "Reading", "Scorer", "SearchSplit", "choose", "halves"]
 
 SearchSplit: TypeAlias = Literal["search", "confirm"]
-Messages: TypeAlias = "Sequence[Mapping[str, Any]]"
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Hold what a scorer read from a model's results.
+    """An answer that a scorer read from a model's results.
 
-    answer: in the form that `Scorer.mark` takes; None = nothing could be read.
-    text: the answer for people, as the model gave it.
-    truncated: the model was cut off before it came to an answer.
-    details: further numbers about the answer, such as its margin.
+    Attributes:
+        answer: In the form that `Scorer.score` takes; None = nothing could be read.
+        text: The answer for people, as the model gave it.
+        truncated: The model was cut off before it came to an answer.
+        details: Further numbers about the answer, such as its margin.
     """
 
     answer: Any
@@ -45,12 +44,13 @@ class Reading:
 
 
 class Scorer(ABC):
-    """Make an item's requests, read the answer from the results and mark it.
+    """Base class of the ways to ask for an answer, to read it and to score it.
 
-    perfect: an answer, in the form that `read` gives, that `mark` gives 1.
-    constants: answers that one could give to every item of the probe without reading it. The best
-        of them, over all items, is the probe's best-constant floor.
-    chance: the score that is expected of an answer drawn at random.
+    Attributes:
+        target: An answer, in the form that `read` gives, that `score` gives 1.
+        constants: Answers that one could give to every item of the probe without reading it. The
+            best of them, over all items, is the probe's best-constant floor.
+        chance: Expected score of an answer drawn at random.
     """
 
     target: Any
@@ -59,7 +59,15 @@ class Scorer(ABC):
 
     @abstractmethod
     def requests(self, prompt: str | Messages, prompter: Prompter) -> list[Request]:
-        """Return the requests that ask a model for the answer to a prompt."""
+        """Return the requests that ask a model for the answer to a prompt.
+
+        Args:
+            prompt: The item's prompt.
+            prompter: Makes requests in the form that the model wants.
+
+        Returns:
+            One or more requests; `read` gets their results in this order.
+        """
 
     @abstractmethod
     def read(self, results: Sequence[Result]) -> Reading:
@@ -70,18 +78,23 @@ class Scorer(ABC):
         """Return the score of an answer, in [0, 1]."""
 
     def describe(self) -> str:
-        """Return what tells this scorer from others, for the item's hash."""
+        """Return a text that differs between scorers that ask, read or score otherwise.
+
+        It is part of the item's hash, which files of sweeps hold, so it must not change without a
+        reason.
+        """
         return f"{type(self).__name__} {self.target!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """Hold one question of a probe.
+    """One question of a probe.
 
-    prompt: a text, which a chat model gets as the user's message; or messages.
-    scorer: how to ask and how to mark.
-    tags: "family" and "difficulty", and whatever else results should be grouped by.
-    id: stable name within the probe; by default made from the content hash.
+    Attributes:
+        prompt: A text, which a chat model gets as the user's message; or messages.
+        scorer: How to ask for the answer and how to score it.
+        tags: "family" and "difficulty", and whatever else results should be grouped by.
+        id: Stable name within the probe; by default the beginning of the content hash.
     """
 
     prompt: str | Messages
@@ -93,11 +106,11 @@ class Item:
         if not self.id:
             object.__setattr__(self, "id", self.content_hash[:12])
 
-    @property
+    # Computed once: an item never changes, and a sweep asks for the hash several times. The cache
+    # lies in the instance's __dict__, which a frozen dataclass allows.
+    @cached_property
     def content_hash(self) -> str:
-        """Return 32 hexadecimal digits that differ between items of different prompts or right
-        answers.
-        """
+        """32 hexadecimal digits that differ between items with other prompts or right answers."""
         content = json.dumps(
             [self.prompt, self.scorer.describe()], ensure_ascii=False, default=list
         )
@@ -105,11 +118,12 @@ class Item:
 
 
 class Probe(ABC):
-    """Ask objective questions that are quick to answer.
+    """Base class of probes: objective questions that are quick to answer.
 
-    id: short name. version: raised whenever the items or their marking change, so that old scores
-        are not compared
-    with new ones.
+    Attributes:
+        id: Short name.
+        version: Raised whenever the items or their scores change, so that old scores are not
+            compared with new ones.
     """
 
     id: str
@@ -117,33 +131,50 @@ class Probe(ABC):
 
     @abstractmethod
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
-        """Return up to n different items: the same for the same arguments, on every machine.
+        """Return the items of a split: the same for the same arguments, on every machine.
 
-        A probe with a fixed list may have fewer. The splits "search" and "confirm" never share an
-        item.
+        Args:
+            n: At most so many, all different. A probe with a fixed list may have fewer.
+            seed: Which items, or their order.
+            split: "search" or "confirm". The two never share an item.
         """
 
 
 def halves(
     pool: Sequence[Value], split: SearchSplit, seed: int, key: Callable[[Value], str]
 ) -> list[Value]:
-    """Return one half of a fixed list, shuffled by a seed: the part of a split.
+    """Return the half of a fixed list that belongs to a split.
 
-    key: the text that an element is known by. Halves follow from the keys' hashes, whatever the
-        order of the list.
+    The halves follow from the keys' hashes, whatever the order of the list.
+
+    Args:
+        pool: The list.
+        split: Which half.
+        seed: Of the order within the half.
+        key: Returns the text that an element is known by.
     """
-    ranked = sorted(
-        pool, key=lambda element: hashlib.sha256(key(element).encode("utf-8", "replace")).digest()
-    )
-    half = (
-        ranked[: (len(ranked) + 1) // 2] if split == "search" else ranked[(len(ranked) + 1) // 2 :]
-    )
+
+    def rank(element: Value) -> bytes:
+        return hashlib.sha256(key(element).encode("utf-8", "replace")).digest()
+
+    ranked = sorted(pool, key=rank)
+    middle = (len(ranked) + 1) // 2
+    half = ranked[:middle] if split == "search" else ranked[middle:]
     random.Random(f"{seed} {split}").shuffle(half)
     return half
 
 
 def choose(name: str, value: str, allowed: Sequence[str]) -> str:
-    """Return a setting of a probe, if it is one of those that are allowed. Raises ProbeError."""
+    """Return a setting of a probe if it is allowed.
+
+    Args:
+        name: The setting's name, for the error.
+        value: What was given.
+        allowed: What may be given.
+
+    Raises:
+        ProbeError: The value is not one of those.
+    """
     if value not in allowed:
         raise ProbeError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, allowed))}")
     return value

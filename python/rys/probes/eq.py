@@ -1,9 +1,8 @@
 """The probe `eq`: how strongly somebody in a short story feels each of four emotions.
 
-The stories lie in rys/data/eq_situations.json and were written for this probe. They are marked with
-the difference
-function of EQ-Bench v2, but rescaled: there, the same number for all four emotions gets 59 of 100
-points; here, 0.
+The stories lie in rys/data/eq_situations.json and were written for this probe. Answers are scored
+with the penalties of EQ-Bench v2, but rescaled: there, the same number for all four emotions gets
+59 of 100 points; here, 0.
 """
 
 from __future__ import annotations
@@ -13,18 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from rys.probes.answers import parse_ratings
 from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, halves
+from rys.probes.floors import totals_of_random_ratings
+from rys.probes.parsers import parse_ratings
+from rys.probes.published_scores import eq_bench_penalties, eq_bench_v2
 from rys.probes.scorers import Generated, Ratings
+from rys.probes.stable_names import stable_name
 
-__all__ = ["EQ", "Situation", "differences", "eq_bench_v2", "mark_ratings", "situations"]
-
-Array = npt.NDArray[np.float64]
+__all__ = ["EQ", "Situation", "score_ratings", "situations"]
 
 _DIGIT = (
     "{situation}\n\nOn a scale from 0 (not at all) to 9 (extremely), "
@@ -39,10 +37,15 @@ _LIST = (
 
 @dataclass(frozen=True)
 class Situation:
-    """Hold a story with the right ratings of one person's feelings at its end.
+    """A story with the right ratings of one person's feelings at its end.
 
-    emotions, ratings: [4]; the ratings on 0..10.
-    why: the reason for the ratings, which no model gets to see.
+    Attributes:
+        id: Stable name.
+        situation: The story.
+        person: Whose feelings are rated.
+        emotions: [4], what is rated.
+        ratings: [4], the right ratings on 0..10.
+        why: The reason for the ratings, which no model gets to see.
     """
 
     id: str
@@ -57,8 +60,9 @@ class Situation:
 def situations() -> tuple[Situation, ...]:
     """Return all situations, of both splits."""
     path = Path(__file__).parents[1] / "data" / "eq_situations.json"
-    return tuple(
-        Situation(
+    found = []
+    for entry in json.loads(path.read_text(encoding="utf-8"))["situations"]:
+        situation = Situation(
             id=entry["id"],
             situation=entry["situation"],
             person=entry["person"],
@@ -66,39 +70,51 @@ def situations() -> tuple[Situation, ...]:
             ratings=tuple(map(float, entry["ratings"])),
             why=entry["why"],
         )
-        for entry in json.loads(path.read_text(encoding="utf-8"))["situations"]
-    )
+        found.append(situation)
+    return tuple(found)
 
 
 class EQ(Probe):
-    """Ask how strongly somebody feels each of four emotions; a fixed list of 64 situations, half of
-    them in each split.
+    """Ratings of how strongly somebody feels each of four emotions.
 
-    format: "digit" = each emotion by itself, as the expected digit of the next token, without
-        generating; "list" = four lines that the model writes.
+    There is a fixed list of 64 situations, half of them in each split.
+
+    Attributes:
+        format: How the ratings are asked for.
     """
 
     id = "eq"
     version = 1
 
     def __init__(self, format: str = "digit") -> None:  # noqa: A002 (the user's word)
+        """Make the probe.
+
+        Args:
+            format: "digit" = each emotion by itself, as the expected digit of the next token,
+                without generating; "list" = four lines that the model writes.
+
+        Raises:
+            ProbeError: There is no such format.
+        """
         self.format = choose("format", format, ["digit", "list"])
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
-        return [
-            Item(
+        """Return the items of a split, at most 32; see `Probe.items`."""
+        items = []
+        for situation in halves(situations(), split, seed, lambda situation: situation.id)[:n]:
+            item = Item(
                 id=situation.id,
                 prompt=self._prompt(situation),
                 scorer=self._scorer(situation),
                 tags={"family": "situations"},
             )
-            for situation in halves(situations(), split, seed, lambda situation: situation.id)[:n]
-        ]
+            items.append(item)
+        return items
 
     def _prompt(self, situation: Situation) -> str:
         if self.format == "digit":
-            # the emotion stands as late as it can: what is before it is evaluated once for all four
-            # questions
+            # The emotion stands as late as it can: what is before it is evaluated once for all four
+            # questions.
             return _DIGIT.format(situation=situation.situation, person=situation.person)
         lines = "\n".join(f"{emotion}: ?" for emotion in situation.emotions)
         return _LIST.format(situation=situation.situation, person=situation.person, lines=lines)
@@ -107,13 +123,12 @@ class EQ(Probe):
         chance = _chance(situation.ratings)
         if self.format == "digit":
             return Ratings(
-                situation.emotions, situation.ratings, mark_ratings, _constants(False), chance
+                situation.emotions, situation.ratings, score_ratings, _constants(False), chance
             )
-        parse = _list_parser(situation.emotions)
         return Generated(
             situation.ratings,
-            parse,
-            mark_ratings,
+            _list_parser(situation.emotions),
+            score_ratings,
             max_tokens=64,
             constants=_constants(True),
             chance=chance,
@@ -121,90 +136,71 @@ class EQ(Probe):
 
 
 def _list_parser(emotions: Sequence[str]) -> Callable[[str], list[float] | None]:
+    @stable_name("_list_parser.<locals>.parse")  # as it was when the first hashes were stored
     def parse(text: str) -> list[float] | None:
         return parse_ratings(text, emotions)
 
     return parse
 
 
-def mark_ratings(references: Sequence[float], ratings: Sequence[float]) -> float:
-    """Return the score of ratings, in [0, 1]: EQ-Bench v2's, with the item's best constant answer
-    at 0, perfect at 1.
+@stable_name("mark_ratings")
+def score_ratings(target: Sequence[float], ratings: Sequence[float]) -> float:
+    """Return EQ-Bench v2's score of ratings, rescaled: the item's best constant answer gets 0.
 
-    references, ratings: [4], on 0..10. The references may not be all the same.
+    The zero is set item by item. It is the score of the best answer that gives one number,
+    whichever it is, to all four emotions of this item. What scores below it counts as 0, so no such
+    answer ever scores more than 0 on any item. A zero that is set over all items at once does not
+    do that: a constant would be below it on some items and above it on others, and cutting off only
+    the scores below 0 would leave it with a mean of more than 0.
 
-    The zero is set item by item: the score of the best answer that gives one number, whichever it
-    is, to all four
-    emotions of this item. What scores below it counts as 0, so no such answer ever scores more than
-    0 on any item. A
-    zero that is set over all items at once does not do that: a constant would be below it on some
-    items and above it on
-    others, and cutting off only the scores below 0 would leave it with a mean of more than 0.
+    Args:
+        target: [4], the right ratings on 0..10. They may not be all the same.
+        ratings: [4], on 0..10.
+
+    Returns:
+        A number in [0, 1]; 1 for the right ratings.
     """
     if not np.isfinite(ratings).all():
         return 0.0  # a path that breaks the model gives NaN, which passes through min and max
-    zero = _best_constant(tuple(references))
-    return float(np.clip((eq_bench_v2(references, ratings) - zero) / (10 - zero), 0, 1))
-
-
-def eq_bench_v2(references: Sequence[float], ratings: Sequence[float]) -> float:
-    """Return EQ-Bench v2's score of one item: 10 if perfect, about 0 at random, negative if worse.
-
-    references, ratings: [4], on 0..10. Source: EQ-bench/EQ-Bench, lib/scoring.py,
-        calculate_score_fullscale.
-    """
-    return float(_scores(references, np.array(ratings, dtype=np.float64)))
-
-
-def differences(distances: Array) -> Array:
-    """Return EQ-Bench v2's penalty for each distance between a rating and its reference, in the
-    distances' shape.
-
-    0 for 0; 6.5 / (1 + exp(-1.2 (d - 4))) up to 5, which forgives small differences; d itself
-    above.
-    """
-    small = np.where(distances == 0, 0.0, 6.5 / (1 + np.exp(-1.2 * (distances - 4))))
-    return np.where(distances <= 5, small, distances)
-
-
-def _scores(references: Sequence[float], ratings: Array) -> Any:
-    distances = np.abs(ratings - np.array(references))  # [..., 4]
-    return 10 - 0.7477 * differences(distances).sum(axis=-1)  # [...]
+    zero = _best_constant(tuple(target))
+    return float(np.clip((eq_bench_v2(target, ratings) - zero) / (10 - zero), 0, 1))
 
 
 @cache
-def _best_constant(references: tuple[float, ...]) -> float:
-    # the score is smooth between the references, which are whole or half numbers: steps of 1/100
-    # miss less than 1e-4
-    numbers = np.arange(1001)[:, np.newaxis] / 100  # [1001, 1]
-    return float(_scores(references, numbers).max())
+def _best_constant(target: tuple[float, ...]) -> float:
+    """Return what the best answer scores that gives all four emotions the same number."""
+    # The score is smooth between the right ratings, which are whole or half numbers: steps of 1/100
+    # miss less than 1e-4.
+    numbers = np.arange(1001) / 100
+    same_for_all = np.repeat(numbers[:, np.newaxis], 4, axis=1)  # [1001, 4]
+    return float(eq_bench_v2(target, same_for_all).max())
 
 
 @cache
-def _chance(references: tuple[float, ...]) -> float:
-    """Return the expected score of whole numbers 0..10 at random: exactly, over all 11^4 answers."""
-    penalties = differences(np.abs(np.arange(11)[:, np.newaxis] - np.array(references)))  # [11, 4]
-    a, b, c, d = penalties.T
-    total = a[:, None, None, None] + b[:, None, None] + c[:, None] + d  # [11, 11, 11, 11]
-    zero = _best_constant(references)
-    return float(np.clip((10 - 0.7477 * total - zero) / (10 - zero), 0, 1).mean())
+def _chance(target: tuple[float, ...]) -> float:
+    """Return the expected score of random whole numbers 0..10: exactly, over all 11^4 answers."""
+    distances = np.abs(np.arange(11)[:, np.newaxis] - np.array(target))  # [11, 4]
+    totals = totals_of_random_ratings(eq_bench_penalties(distances))
+    zero = _best_constant(target)
+    return float(np.clip((10 - 0.7477 * totals - zero) / (10 - zero), 0, 1).mean())
 
 
 @cache
 def _constants(has_positions: bool) -> tuple[tuple[float, ...], ...]:
     """Return answers that ignore the situation.
 
-    One number for all; the usual rating of each position; and, where the model sees the emotions as
-    a list, one position high and the others low. Each of those hits the strongest emotion of one
-    situation in four, which is worth
-    0.2: of all lists of whole numbers, one of them is the best. Asked one by one, the emotions have
-    no positions.
+    These are one number for all emotions; the usual rating of each position; and, where the model
+    sees the emotions as a list, one position high and the others low. Each of the last hits the
+    strongest emotion of one situation in four, which is worth 0.2: of all lists of whole numbers,
+    one of them is the best. Asked one by one, the emotions have no positions.
     """
+    constants: list[tuple[float, ...]] = [(float(number),) * 4 for number in range(11)]
     ratings = np.array([situation.ratings for situation in situations()])  # [n, 4]
-    usual = [tuple(map(float, row)) for row in (ratings.mean(axis=0), np.median(ratings, axis=0))]
-    peaks = (
-        [tuple(9.0 if i == high else 2.0 for i in range(4)) for high in range(4)]
-        if has_positions
-        else []
-    )
-    return (*((float(number),) * 4 for number in range(11)), *usual, *peaks)
+    for usual in (ratings.mean(axis=0), np.median(ratings, axis=0)):
+        constants.append(tuple(usual.tolist()))
+    if has_positions:
+        for high in range(4):
+            peak = [2.0] * 4
+            peak[high] = 9.0
+            constants.append(tuple(peak))
+    return tuple(constants)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import reprlib
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +13,21 @@ import numpy.typing as npt
 from rys.engine import options
 from rys.engine.prepare import PreparedRequests
 from rys.errors import ProbeError
-from rys.probes.answers import remove_thinking
 from rys.probes.base import Item, Probe, Reading, SearchSplit
+from rys.probes.floors import best_constant
+from rys.probes.parsers.thinking import remove_thinking
 from rys.probes.prompter import Prompter
+from rys.probes.registry import load
 from rys.probes.result import ProbeResult
+from rys.probes.scoring import read_answer, score_answer
 from rys.requests import FailedRequest, Generate, GenerateResult, Request, Result
 
 if TYPE_CHECKING:
     from rys.engine.model import Model
 
-__all__ = ["Evaluation", "best_constant", "evaluate"]
+__all__ = ["Evaluation", "evaluate"]
 
 Floats = npt.NDArray[np.float64]
-_N_CONSTANTS = 64  # constant answers that are tried, at most
 _N_ENDING = 24  # tokens at a prompt's end that may open a thinking block
 
 
@@ -42,17 +42,26 @@ def evaluate(
     thinking_budget: int = 1024,
     progress: bool = False,
 ) -> dict[str, ProbeResult]:
-    """Put probes to a model and return their results by the probes' ids.
+    """Put probes to a model.
 
-    probes: probes or their names, see rys.probes.load.
-    n: items of each probe, at most.
-    split: "search" or "confirm", which never share an item. seed: which items.
-    thinking: let a model think that can, for thinking_budget tokens more. Off:
-        `enable_thinking=False` goes to the template.
-    progress: show a progress bar.
+    Args:
+        model: The model, along any path.
+        probes: Probes or their names, see `rys.probes.load`.
+        n: Items of each probe, at most.
+        split: "search" or "confirm", which never share an item.
+        seed: Which items.
+        thinking: Let a model that can think do so where it writes. Off: `enable_thinking=False`
+            goes to the template.
+        thinking_budget: Tokens that thinking may take, apart from the answer's own.
+        progress: Show a progress bar.
 
-    Raises ProbeError, RequestError (a prompt is impossible for the model) and what Model.run
-    raises. A request that fails alone scores 0; ProbeResult.errors holds why.
+    Returns:
+        The results by the probes' ids. The score of a request that fails alone is 0, and
+        `ProbeResult.errors` says why.
+
+    Raises:
+        ProbeError: A probe cannot be loaded or used.
+        RequestError: A prompt is impossible for the model; also what `Model.run` raises.
     """
     evaluation = Evaluation(
         model,
@@ -67,9 +76,14 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Paper:
-    """Hold one probe's items, and where their requests stand among all; and what the best constant
-    answer scores.
+class _ProbeItems:
+    """The items of one probe.
+
+    Attributes:
+        probe: The probe.
+        items: Its items.
+        spans: Where each item's requests stand among all requests of the evaluation.
+        floor: What the best constant answer to all items scores, and that answer.
     """
 
     probe: Probe
@@ -77,10 +91,17 @@ class _Paper:
     spans: list[slice]
     floor: tuple[float, str]
 
+    def part(self, which: slice) -> _ProbeItems:
+        """Return some of the items. The floor stays that of all."""
+        return replace(self, items=self.items[which], spans=self.spans[which])
+
 
 class Evaluation:
-    """Hold the items of probes with their requests in tokens, ready to be run along any path of a
-    model.
+    """Items of probes with their requests in tokens, ready to be run along any path of a model.
+
+    Attributes:
+        split: The split that the items are from.
+        seed: The seed that chose them.
     """
 
     def __init__(
@@ -94,25 +115,25 @@ class Evaluation:
         thinking: bool = False,
         thinking_budget: int = 1024,
     ) -> None:
-        from rys.probes import load
+        """Make the items and put their requests into tokens.
 
+        The arguments are those of `evaluate`.
+
+        Raises:
+            ProbeError: A probe cannot be loaded, is given twice, or has no items.
+            RequestError: A number is out of range, or a prompt is impossible for the model.
+        """
         if split not in ("search", "confirm"):
             raise ProbeError(f'split is {split!r}, but must be "search" or "confirm"')
         n = options.integer("n", n, 1)
         thinking_budget = options.integer("thinking_budget", thinking_budget, 0)
-        chosen = [probes] if isinstance(probes, (Probe, str)) else list(probes)
-        loaded = [load(probe) if isinstance(probe, str) else probe for probe in chosen]
-        ids = [probe.id for probe in loaded]
-        if not ids or len(set(ids)) < len(ids):
-            raise ProbeError(f"the probes are {ids}; give at least one, and each once")
-
         self.split: SearchSplit = split
         self.seed = seed
         self._fingerprint = model.fingerprint
-        requests: list[Request] = []
-        self._papers: list[_Paper] = []
         prompter = Prompter(model, thinking=thinking, thinking_budget=thinking_budget)
-        for probe in loaded:
+        requests: list[Request] = []
+        self._probe_items: list[_ProbeItems] = []
+        for probe in _loaded(probes):
             items = probe.items(n, seed, split)
             if not items:
                 raise ProbeError(f"probe {probe.id!r} has no items in the split {split!r}")
@@ -121,211 +142,207 @@ class Evaluation:
                 start = len(requests)
                 requests += item.scorer.requests(item.prompt, prompter)
                 spans.append(slice(start, len(requests)))
-            self._papers.append(_Paper(probe, items, spans, best_constant(items)))
+            self._probe_items.append(_ProbeItems(probe, items, spans, best_constant(items)))
         self._requests = model.prepare(requests)
-        self._thinks_at_once = {  # requests whose prompt ends with an open thinking block
-            i
-            for i, request in enumerate(requests)
-            if isinstance(request, Generate) and _opens_thinking(model, self._requests[i].tokens)
-        }
+        self._thinks_at_once = _open_thinking(model, requests, self._requests)
 
     @property
     def probes(self) -> list[Probe]:
         """The probes, in order."""
-        return [paper.probe for paper in self._papers]
+        return [mine.probe for mine in self._probe_items]
 
     def items(self, probe: str) -> list[Item]:
         """Return the items of a probe, by its id."""
-        return next(paper.items for paper in self._papers if paper.probe.id == probe)
+        return self._of(probe).items
+
+    def _of(self, probe: str) -> _ProbeItems:
+        return next(mine for mine in self._probe_items if mine.probe.id == probe)
 
     def stored_result(
         self, probe: str, layer_path: str, scores: Floats, parsed: Floats, truncated: Floats
     ) -> ProbeResult:
-        """Return a result of all items of a probe from scores that were kept; texts and costs are
-        not among them.
+        """Return a result from scores that were kept; texts and costs are not among them.
+
+        Args:
+            probe: The probe's id.
+            layer_path: The path that was measured.
+            scores: float64 [N], of the probe's first N items.
+            parsed: float64 [N], 1 where the answer could be read.
+            truncated: float64 [N], 1 where the model was cut off before an answer.
         """
-        paper = next(paper for paper in self._papers if paper.probe.id == probe)
+        mine = self._of(probe)
         n = len(scores)
         return ProbeResult(
-            probe=f"{paper.probe.id}:{paper.probe.version}", layer_path=layer_path, items=paper.items[:n],
-            scores=scores, parsed=parsed.astype(bool), truncated=truncated.astype(bool), answers=[""] * n,
-            errors=[None] * n, details=[{} for _ in range(n)],
-            chance=float(np.mean([item.scorer.chance for item in paper.items])),
-            best_constant=paper.floor[0], constant=paper.floor[1],
-            n_prompt_tokens=0, n_evaluated_tokens=0, n_generated_tokens=0, seconds=0.0,
-        )  # fmt: skip
+            probe=f"{mine.probe.id}:{mine.probe.version}",
+            layer_path=layer_path,
+            items=mine.items[:n],
+            scores=scores,
+            parsed=parsed.astype(bool),
+            truncated=truncated.astype(bool),
+            answers=[""] * n,
+            errors=[None] * n,
+            details=[{} for _ in range(n)],
+            chance=_mean_chance(mine.items),
+            best_constant=mine.floor[0],
+            constant=mine.floor[1],
+            n_prompt_tokens=0,
+            n_evaluated_tokens=0,
+            n_generated_tokens=0,
+            seconds=0.0,
+        )
 
     def run(
         self, model: Model, start: int = 0, stop: int | None = None, progress: bool = False
     ) -> dict[str, ProbeResult]:
-        """Put the items to a model and return the results by the probes' ids.
+        """Put the items to a model.
 
-        model: on the weights that the evaluation was made for; another is refused with ProbeError.
-        start, stop: only these items of each probe.
+        Args:
+            model: A model on the weights that the evaluation was made for.
+            start: The first item of each probe.
+            stop: The end of the items of each probe; None = all.
+            progress: Show a progress bar.
+
+        Returns:
+            The results by the probes' ids. A probe that has no items in this part is left out.
+
+        Raises:
+            ProbeError: The model is on other weights, or a scorer failed. Also what `Model.run`
+                raises.
         """
         if model.fingerprint != self._fingerprint:
             raise ProbeError(
                 "the evaluation was made for another model file; make one for this model"
             )
-        part = slice(start, stop)
-        papers = [
-            _Paper(p.probe, p.items[part], p.spans[part], p.floor)
-            for p in self._papers
-            if p.items[part]
-        ]
-        wanted = [
-            i for paper in papers for span in paper.spans for i in range(span.start, span.stop)
-        ]
+        parts = [mine.part(slice(start, stop)) for mine in self._probe_items]
+        parts = [part for part in parts if part.items]
+        spans = [span for part in parts for span in part.spans]
         began = time.perf_counter()
-        results = model.run(PreparedRequests(self._requests[i] for i in wanted), progress)
+        results = self._results(model, spans, progress)
         seconds = time.perf_counter() - began
-        for k, (i, result) in enumerate(zip(wanted, results, strict=True)):
-            if i in self._thinks_at_once and isinstance(result, GenerateResult):
-                results[k] = replace(result, text=f"<think>{result.text}")
 
+        of_probes: list[list[list[Result]]] = []
+        for part in parts:
+            of_probes.append(results[: len(part.items)])
+            results = results[len(part.items) :]
+        costs = list(map(_n_evaluated, of_probes))
+        total = sum(max(1, cost) for cost in costs)
         found: dict[str, ProbeResult] = {}
-        n_done, costs = 0, []
-        split_results: list[list[list[Result]]] = []
-        for paper in papers:
-            mine: list[list[Result]] = []
-            for span in paper.spans:
-                mine.append(results[n_done : n_done + span.stop - span.start])
-                n_done += span.stop - span.start
-            split_results.append(mine)
-            costs.append(_evaluated(mine))
-        for paper, mine, cost in zip(papers, split_results, costs, strict=True):
-            share = max(1, cost) / sum(max(1, cost) for cost in costs)
-            found[paper.probe.id] = _mark(paper, mine, str(model.layer_path), cost, seconds * share)
+        for part, mine, cost in zip(parts, of_probes, costs, strict=True):
+            share = max(1, cost) / total
+            path = str(model.layer_path)
+            found[part.probe.id] = _probe_result(part, mine, path, cost, seconds * share)
         return found
 
+    def _results(self, model: Model, spans: Sequence[slice], progress: bool) -> list[list[Result]]:
+        """Run the requests of some items and return the results of each item."""
+        wanted = [i for span in spans for i in range(span.start, span.stop)]
+        results = model.run(PreparedRequests(self._requests[i] for i in wanted), progress)
+        for k, (i, result) in enumerate(zip(wanted, results, strict=True)):
+            # The prompt opened the block, so the answer has no opening tag: it gets one, for
+            # remove_thinking to see also a block that never ends.
+            if i in self._thinks_at_once and isinstance(result, GenerateResult):
+                results[k] = replace(result, text=f"<think>{result.text}")
+        of_items, n_done = [], 0
+        for span in spans:
+            n_request = span.stop - span.start
+            of_items.append(results[n_done : n_done + n_request])
+            n_done += n_request
+        return of_items
 
-def _opens_thinking(model: Model, prompt: Sequence[int]) -> bool:
-    """Return whether the template opened a thinking block, of which the model writes the end, or
-    not even that.
+
+def _loaded(probes: Probe | str | Sequence[Probe | str]) -> list[Probe]:
+    """Return probes that may be given by their names. Raises ProbeError for none, or one twice."""
+    chosen = [probes] if isinstance(probes, (Probe, str)) else list(probes)
+    loaded = [load(probe) if isinstance(probe, str) else probe for probe in chosen]
+    ids = [probe.id for probe in loaded]
+    if not ids or len(set(ids)) < len(ids):
+        raise ProbeError(f"the probes are {ids}; give at least one, and each once")
+    return loaded
+
+
+def _open_thinking(
+    model: Model, requests: Sequence[Request], prepared: PreparedRequests
+) -> set[int]:
+    """Return which requests have a prompt whose end opens a thinking block.
+
+    The model then writes the end of the block, or not even that. Whether the template opens one
+    can depend on the messages, so it is looked up in every prompt; its tokens are at hand, and the
+    last of them in text are enough.
     """
-    ending = model.detokenize(prompt[-_N_ENDING:], special=True) if model.has_tokenizer else ""
-    return remove_thinking(ending.rstrip().rpartition("\n")[2])[1]
+    found: set[int] = set()
+    if not model.has_tokenizer:
+        return found
+    for i, request in enumerate(requests):
+        if isinstance(request, Generate):
+            ending = model.detokenize(prepared[i].tokens[-_N_ENDING:], special=True)
+            last_line = ending.rstrip().rpartition("\n")[2]
+            if remove_thinking(last_line)[1]:
+                found.add(i)
+    return found
 
 
-def _evaluated(results: list[list[Result]]) -> int:
+def _n_evaluated(results: Sequence[Sequence[Result]]) -> int:
+    """Return the number of tokens that the model evaluated for a probe: its share of the cost."""
     n = 0
-    for result in (r for item in results for r in item):
-        if not isinstance(result, FailedRequest):
-            n += result.n_prompt_tokens - result.n_shared_tokens + _generated(result)
+    for of_item in results:
+        for result in of_item:
+            if not isinstance(result, FailedRequest):
+                n += result.n_prompt_tokens - result.n_shared_tokens + _n_generated(result)
     return n
 
 
-def _generated(result: Result) -> int:
+def _n_generated(result: Result) -> int:
     return len(result.tokens) if isinstance(result, GenerateResult) else 0
 
 
-def _mark(
-    paper: _Paper, results: list[list[Result]], layer_path: str, n_evaluated: int, seconds: float
+def _mean_chance(items: Sequence[Item]) -> float:
+    return float(np.mean([item.scorer.chance for item in items]))
+
+
+def _probe_result(
+    mine: _ProbeItems,
+    results: Sequence[Sequence[Result]],
+    layer_path: str,
+    n_evaluated: int,
+    seconds: float,
 ) -> ProbeResult:
+    """Return the result of a probe: read and score the answers to its items."""
     readings: list[Reading] = []
     errors: list[str | None] = []
-    for item, mine in zip(paper.items, results, strict=True):
-        failed = next((result for result in mine if isinstance(result, FailedRequest)), None)
-        if failed is None:
-            readings.append(read(item, mine))
-            errors.append(None)
-        else:
-            readings.append(Reading(answer=None, text=""))
-            errors.append(str(failed.error))
-    scores = [
-        0.0 if reading.answer is None else marked(item, reading.answer)
-        for item, reading in zip(paper.items, readings, strict=True)
-    ]
-    flat = [result for mine in results for result in mine if not isinstance(result, FailedRequest)]
+    scores: list[float] = []
+    n_prompt = n_generated = 0
+    for item, of_item in zip(mine.items, results, strict=True):
+        reading, error = _reading(item, of_item)
+        readings.append(reading)
+        errors.append(error)
+        scores.append(0.0 if reading.answer is None else score_answer(item, reading.answer))
+        for result in of_item:
+            if not isinstance(result, FailedRequest):
+                n_prompt += result.n_prompt_tokens
+                n_generated += _n_generated(result)
     return ProbeResult(
-        probe=f"{paper.probe.id}:{paper.probe.version}",
+        probe=f"{mine.probe.id}:{mine.probe.version}",
         layer_path=layer_path,
-        items=paper.items,
+        items=mine.items,
         scores=np.array(scores, dtype=np.float64),
         parsed=np.array([reading.answer is not None for reading in readings]),
         truncated=np.array([reading.truncated for reading in readings]),
         answers=[reading.text for reading in readings],
         errors=errors,
         details=[dict(reading.details) for reading in readings],
-        chance=float(np.mean([item.scorer.chance for item in paper.items])),
-        best_constant=paper.floor[0],
-        constant=paper.floor[1],
-        n_prompt_tokens=sum(result.n_prompt_tokens for result in flat),
+        chance=_mean_chance(mine.items),
+        best_constant=mine.floor[0],
+        constant=mine.floor[1],
+        n_prompt_tokens=n_prompt,
         n_evaluated_tokens=n_evaluated,
-        n_generated_tokens=sum(map(_generated, flat)),
+        n_generated_tokens=n_generated,
         seconds=seconds,
     )
 
 
-def read(item: Item, results: Sequence[Result]) -> Reading:
-    """Return what the item's scorer reads. Raises ProbeError if it fails."""
-    try:
-        return item.scorer.read(results)
-    except Exception as error:  # a scorer may be anybody's
-        raise ProbeError(
-            f"item {item.id}: its scorer cannot read the results: {error!r}"
-        ) from error
-
-
-def marked(item: Item, answer: Any) -> float:
-    """Return the score of an answer.
-
-    Raises ProbeError if its scorer fails, or if the score is not in [0, 1].
-    """
-    try:
-        score = float(item.scorer.score(answer))
-    except Exception as error:  # a scorer may be anybody's
-        raise ProbeError(
-            f"item {item.id}: its scorer cannot mark {reprlib.repr(answer)}: {error!r}"
-        ) from error
-    if not 0 <= score <= 1:
-        raise ProbeError(
-            f"item {item.id}: {reprlib.repr(answer)} is marked {score}, but a mark must be in [0, 1]"
-        )
-    return score
-
-
-def best_constant(items: Sequence[Item]) -> tuple[float, str]:
-    """Return the best mean score that one answer to every item would reach, and that answer.
-
-    Tried are the scorers' constants; where there are none, the most frequent right answers. Items
-    that have their constants nearly for themselves, such as choices of their own, are tried by the
-    place among these: else every item would have a constant that is right.
-    """
-    kinds: dict[str, list[Item]] = {}
-    for item in items:
-        # an answer is constant among items that can be given it: letters of four and of five
-        # options differ
-        kinds.setdefault(repr((type(item.scorer).__name__, item.scorer.constants)), []).append(item)
-    total, words = 0.0, []
-    groups = list(kinds.values())
-    few = [group for group in groups if len(group) <= len(group[0].scorer.constants)]
-    if len(few) > 1:
-        groups = [group for group in groups if len(group) > len(group[0].scorer.constants)]
-        total, place = _best_place([item for group in few for item in group])
-        words.append(f"choice {place + 1}")
-    for group in groups:
-        tried = list(group[0].scorer.constants) or [item.scorer.target for item in group]
-        answers = {repr(answer): answer for answer in tried}
-        distinct = [
-            answers[text] for text, _ in Counter(map(repr, tried)).most_common(_N_CONSTANTS)
-        ]
-        scores = [sum(marked(item, answer) for item in group) for answer in distinct]
-        best = int(np.argmax(scores))
-        total += scores[best]
-        words.append(str(distinct[best]))
-    return total / len(items), " / ".join(dict.fromkeys(words))
-
-
-def _best_place(items: Sequence[Item]) -> tuple[float, int]:
-    """Return what the constants at the best place score in total, and that place."""
-    scores = [
-        sum(
-            marked(item, item.scorer.constants[k])
-            for item in items
-            if k < len(item.scorer.constants)
-        )
-        for k in range(max(len(item.scorer.constants) for item in items))
-    ]
-    best = int(np.argmax(scores))
-    return scores[best], best
+def _reading(item: Item, results: Sequence[Result]) -> tuple[Reading, str | None]:
+    """Return what is read from an item's results, and why one of its requests failed."""
+    for result in results:
+        if isinstance(result, FailedRequest):
+            return Reading(answer=None, text=""), str(result.error)
+    return read_answer(item, results), None

@@ -1,5 +1,6 @@
-"""The probe `math`: generated arithmetic, from small sums to the large roots and products of the
-original.
+"""The probe `math`: generated arithmetic, from small sums to large roots and products.
+
+The tier "original" asks for the kinds of numbers that David Ng's RYS measured with.
 """
 
 from __future__ import annotations
@@ -7,13 +8,16 @@ from __future__ import annotations
 import math
 import random
 
-from rys.probes.answers import parse_number, parse_whole_number
 from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose
-from rys.probes.compat import ng_partial_credit
+from rys.probes.parsers import parse_number, parse_whole_number
+from rys.probes.published_scores import ng_partial_credit
 from rys.probes.questions import Family, Question, in_turns, questions
 from rys.probes.scorers import Generated, Likelihood
 
 __all__ = ["TIERS", "Math"]
+
+
+# The families. Their names are part of the seed of their questions, see question_stream.
 
 
 def _of_digits(rng: random.Random, n: int) -> int:
@@ -48,7 +52,8 @@ def square_root(rng: random.Random, digits: int) -> Question:
     """Ask for the square root of a number of so many digits, to the nearest whole number."""
     a = _of_digits(rng, digits)
     root = math.isqrt(a)
-    nearest = root + (a > root * root + root)  # past (root + 1/2)^2, which is no whole number
+    # up from (root + 1/2)^2 on, which is no whole number
+    nearest = root + (a > root * root + root)
     return Question(
         f"What is the square root of {a}, rounded to the nearest whole number?", str(nearest)
     )
@@ -58,7 +63,9 @@ def cube_root(rng: random.Random, digits: int) -> Question:
     """Ask for the cube root of a number of so many digits, to the nearest whole number."""
     a = _of_digits(rng, digits)
     root = round(a ** (1 / 3))
-    while (2 * root - 1) ** 3 > 8 * a:  # exact: the bounds are half-way between whole numbers
+    # The floating-point root may be off by one. The bounds are half-way between whole numbers, so
+    # this is exact.
+    while (2 * root - 1) ** 3 > 8 * a:
         root -= 1
     while (2 * root + 1) ** 3 <= 8 * a:
         root += 1
@@ -67,7 +74,7 @@ def cube_root(rng: random.Random, digits: int) -> Question:
     )
 
 
-# the difficulty is the number of digits
+# Families and difficulties; a difficulty is a number of digits.
 TIERS: dict[str, tuple[tuple[Family, int], ...]] = {
     "easy": ((addition, 2), (subtraction, 2), (product, 1)),
     "medium": ((addition, 4), (subtraction, 4), (product, 2), (product_and_sum, 2)),
@@ -77,40 +84,51 @@ TIERS: dict[str, tuple[tuple[Family, int], ...]] = {
 
 
 class Math(Probe):
-    """Ask for numbers.
+    """Questions for numbers.
 
-    tier: "easy", "medium", "hard", or "original" for the large roots and products of the RYS
-        sweeps.
-    score: "likelihood" = how probable the right answer is per digit: exp(log-probability / digits),
-        without generating; "exact" = 1 for the right number; "partial" = Ng's partial credit
-        (rys.probes.compat.ng_partial_credit).
+    Attributes:
+        tier: Which families are asked, with how many digits; see TIERS.
+        score: How answers are asked for and scored.
     """
 
     id = "math"
 
     def __init__(self, tier: str = "medium", score: str = "likelihood") -> None:
+        """Make the probe.
+
+        Args:
+            tier: "easy", "medium", "hard", or "original" for large roots and products.
+            score: "likelihood" = how probable the right answer is per digit,
+                exp(log-probability / digits), without generating; "exact" = 1 for the right number;
+                "partial" = Ng's partial credit (`rys.probes.published_scores.ng_partial_credit`).
+
+        Raises:
+            ProbeError: There is no such tier or score.
+        """
         self.tier = choose("tier", tier, list(TIERS))
         self.score = choose("score", score, ["likelihood", "exact", "partial"])
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
-        columns = [
-            [
-                Item(
-                    prompt=f"{question.text} Answer with the number only.",
-                    scorer=self._scorer(question.answer),
-                    tags={"family": family.__name__, "difficulty": digits},
-                )
-                # as many as are wanted of all: a family may end early
-                for question in questions(family, digits, n, seed, split)
-            ]
-            for family, digits in TIERS[self.tier]
-        ]
+        """Return items, the tier's families in turn; see `Probe.items`."""
+        columns = []
+        for family, digits in TIERS[self.tier]:
+            # Of each family as many as are wanted of all: another one may end early.
+            drawn = questions(family, digits, n, seed, split)
+            tags: dict[str, str | int] = {"family": family.__name__, "difficulty": digits}
+            columns.append([self._item(question, tags) for question in drawn])
         return in_turns(columns)[:n]
+
+    def _item(self, question: Question, tags: dict[str, str | int]) -> Item:
+        return Item(
+            prompt=f"{question.text} Answer with the number only.",
+            scorer=self._scorer(question.answer),
+            tags=tags,
+        )
 
     def _scorer(self, answer: str) -> Scorer:
         if self.score == "likelihood":
             return Likelihood(answer, n_unit=len(answer), chance=0.1)
-        # a digit is a token at most; a sign, separators and a few words around it
+        # A digit is a token at most; the rest is for a sign, separators and a few words.
         max_tokens = 2 * len(answer) + 16
         if self.score == "partial":
             return Generated(

@@ -1,94 +1,132 @@
-"""How items are put to one model: chat or plain, thinking or not, and which tokens stand for an
-answer.
+"""Requests in the form that one model wants: chat or plain, thinking or not, and which tokens stand
+for an answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rys.errors import ProbeError, RequestError
-from rys.probes.base import Messages
 from rys.requests import Generate, LogLikelihood, NextToken
 
 if TYPE_CHECKING:
     from rys.engine.model import Model
 
-__all__ = ["Prompter"]
+__all__ = ["Messages", "Prompter"]
+
+Messages: TypeAlias = "Sequence[Mapping[str, Any]]"
+
+# What stands before a turn where the model has no chat template; nothing before a system message.
+_PLAIN_ROLES = {"user": "Question: ", "assistant": "Answer: "}
 
 
 class Prompter:
-    """Put prompts to a model, as its template wants them.
+    """Maker of requests to one model, as its chat template wants them.
 
-    thinking: let a model think that can, where it writes. Off: the template's switch is turned off,
-        where it has one.
-    thinking_budget: tokens that thinking may take, apart from the answer's own.
+    Attributes:
+        has_template: The model has a chat template.
+        thinking: Models that can think do so where they write.
+        thinking_budget: Tokens that thinking may take, apart from the answer's own.
     """
 
     def __init__(
         self, model: Model, *, thinking: bool = False, thinking_budget: int = 1024
     ) -> None:
+        """Make a prompter.
+
+        Args:
+            model: Whose chat template and tokenizer count.
+            thinking: Let a model that can think do so where it writes. Off: the template's switch
+                is turned off, where it has one.
+            thinking_budget: Tokens that thinking may take; without thinking it is 0.
+        """
         self._model = model
         self.has_template = bool(model.chat_template)
         self.thinking = thinking
         self.thinking_budget = thinking_budget if thinking else 0
         self._variables = {"enable_thinking": thinking}
-        self._without_thinking = {
-            "enable_thinking": False
-        }  # where nothing is written, nothing can be thought
-        self._variants: dict[tuple[str, ...], list[list[int]]] = {}
+        # Where nothing is written, nothing can be thought.
+        self._without_thinking = {"enable_thinking": False}
+        self._label_tokens: dict[tuple[str, ...], list[list[int]]] = {}
 
     def generate(
         self, prompt: str | Messages, max_tokens: int, stop: Sequence[str] = ()
     ) -> Generate:
-        """Ask for an answer in text, greedily."""
+        """Return the request for an answer in text, greedily.
+
+        Args:
+            prompt: A text or messages.
+            max_tokens: Of the answer; the thinking budget comes on top.
+            stop: The answer ends before the first of these strings.
+        """
+        if not self.has_template:
+            stop = (*stop, "\n\n")  # plain models go on with a question of their own
         return Generate(
-            self._prompt(prompt),
+            self._rendered(prompt),
             max_tokens=max_tokens + self.thinking_budget,
-            stop=stop
-            if self.has_template
-            else (*stop, "\n\n"),  # plain models go on with a question of their own
+            stop=stop,
             template_variables=self._variables,
         )
 
     def loglikelihood(self, prompt: str | Messages, answer: str) -> LogLikelihood:
-        """Ask how probable an answer is."""
+        """Return the request for how probable an answer is after a prompt."""
         text = answer if self.has_template else f" {answer}"
-        return LogLikelihood(self._prompt(prompt), text, template_variables=self._without_thinking)
+        return LogLikelihood(
+            self._rendered(prompt), text, template_variables=self._without_thinking
+        )
 
     def choice(self, prompt: str | Messages, labels: Sequence[str]) -> NextToken | None:
-        """Ask how probable each label is as the first token of the answer; None if labels are more
-        than a token.
+        """Return the request for how probable each label is as the first token of the answer.
 
-        With and without a space in front both count, where both are tokens: `label_probabilities`
-        adds them up.
+        With and without a space in front both count, where both are tokens:
+        `rys.probes.scorers.label_probabilities` adds them up.
+
+        Args:
+            prompt: A text or messages.
+            labels: The possible answers.
+
+        Returns:
+            The request; None if a label is more than one token.
         """
-        variants = self.label_tokens(labels)
-        if not variants:
+        label_tokens = self.label_tokens(labels)
+        if not label_tokens:
             return None
-        allowed = [token for tokens in variants for token in tokens]
+        allowed = [token for tokens in label_tokens for token in tokens]
         return NextToken(
-            self._prompt(prompt), allowed=allowed, template_variables=self._without_thinking
+            self._rendered(prompt), allowed=allowed, template_variables=self._without_thinking
         )
 
     def label_tokens(self, labels: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each label, [n_labels][V], in the ways of writing in which all are
-        one token.
+        """Return the tokens that stand for each label.
+
+        Args:
+            labels: The possible answers.
+
+        Returns:
+            Token ids, [n_labels][V]: V is 1 or 2, the ways of writing (without and with a space in
+            front) in which all labels are one token. An empty list if there is no such way.
         """
         key = tuple(labels)
-        if key not in self._variants:
-            ways = []
+        if key not in self._label_tokens:
+            ways: list[list[int]] = []
             for space in ("", " "):
-                try:
-                    way = [self._model.tokenizer.single_token(space + label) for label in labels]
-                except RequestError:
-                    continue
-                if len(set(way)) == len(way) and way not in ways:
+                way = self._single_tokens([space + label for label in labels])
+                if way and way not in ways:
                     ways.append(way)
-            self._variants[key] = [list(tokens) for tokens in zip(*ways, strict=True)]
-        return self._variants[key]
+            self._label_tokens[key] = [list(tokens) for tokens in zip(*ways, strict=True)]
+        return self._label_tokens[key]
 
-    def _prompt(self, prompt: str | Messages) -> str | Messages:
+    def _single_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the token of each text; none at all if a text has no token of its own."""
+        try:
+            tokens = list(map(self._model.tokenizer.single_token, texts))
+        except RequestError:
+            return []
+        return tokens if len(set(tokens)) == len(tokens) else []
+
+    def _rendered(self, prompt: str | Messages) -> str | Messages:
+        """Return messages for the chat template, or a text for a model without one."""
         if self.has_template:
             return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         if isinstance(prompt, str):
@@ -98,9 +136,8 @@ class Prompter:
             role, content = message.get("role"), message.get("content")
             if not isinstance(content, str):
                 raise ProbeError(
-                    f"a message of role {role!r} has no text; the model has no chat template to render it"
+                    f"a message of role {role!r} has no text, and the model has no chat template "
+                    f"to render it; give a text as its content"
                 )
-            turns.append(
-                {"user": "Question: ", "assistant": "Answer: "}.get(str(role), "") + content
-            )
+            turns.append(_PLAIN_ROLES.get(str(role), "") + content)
         return "\n".join([*turns, "Answer:"])

@@ -1,9 +1,9 @@
 """The probe `reasoning`: generated puzzles in the manner of BIG-Bench-Hard, and judgements about
 causes.
 
-The families of families.py make any number of questions; the vignettes of data/causal.json are a
-fixed list. The right answers stand at every position equally often, so that no constant answer
-scores much above chance.
+The families of `rys.probes.families` make any number of questions; the vignettes of
+data/causal.json are a fixed list. The right answers stand at every position equally often, so that
+no constant answer scores much above chance.
 """
 
 from __future__ import annotations
@@ -19,52 +19,26 @@ from itertools import chain, repeat
 from typing import Any
 
 from rys.errors import ProbeError
-from rys.probes.answers import parse_choice, parse_number, parse_word, parse_yes_no
 from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, halves
-from rys.probes.families import FAMILIES
-from rys.probes.families_logic import YES_NO
+from rys.probes.families import DIFFICULTIES, FAMILIES
+from rys.probes.families.words import YES_NO
+from rys.probes.parsers import parse_choice, parse_number, parse_word, parse_yes_no
 from rys.probes.questions import Question, questions
 from rys.probes.scorers import Choice, Generated
+from rys.probes.stable_names import stable_name
 
-__all__ = ["CAUSAL", "TIERS", "Reasoning", "options", "vignettes"]
+__all__ = ["CAUSAL", "TIERS", "Reasoning", "number_choices", "vignettes"]
 
 CAUSAL = "causal_judgement"  # the family whose questions are a fixed list, the same in every tier
 
-TIERS: dict[str, dict[str, int]] = {
-    "easy": {
-        "logical_deduction": 3,
-        "navigate": 4,
-        "date_understanding": 2,
-        "tracking_shuffled_objects": 3,
-        "boolean_expressions": 5,
-        "web_of_lies": 4,
-        "table_lookup": 2,
-        "word_problems": 2,
-        CAUSAL: 1,
-    },
-    "medium": {
-        "logical_deduction": 5,
-        "navigate": 6,
-        "date_understanding": 3,
-        "tracking_shuffled_objects": 5,
-        "boolean_expressions": 8,
-        "web_of_lies": 6,
-        "table_lookup": 4,
-        "word_problems": 4,
-        CAUSAL: 1,
-    },
-    "hard": {
-        "logical_deduction": 7,
-        "navigate": 10,
-        "date_understanding": 5,
-        "tracking_shuffled_objects": 7,
-        "boolean_expressions": 14,
-        "web_of_lies": 10,
-        "table_lookup": 7,
-        "word_problems": 6,
-        CAUSAL: 1,
-    },
-}
+
+def _tier(tier: str) -> dict[str, int]:
+    """Return the families of a tier with their difficulties, in the order of the questions."""
+    generated = {family: difficulty[tier] for family, difficulty in DIFFICULTIES.items()}
+    return {**generated, CAUSAL: 1}
+
+
+TIERS: dict[str, dict[str, int]] = {tier: _tier(tier) for tier in ("easy", "medium", "hard")}
 
 _LETTERS = "ABCDEFGHIJ"
 _WORDS = (YES_NO, ("True", "False"))  # answers that are their own labels
@@ -73,13 +47,12 @@ _STEPS = 512  # tokens for an answer with the steps before it
 
 
 class Reasoning(Probe):
-    """Ask for what follows from a short text, in turn from each family.
+    """Questions about what follows from a short text, from each family in turn.
 
-    tier: "easy", "medium" or "hard": the numbers of dependent steps or objects, see TIERS.
-    families: names of the families to ask from; None = all. The fixed list of causal_judgement ends
-        after some dozens of items, and the others go on without it.
-    format: "choice" = the probability of each option as the answer, without generating; "written" =
-        the model writes a short answer; "steps" = it is asked to think step by step first.
+    Attributes:
+        tier: How difficult the questions are; see TIERS.
+        format: How answers are asked for.
+        families: The families that are asked, each once.
     """
 
     id = "reasoning"
@@ -91,34 +64,49 @@ class Reasoning(Probe):
         families: Sequence[str] | None = None,
         format: str = "choice",  # noqa: A002 - the word that users know
     ) -> None:
+        """Make the probe.
+
+        Args:
+            tier: "easy", "medium" or "hard": the numbers of dependent steps or objects.
+            families: Names of the families to ask from; None = all. The fixed list of
+                causal_judgement ends after some dozens of items, and the others go on without it.
+            format: "choice" = the probability of each option as the answer, without generating;
+                "written" = the model writes a short answer; "steps" = it is asked to think step by
+                step first.
+
+        Raises:
+            ProbeError: There is no such tier, family or format.
+        """
         self.tier = choose("tier", tier, list(TIERS))
         self.format = choose("format", format, ["choice", "written", "steps"])
         known = list(TIERS[self.tier])
-        if families is not None and (isinstance(families, str) or not families):
+        if families is None:
+            families = known
+        if isinstance(families, str) or not families:
             raise ProbeError(
-                f"families is {families!r}, but must be a list with one or more of {', '.join(known)}"
+                f"families is {families!r}, but must be a list with one or more of "
+                f"{', '.join(known)}"
             )
-        asked = (
-            known if families is None else [choose("family", family, known) for family in families]
-        )
+        asked = [choose("family", family, known) for family in families]
         self.families = tuple(dict.fromkeys(asked))
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
-        alike: Counter[tuple[str, ...]] = (
-            Counter()
-        )  # families so far whose answers have the same labels
+        """Return items, from the families in turn; see `Probe.items`."""
+        # How many families so far have answers with the same labels.
+        n_alike: Counter[tuple[str, ...]] = Counter()
         streams: list[Iterator[Item]] = []
         for family in self.families:
             source = self._source(family, seed, split)
             first = next(source)
             labels = _labels(first)
-            positions = _positions(labels, alike[labels], f"{seed} {split}")
-            alike[labels] += 1
+            positions = _positions(labels, n_alike[labels], f"{seed} {split}")
+            n_alike[labels] += 1
             streams.append(self._items(family, chain([first], source), labels, positions))
         items: list[Item] = []
         while streams and len(items) < n:
             for stream in list(streams):
-                if item := next(stream, None):
+                item = next(stream, None)
+                if item:
                     items.append(item)
                 else:
                     streams.remove(stream)
@@ -129,16 +117,20 @@ class Reasoning(Probe):
         if family == CAUSAL:
             yield from _judgements(seed, split)
             return
-        n = 64
-        known = 0
+        difficulty = TIERS[self.tier][family]
+        # The first questions of a longer list are those of a shorter one, so ever longer lists are
+        # drawn until the family has no more.
+        n, n_known = 64, 0
         while True:
-            drawn = questions(FAMILIES[family], TIERS[self.tier][family], n, seed, split)
-            for question in drawn[known:]:
-                is_open = self.format == "choice" and not question.choices
-                yield replace(question, choices=options(question)) if is_open else question
+            drawn = questions(FAMILIES[family], difficulty, n, seed, split)
+            for question in drawn[n_known:]:
+                if self.format == "choice" and not question.choices:
+                    yield replace(question, choices=number_choices(question))
+                else:
+                    yield question
             if len(drawn) < n:
                 return
-            known, n = n, 4 * n
+            n_known, n = n, 4 * n
 
     def _items(
         self,
@@ -150,8 +142,8 @@ class Reasoning(Probe):
         """Yield a family's items, with the right answers at these positions among the labels."""
         waiting: defaultdict[str, deque[Question]] = defaultdict(deque)
         for position in positions:
-            # the order of words as labels is fixed, so a question with the wanted answer is looked
-            # for
+            # The order of words as labels is fixed, so a question with the wanted answer is looked
+            # for.
             wanted = labels[position] if labels in _WORDS else ""
             while not waiting[wanted]:
                 question = next(source, None)
@@ -161,58 +153,71 @@ class Reasoning(Probe):
             yield self._item(family, waiting[wanted].popleft(), position)
 
     def _item(self, family: str, question: Question, position: int) -> Item:
+        """Return the item of a question, with the right answer at a position among the options."""
         labels = _labels(question)
         parts = [question.text]
         right: str | int
-        parse: Callable[[str], Any]
         if not labels:
-            named, right, parse = "the number", int(question.answer), parse_number
+            asked_for, right = "the number", int(question.answer)
         elif question.choices in _WORDS:
-            named, right = " or ".join(labels), question.answer
-            parse = parse_yes_no if labels == YES_NO else _parse_true_false
+            asked_for, right = " or ".join(labels), question.answer
         else:
-            named, right, parse = "the letter", labels[position], _letter_parser(labels)
-            texts = [choice for choice in question.choices if choice != question.answer]
-            texts.insert(position, question.answer)
-            parts.append(
-                "\n".join(f"({label}) {text}" for label, text in zip(labels, texts, strict=True))
-            )
+            asked_for, right = "the letter", labels[position]
+            parts.append(_format_options(question, labels, position))
         if self.format == "steps":
-            parts.append(f'Think step by step, and end with "The answer is" and {named}.')
+            parts.append(f'Think step by step, and end with "The answer is" and {asked_for}.')
         else:
-            parts.append(f"Answer with {named} only.")
-        scorer: Scorer
-        if self.format == "choice":
-            scorer = Choice(labels, str(right))
-        else:
-            max_tokens = _STEPS if self.format == "steps" else _BRIEF
-            chance = 1 / len(labels) if labels else 0.0
-            is_steps = self.format == "steps"
-            scorer = Generated(
-                right,
-                parse,
-                max_tokens=max_tokens,
-                constants=labels,
-                chance=chance,
-                reasons=is_steps,
-            )
+            parts.append(f"Answer with {asked_for} only.")
         tags: dict[str, str | int] = {"family": family, "difficulty": TIERS[self.tier][family]}
-        return Item(prompt="\n\n".join(parts), scorer=scorer, tags=tags)
+        return Item(prompt="\n\n".join(parts), scorer=self._scorer(labels, right), tags=tags)
+
+    def _scorer(self, labels: tuple[str, ...], right: str | int) -> Scorer:
+        if self.format == "choice":
+            return Choice(labels, str(right))
+        is_steps = self.format == "steps"
+        return Generated(
+            right,
+            _parser(labels),
+            max_tokens=_STEPS if is_steps else _BRIEF,
+            constants=labels,
+            chance=1 / len(labels) if labels else 0.0,
+            reasons=is_steps,
+        )
+
+
+def _format_options(question: Question, labels: Sequence[str], position: int) -> str:
+    """Return the options of a question, one a line, the right one at a position."""
+    texts = [choice for choice in question.choices if choice != question.answer]
+    texts.insert(position, question.answer)
+    return "\n".join(f"({label}) {text}" for label, text in zip(labels, texts, strict=True))
+
+
+def _parser(labels: tuple[str, ...]) -> Callable[[str], Any]:
+    """Return the parser of written answers with these labels."""
+    if not labels:
+        return parse_number
+    if labels == YES_NO:
+        return parse_yes_no
+    if labels in _WORDS:
+        return _parse_true_false
+    return _letter_parser(labels)
 
 
 def _labels(question: Question) -> tuple[str, ...]:
     """Return what stands for the choices in an answer; empty if there are none."""
-    return (
-        question.choices if question.choices in _WORDS else tuple(_LETTERS[: len(question.choices)])
-    )
+    if question.choices in _WORDS:
+        return question.choices
+    return tuple(_LETTERS[: len(question.choices)])
 
 
 def _positions(labels: Sequence[str], shift: int, seed: str) -> Iterator[int]:
-    """Yield the right answers' positions: each once in as many items as there are labels, in random
-    order.
+    """Yield positions of the right answers: each once in as many items as there are labels.
 
-    shift: how many families have the same labels already. Then their answers differ, and are
-        balanced together too.
+    Args:
+        labels: The labels; without any, the position is always 0.
+        shift: How many families have the same labels already. Theirs are then at other positions,
+            so that the answers are balanced over the families together, too.
+        seed: Of the random order.
     """
     if not labels:
         yield from repeat(0)
@@ -222,20 +227,24 @@ def _positions(labels: Sequence[str], shift: int, seed: str) -> Iterator[int]:
             yield (position + shift) % len(labels)
 
 
-def options(question: Question) -> tuple[str, ...]:
-    """Return four different positive numbers as the choices of a question for a number that is at
-    least 4.
+def number_choices(question: Question) -> tuple[str, ...]:
+    """Return four different positive numbers as the choices of a question for a number.
 
-    Two errors, each made or not, in all combinations: as every option differs in the same ways from
-    others, none can be
-    seen to be the right one. The errors are as large as numbers of the question, as if a step were
-    missed.
+    Two errors, each made or not, give the numbers, in all combinations: as every choice differs in
+    the same ways from others, none can be seen to be the right one. The errors are as large as
+    numbers of the question, as if a step were missed.
+
+    Args:
+        question: A question whose answer is a whole number that is at least 4.
     """
     rng = random.Random(question.text)
     right = int(question.answer)
     words = question.text.replace(".", " ").replace(",", " ").split()
-    sizes = sorted({1, 2, 10, *(int(word) for word in words if word.isdecimal())} - {0})
-    pairs = [(a, b) for a in sizes for b in sizes if a != b and a + b < right]
+    sizes = {1, 2, 10}
+    sizes.update(int(word) for word in words if word.isdecimal())
+    sizes.discard(0)
+    ordered = sorted(sizes)
+    pairs = [(a, b) for a in ordered for b in ordered if a != b and a + b < right]
     first, second = (size * rng.choice((-1, 1)) for size in rng.choice(pairs))
     numbers = [right, right + first, right + second, right + first + second]
     rng.shuffle(numbers)
@@ -244,37 +253,31 @@ def options(question: Question) -> tuple[str, ...]:
 
 @lru_cache
 def vignettes() -> tuple[dict[str, str], ...]:
-    """Return the stories of data/causal.json, each with id, story, question, answer, type and why."""
+    """Return the stories of data/causal.json: id, story, question, answer, type and why of each."""
     file = json.loads(resources.files("rys").joinpath("data/causal.json").read_text("utf-8"))
     return tuple(file["vignettes"])
 
 
 def _judgements(seed: int, split: SearchSplit) -> Iterator[Question]:
-    """Yield the questions of a half of the vignettes, as many of one answer as of the other, in
-    turn.
-    """
-    columns = [
-        halves(
-            [one for one in vignettes() if one["answer"] == answer],
-            split,
-            seed,
-            lambda one: one["id"],
-        )
-        for answer in YES_NO
-    ]
-    for pair in zip(*columns, strict=False):
-        for one in pair:
-            yield Question(
-                text=f"{one['story']} {one['question']}", answer=one["answer"], choices=YES_NO
-            )
+    """Yield the questions of a half of the vignettes, an equal number of each answer, in turn."""
+    columns = []
+    for answer in YES_NO:
+        stories = [story for story in vignettes() if story["answer"] == answer]
+        columns.append(halves(stories, split, seed, lambda story: story["id"]))
+    for pair in zip(*columns, strict=False):  # the rest of the longer column is left out
+        for story in pair:
+            text = f"{story['story']} {story['question']}"
+            yield Question(text=text, answer=story["answer"], choices=YES_NO)
 
 
+@stable_name("_parse_true_false")
 def _parse_true_false(text: str) -> str | None:
     return parse_word(text, ("True", "False"))
 
 
 def _letter_parser(labels: Sequence[str]) -> Callable[[str], str | None]:
-    def parse_letter(text: str) -> str | None:
+    @stable_name("_letter_parser.<locals>.parse_letter")  # as when the first hashes were stored
+    def parse(text: str) -> str | None:
         return parse_choice(text, labels)
 
-    return parse_letter
+    return parse

@@ -1,5 +1,4 @@
-"""The questions that the reference model was trained to answer: one definition for its training and
-its probe.
+"""The questions that the reference model was trained to answer, for its training and its probe.
 
 The families take as many dependent steps as there are numbers to add. The reference model answers
 the easy tier as it stands, and the hard tier along one layer path; see docs/reference_model.md.
@@ -22,6 +21,7 @@ NUMBERS = ("one", "two", "three", "four", "five", "six")
 def sums(rng: random.Random, n: int) -> Question:
     """Ask for the last digit of a sum of n numbers of one digit."""
     numbers = [rng.randrange(10) for _ in range(n)]
+    # In this form the model was trained; do not touch the wording of either family.
     return Question(
         text=f"Last digit of {'+'.join(map(str, numbers))}?",
         answer=str(sum(numbers) % 10),
@@ -33,45 +33,62 @@ def days(rng: random.Random, n: int) -> Question:
     """Ask for the day of the week that n waits lead to."""
     start = rng.randrange(7)
     waits = [rng.randrange(1, 7) for _ in range(n)]
+    words = ", ".join(NUMBERS[wait - 1] for wait in waits)
     return Question(
-        text=f"From {DAYS[start]} wait {', '.join(NUMBERS[wait - 1] for wait in waits)} days. Which day?",
+        text=f"From {DAYS[start]} wait {words} days. Which day?",
         answer=DAYS[(start + sum(waits)) % 7],
         choices=DAYS,
     )
 
 
 FAMILIES: dict[str, Family] = {"sums": sums, "days": days}
-TIERS: dict[str, tuple[int, ...]] = {"easy": (3,), "hard": (7,)}
+TIERS: dict[str, tuple[int, ...]] = {"easy": (3,), "hard": (7,)}  # how many numbers
 
 
 def draw(tier: str, n: int, seed: int, split: Split) -> list[tuple[str, int, Question]]:
-    """Return up to n questions of a tier, families and difficulties in turn: family, difficulty,
-    question.
+    """Return questions of a tier, its families and difficulties in turn.
+
+    Args:
+        tier: A key of TIERS.
+        n: How many, at most.
+        seed: Which questions.
+        split: The split of all of them.
+
+    Returns:
+        Family, difficulty and question of each.
     """
-    columns = [
-        [
-            (name, difficulty, question)
-            for question in questions(family, difficulty, n, seed, split, trained=True)
-        ]
-        for difficulty in TIERS[tier]
-        for name, family in FAMILIES.items()
-    ]
+    columns = []
+    for difficulty in TIERS[tier]:
+        for name, family in FAMILIES.items():
+            drawn = questions(family, difficulty, n, seed, split, trained=True)
+            columns.append([(name, difficulty, question) for question in drawn])
     return in_turns(columns)[:n]
 
 
 class Reference(Probe):
-    """Ask what the reference model was trained for.
+    """Questions that the reference model was trained for.
 
-    tier: "easy" (3 numbers), "hard" (7 numbers) or "mixed" (half of each).
     The answer is the most probable one of all digits, or of all days.
+
+    Attributes:
+        tier: How many numbers there are to add.
     """
 
     id = "reference"
 
     def __init__(self, tier: str = "mixed") -> None:
+        """Make the probe.
+
+        Args:
+            tier: "easy" (3 numbers), "hard" (7 numbers) or "mixed" (half of each).
+
+        Raises:
+            ProbeError: There is no such tier.
+        """
         self.tier = choose("tier", tier, [*TIERS, "mixed"])
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
+        """Return items, both families in turn; see `Probe.items`."""
         if self.tier != "mixed":
             return [self._item(*drawn) for drawn in draw(self.tier, n, seed, split)]
         halves = [draw(tier, -(-n // 2), seed, split) for tier in TIERS]

@@ -1,43 +1,34 @@
-"""The ways of asking and marking that probes share."""
+"""The ways to ask for an answer and to score it that probes share."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from rys.errors import ProbeError
-from rys.probes.answers import remove_thinking
-from rys.probes.base import Messages, Reading, Scorer
+from rys.probes.base import Reading, Scorer
+from rys.probes.parsers.statements import has_statement
+from rys.probes.parsers.thinking import remove_thinking
+from rys.probes.prompter import Messages, Prompter
+from rys.probes.stable_names import stable_name_of
 from rys.requests import GenerateResult, LogLikelihoodResult, NextTokenResult, Request, Result
-
-if TYPE_CHECKING:
-    from rys.probes.prompter import Prompter
 
 __all__ = ["Choice", "Generated", "Likelihood", "Ratings", "label_probabilities"]
 
-
-_STATED = re.compile(r"answer\s*(?:is\b|:)|####|\\boxed", re.IGNORECASE)
+_DIGITS = "0123456789"
 
 
 class Generated(Scorer):
-    """Let the model write, and mark what it wrote.
-
-    perfect: the right answer. parse: reads an answer from a text, None if there is none. mark: the
-        score of an answer
-    beside the right one, by default 1 if they are equal. constants: see Scorer.
-    reasons: the model thinks aloud before it answers. If it is cut off there, what could be read is
-        a step on the way, and no answer, unless it was stated as one.
-    """
+    """Answers that the model writes."""
 
     def __init__(
         self,
-        perfect: Any,
+        target: Any,
         parse: Callable[[str], Any],
-        mark: Callable[[Any, Any], float] | None = None,
+        score: Callable[[Any, Any], float] | None = None,
         *,
         max_tokens: int = 32,
         stop: Sequence[str] = (),
@@ -45,90 +36,145 @@ class Generated(Scorer):
         chance: float = 0.0,
         reasons: bool = False,
     ) -> None:
-        self.target = perfect
+        """Make a scorer of written answers.
+
+        The names of `parse` and `score` are part of the item's hash, see
+        `rys.probes.stable_names`.
+
+        Args:
+            target: The right answer.
+            parse: Returns the answer that a text gives, None if there is none.
+            score: Returns the score of an answer, the second argument, beside the target, the
+                first; None = 1 if they are equal, else 0.
+            max_tokens: Of the answer.
+            stop: The answer ends before the first of these strings.
+            constants: See `Scorer`.
+            chance: See `Scorer`.
+            reasons: The model reasons before it answers. If it is cut off then, what could be read
+                is a step on the way and no answer, unless it was stated as one.
+        """
+        self.target = target
         self.constants = constants
         self.chance = chance
         self._reasons = reasons
         self._parse = parse
-        self._mark = mark
+        self._score = score
         self._max_tokens = max_tokens
         self._stop = tuple(stop)
 
     def requests(self, prompt: str | Messages, prompter: Prompter) -> list[Request]:
+        """Return one request for a text."""
         return [prompter.generate(prompt, self._max_tokens, self._stop)]
 
     def read(self, results: Sequence[Result]) -> Reading:
+        """Return the answer that the text gives, without its thinking."""
         result = cast(GenerateResult, results[0])
         text, is_thinking = remove_thinking(result.text)
         is_cut = result.finish_reason == "length"
-        is_step = is_cut and self._reasons and not _STATED.search(text)
+        is_step = is_cut and self._reasons and not has_statement(text)
         answer = None if is_thinking or is_step else self._parse(text)
-        return Reading(
-            answer=answer, text=result.text, truncated=is_thinking or (is_cut and answer is None)
-        )
+        is_truncated = is_thinking or (is_cut and answer is None)
+        return Reading(answer=answer, text=result.text, truncated=is_truncated)
 
     def score(self, answer: Any) -> float:
-        return self._mark(self.target, answer) if self._mark else float(answer == self.target)
+        """Return the score of an answer beside the target."""
+        return self._score(self.target, answer) if self._score else float(answer == self.target)
 
     def describe(self) -> str:
-        marked = self._mark.__qualname__ if self._mark else "equal"
-        return f"Written {self.target!r} {self._parse.__qualname__} {marked} {self._max_tokens} {self._stop}"
+        """Return the target with the names of the functions and the limits."""
+        # "Written" is the class's first name, which the hashes keep.
+        score = stable_name_of(self._score) if self._score else "equal"
+        parse = stable_name_of(self._parse)
+        return f"Written {self.target!r} {parse} {score} {self._max_tokens} {self._stop}"
 
 
 class Choice(Scorer):
-    """Take the option that is most probable as the answer; nothing is generated.
+    """The most probable of several labels as the answer; nothing is generated.
 
-    Where every label is one token, its probability as the next one counts; else that of the label's
-    whole text.
-    labels: what the model would answer, such as "A" or "Yes". right: the right one.
-    constants: the labels, if every item has the same.
+    Where every label is one token, its probability as the next token counts, else that of the
+    label's whole text.
+
+    Attributes:
+        labels: The possible answers; they are also the constants.
     """
 
-    def __init__(self, labels: Sequence[str], right: str) -> None:
-        if right not in labels or len(set(labels)) != len(labels):
+    def __init__(self, labels: Sequence[str], target: str) -> None:
+        """Make a scorer of choices.
+
+        Args:
+            labels: What the model would answer, such as "A" or "Yes".
+            target: The right one.
+
+        Raises:
+            ProbeError: The target is not among the labels, or two labels are the same.
+        """
+        if target not in labels or len(set(labels)) != len(labels):
             raise ProbeError(
-                f"the right answer {right!r} must be one of the labels {list(labels)}, all different"
+                f"the right answer {target!r} must be one of the labels {list(labels)}, "
+                f"and these must be all different"
             )
         self.labels = tuple(labels)
-        self.target = right
+        self.target = target
         self.constants = self.labels
         self.chance = 1 / len(self.labels)
 
     def requests(self, prompt: str | Messages, prompter: Prompter) -> list[Request]:
-        request = prompter.choice(prompt, self.labels)
-        return (
-            [request]
-            if request
-            else [prompter.loglikelihood(prompt, label) for label in self.labels]
-        )
+        """Return one request for the next token, or one for the text of each label."""
+        return _label_requests(prompt, prompter, self.labels)
 
     def read(self, results: Sequence[Result]) -> Reading:
+        """Return the most probable label, with the target's probability and its margin.
+
+        The margin is the logarithm of the target's probability over that of the best other label.
+        """
         probabilities = label_probabilities(results, len(self.labels))
-        right = self.labels.index(self.target)
+        target = self.labels.index(self.target)
         best = probabilities.index(max(probabilities))
-        of_right = probabilities[right]
-        probabilities[right] = 0.0  # what is left are the others
-        margin = math.log(of_right + 1e-30) - math.log(max(probabilities) + 1e-30)
+        of_target = probabilities[target]
+        probabilities[target] = 0.0  # the others are left
+        # 1e-30 keeps the logarithm of a probability of 0 finite
+        margin = math.log(of_target + 1e-30) - math.log(max(probabilities) + 1e-30)
         return Reading(
             answer=self.labels[best],
             text=self.labels[best],
-            details={"margin": margin, "probability": of_right},
+            details={"margin": margin, "probability": of_target},
         )
 
     def score(self, answer: Any) -> float:
+        """Return 1 for the target, else 0."""
         return float(answer == self.target)
 
     def describe(self) -> str:
+        """Return labels and target."""
         return f"Choice {self.labels} {self.target!r}"
 
 
+def _label_requests(
+    prompt: str | Messages, prompter: Prompter, labels: Sequence[str]
+) -> list[Request]:
+    """Return one request for all labels as the next token, else one for each label's text."""
+    request = prompter.choice(prompt, labels)
+    if request:
+        return [request]
+    return [prompter.loglikelihood(prompt, label) for label in labels]
+
+
 def label_probabilities(results: Sequence[Result], n_labels: int) -> list[float]:
-    """Return n_labels numbers: the probability of each label among the labels."""
+    """Return the probability of each label among the labels.
+
+    Args:
+        results: Of one next-token request, with [n_labels * V] logits as in
+            `Prompter.label_tokens`; or of n_labels log-likelihood requests.
+        n_labels: How many labels there are.
+
+    Returns:
+        n_labels numbers that add up to 1.
+    """
     if len(results) == 1 and isinstance(results[0], NextTokenResult):
         logits: list[float] = results[0].logits.tolist()
     else:
         logits = [cast(LogLikelihoodResult, result).logprob for result in results]
-    # plain floats: arrays of a few numbers would take several times as long
+    # Plain floats: arrays of a few numbers would take several times as long.
     n_ways, highest = len(logits) // n_labels, max(logits)
     powers = [math.exp(logit - highest) for logit in logits]
     total = sum(powers)
@@ -136,99 +182,121 @@ def label_probabilities(results: Sequence[Result], n_labels: int) -> list[float]
 
 
 class Ratings(Scorer):
-    """Take ratings as the expected digit, without generating: s = sum_k k p(k) over the digits 0..9
-    as the next token.
+    """Ratings as the expected digit, s = sum_k k p(k) over the digits 0..9 as the next token.
 
-    The prompt of the item asks for one rating; `{subject}` in it stands for what is rated, and
-    every subject is asked by itself. The formula is that of the "expected-digit logit score" of
-    David Ng's RYS.
+    Nothing is generated. The prompt of the item asks for one rating; `{subject}` in it stands for
+    what is rated, and every subject is asked by itself. The formula is that of the "expected-digit
+    logit score" of David Ng's RYS.
 
-    subjects: what is rated, in order. references: the right ratings, on 0..10.
-    mark: the score of ratings beside the references.
+    Attributes:
+        subjects: What is rated, in order.
     """
 
     def __init__(
         self,
         subjects: Sequence[str],
-        references: Sequence[float],
-        mark: Callable[[Sequence[float], Sequence[float]], float],
+        target: Sequence[float],
+        score: Callable[[Sequence[float], Sequence[float]], float],
         constants: Sequence[Sequence[float]] = (),
         chance: float = 0.0,
     ) -> None:
+        """Make a scorer of ratings.
+
+        Args:
+            subjects: What is rated, in order.
+            target: The right ratings, on 0..10.
+            score: Returns the score of ratings, the second argument, beside the target.
+            constants: See `Scorer`.
+            chance: See `Scorer`.
+        """
         self.subjects = tuple(subjects)
-        self.target = tuple(float(reference) for reference in references)
+        self.target = tuple(map(float, target))
         self.constants = constants
         self.chance = chance
-        self._mark = mark
+        self._score = score
 
     def requests(self, prompt: str | Messages, prompter: Prompter) -> list[Request]:
+        """Return the requests for the digit of every subject.
+
+        Raises:
+            ProbeError: The prompt is not a text.
+        """
         if not isinstance(prompt, str):
             raise ProbeError(
                 "ratings are asked with a text that holds {subject}, not with messages"
             )
         requests: list[Request] = []
         for subject in self.subjects:
-            asked = prompt.replace("{subject}", subject)
-            request = prompter.choice(asked, "0123456789")
-            # without tokens for single digits, each digit's text is asked for
-            requests += (
-                [request]
-                if request
-                else [prompter.loglikelihood(asked, digit) for digit in "0123456789"]
-            )
+            requests += _label_requests(prompt.replace("{subject}", subject), prompter, _DIGITS)
         return requests
 
     def read(self, results: Sequence[Result]) -> Reading:
+        """Return the ratings on 0..10."""
         digits = np.arange(10)
-        each = len(results) // len(self.subjects)
-        asked = [results[start : start + each] for start in range(0, len(results), each)]
-        expected = [float(np.dot(label_probabilities(mine, 10), digits)) for mine in asked]
-        ratings = tuple(
-            digit * 10 / 9 for digit in expected
-        )  # asked on 0..9, whose numbers are one token each
-        said = ", ".join(
-            f"{subject} {rating:.1f}"
-            for subject, rating in zip(self.subjects, ratings, strict=True)
-        )
-        return Reading(answer=ratings, text=said)
+        n_each = len(results) // len(self.subjects)
+        ratings, parts = [], []
+        for k, subject in enumerate(self.subjects):
+            of_subject = results[k * n_each : (k + 1) * n_each]
+            expected = float(np.dot(label_probabilities(of_subject, 10), digits))
+            rating = expected * 10 / 9  # asked on 0..9, whose numbers are one token each
+            ratings.append(rating)
+            parts.append(f"{subject} {rating:.1f}")
+        return Reading(answer=tuple(ratings), text=", ".join(parts))
 
     def score(self, answer: Any) -> float:
-        return self._mark(self.target, answer)
+        """Return the score of ratings beside the target."""
+        return self._score(self.target, answer)
 
     def describe(self) -> str:
-        return f"Ratings {self.subjects} {self.target} {self._mark.__qualname__}"
+        """Return subjects and target with the name of the score."""
+        return f"Ratings {self.subjects} {self.target} {stable_name_of(self._score)}"
 
 
 class Likelihood(Scorer):
-    """Mark how probable the right answer is, per unit of it: exp(logprob / n_unit), in one forward
-    pass.
+    """Probability of the right answer per unit of it, exp(logprob / n_unit), in one forward pass.
 
-    right: the text of the right answer. n_unit: what the score is taken per, such as its digits.
-    chance: of a unit that is guessed, such as 0.1 for a digit.
+    The score itself is what is read, so the target is 1.
+
+    Attributes:
+        text: The right answer.
     """
 
-    def __init__(self, right: str, n_unit: int, chance: float = 0.0) -> None:
-        if not right or n_unit < 1:
+    def __init__(self, text: str, n_unit: int, chance: float = 0.0) -> None:
+        """Make a scorer of likelihood.
+
+        Args:
+            text: The right answer.
+            n_unit: Number of units that the score is taken per, such as the answer's digits.
+            chance: Expected score of a unit that is guessed, such as 0.1 for a digit.
+
+        Raises:
+            ProbeError: The text is empty, or there is no unit.
+        """
+        if not text or n_unit < 1:
             raise ProbeError(
-                f"the right answer is {right!r} with {n_unit} units, but neither may be empty"
+                f"the right answer is {text!r} with {n_unit} units, but neither may be empty"
             )
-        self.right = right
+        self.text = text
         self.target = 1.0
         self.constants = (chance,)
         self.chance = chance
         self._n_unit = n_unit
 
     def requests(self, prompt: str | Messages, prompter: Prompter) -> list[Request]:
-        return [prompter.loglikelihood(prompt, self.right)]
+        """Return one request for the log-likelihood of the right answer."""
+        return [prompter.loglikelihood(prompt, self.text)]
 
     def read(self, results: Sequence[Result]) -> Reading:
+        """Return the probability per unit, with the log-probability of the whole answer."""
         result = cast(LogLikelihoodResult, results[0])
-        score = math.exp(result.logprob / self._n_unit)
-        text = f"{self.right!r} with logprob {result.logprob:.2f}"
-        return Reading(answer=score, text=text, details={"logprob": result.logprob})
+        probability = math.exp(result.logprob / self._n_unit)
+        text = f"{self.text!r} with logprob {result.logprob:.2f}"
+        return Reading(answer=probability, text=text, details={"logprob": result.logprob})
 
     def score(self, answer: Any) -> float:
+        """Return the probability per unit, cut to [0, 1]."""
         return float(min(1.0, max(0.0, answer)))
 
     def describe(self) -> str:
-        return f"Likelihood {self.right!r} {self._n_unit}"
+        """Return the right answer and its units."""
+        return f"Likelihood {self.text!r} {self._n_unit}"

@@ -19,7 +19,7 @@ from rys.engine import options
 from rys.engine.model import Model
 from rys.errors import ProbeError, RequestError, RysError, SpaceError, StoreError
 from rys.layer_path import LayerPath
-from rys.probes import Evaluation, Probe, ProbeResult, load, preflight
+from rys.probes import DEFAULT_PROBES, Evaluation, Probe, ProbeResult, load, preflight
 from rys.sweep import analysis
 from rys.sweep.budget import Budget
 from rys.sweep.controls import control_paths
@@ -68,7 +68,7 @@ class Sweep:
     def __init__(
         self,
         model: Model,
-        probes: Probe | str | Sequence[Probe | str] = ("math", "eq", "reasoning"),
+        probes: Probe | str | Sequence[Probe | str] = DEFAULT_PROBES,
         space: Space | Plan | None = None,
         *,
         store: str | os.PathLike[str] | None = None,

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rys.probes.answers import (
+from rys.probes.parsers import (
     parse_choice,
     parse_number,
     parse_ratings,

@@ -1,6 +1,6 @@
-"""The published probes' marks.
+"""The scores of published probes.
 
-Oracles: values that others computed with the sources, and the formulae by hand.
+Oracles: values that others computed with the sources, and the formulas by hand.
 """
 
 import itertools
@@ -9,18 +9,17 @@ import math
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rys.probes.compat import (
+from rys.probes.published_scores import (
     circuit_finder_eq,
-    circuit_finder_number,
     circuit_finder_reasoning,
+    eq_bench_penalties,
     eq_bench_v2,
     ng_eq,
-    ng_math_answer,
-    ng_numbers,
     ng_partial_credit,
 )
 
@@ -83,47 +82,6 @@ def test_partial_credit_of_random_digits_is_more_than_one_half():
     assert sum(scores) / len(scores) == pytest.approx((99 / 2 - math.log(10)) / 81, abs=0.005)
 
 
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [
-        ("The root is 1,234.5", (1, 234, 5)),
-        ("-17", (17,)),
-        ("<think>12</think>34", (34,)),
-        ("34 <think>12", (34,)),
-        ("<think>12</think>none", (12,)),
-        ("<think>1\n2</think> 3 <think>4</think> 5", (3, 5)),
-        ("none", ()),
-        ("", ()),
-        ("9" * 5000 + " 7", (7,)),
-    ],
-)
-def test_ng_reads_runs_of_digits(text, numbers):
-    assert ng_numbers(text) == numbers
-
-
-def test_ng_marks_the_luckiest_number():
-    assert ng_math_answer("The cube root of 4302460 is 17, not 163.", 163) == 163
-    assert ng_math_answer("I do not know", 163) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("It is 4,302,459.", 4302459),
-        ("The square root of 26594376 is 5157.", 26594376),
-        ("1.5e9", 1),
-        ("-12 or 7", -12),
-        ("12 34", 12),
-        ("a, b", None),
-        ("no", None),
-        ("", None),
-        ("9" * 5000, None),
-    ],
-)
-def test_circuit_finder_reads_the_longest_number(text, number):
-    assert circuit_finder_number(text) == number
-
-
 def test_ng_eq_by_hand():
     assert ng_eq([1, 2, 3, 4], [1, 2, 3, 4]) == 1
     assert ng_eq([0, 0, 0, 10], [3, 3, 3, 3]) == pytest.approx(0.6)
@@ -152,14 +110,41 @@ def test_circuit_finder_eq_hardly_tells_a_constant_from_an_answer():
 
 
 def test_eq_bench_by_hand():
-    assert eq_bench_v2([1, 2, 3, 4], [1, 2, 3, 4]) == 100
+    assert eq_bench_v2([1, 2, 3, 4], [1, 2, 3, 4]) == 10
+    middle_of_the_curve = 3.25
     assert eq_bench_v2([0, 5, 5, 5], [4, 5, 5, 5]) == pytest.approx(
-        100 - 7.477 * 3.25
-    )  # the middle of the S-curve
+        10 - 0.7477 * middle_of_the_curve
+    )
     at_five = 6.5 / (1 + math.exp(-1.2))
-    assert eq_bench_v2([0, 5, 5, 5], [5, 5, 5, 5]) == pytest.approx(100 - 7.477 * at_five)
-    assert eq_bench_v2([0, 5, 5, 5], [6, 5, 5, 5]) == pytest.approx(100 - 7.477 * 6)
-    assert eq_bench_v2([0, 0, 0, 0], [10, 10, 10, 10]) == pytest.approx(100 - 299.08)
+    assert eq_bench_v2([0, 5, 5, 5], [5, 5, 5, 5]) == pytest.approx(10 - 0.7477 * at_five)
+    assert eq_bench_v2([0, 5, 5, 5], [6, 5, 5, 5]) == pytest.approx(10 - 0.7477 * 6)
+    assert eq_bench_v2([0, 0, 0, 0], [10, 10, 10, 10]) == pytest.approx(10 - 29.908)
+    # distances 3, 5, 6 and 0 by the penalties below
+    assert eq_bench_v2([9, 0, 4, 2], [6, 5, 10, 2]) == pytest.approx(
+        10 - 0.7477 * (1.504589 + 4.995411 + 6), abs=1e-5
+    )
+
+
+def test_eq_bench_of_many_answers_is_that_of_each():
+    answers = np.array([[1, 2, 3, 4], [0, 0, 0, 0], [10, 2, 5.5, 4]])
+    each = [eq_bench_v2([1, 2, 3, 4], answer) for answer in answers]
+    assert eq_bench_v2([1, 2, 3, 4], answers).tolist() == each
+
+
+@pytest.mark.parametrize(
+    ("distance", "penalty"),
+    [
+        (0, 0.0),
+        (1, 0.172880),  # 6.5 / (1 + e^3.6), where e^3.6 = 36.598234
+        (3, 1.504589),  # 6.5 / (1 + e^1.2), where e^1.2 = 3.320117
+        (4, 3.25),  # 6.5 / 2
+        (5, 4.995411),  # 6.5 / (1 + e^-1.2), where e^-1.2 = 0.301194
+        (6, 6.0),
+        (10, 10.0),
+    ],
+)
+def test_penalties_of_eq_bench(distance, penalty):
+    assert eq_bench_penalties(np.array([distance]))[0] == pytest.approx(penalty, abs=1e-6)
 
 
 @pytest.mark.parametrize("score", [ng_eq, eq_bench_v2])
@@ -208,15 +193,14 @@ def test_constant_answers_to_eq_bench(eq_references):
     # 2: 56.7, 0: 29.4. On the 171 official questions the same formula gives the following, checked
     # by hand for single questions above.
     full = eq_references["reference_answer_fullscale"]
-    assert all(eq_bench_v2(reference, reference) == 100 for reference in full)
-    constants = {0: 2.4, 2: 33.0, 3: 38.9, 5: 26.9, 6: 15.8}
-    found = {rating: round(mean_of(eq_bench_v2, full, [rating] * 4), 1) for rating in constants}
-    assert found == constants
-    every_sixth = list(itertools.product(range(11), repeat=4))[::6]
-    random_mean = sum(
-        mean_of(eq_bench_v2, full[::10], list(answer)) for answer in every_sixth
-    ) / len(every_sixth)
-    assert abs(random_mean) < 6  # 0.7477 was chosen so that random answers score about 0
+    assert all(eq_bench_v2(reference, reference) == 10 for reference in full)
+    percent = {0: 2.4, 2: 33.0, 3: 38.9, 5: 26.9, 6: 15.8}
+    for rating, expected in percent.items():
+        found = 10 * mean_of(eq_bench_v2, full, [rating] * 4)
+        assert round(found, 1) == expected
+    answers = np.array(list(itertools.product(range(11), repeat=4)))
+    random_mean = np.mean([eq_bench_v2(reference, answers).mean() for reference in full])
+    assert abs(random_mean) < 0.3  # 0.7477 was chosen so that random answers score about 0
 
 
 def test_constant_answers_to_ngs_eq(eq_references):

@@ -1,0 +1,51 @@
+"""The built-in probes by their names, and `load`, which finds a probe by any name.
+
+A new built-in probe is a file with a class and one line in `BUILT_IN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rys.errors import ProbeError
+from rys.probes import files
+from rys.probes.base import Probe
+from rys.probes.eq import EQ
+from rys.probes.math import Math
+from rys.probes.reasoning import Reasoning
+from rys.probes.reference import Reference
+
+__all__ = ["BUILT_IN", "DEFAULT_PROBES", "REFERENCE_PROBES", "load"]
+
+# Each is called without arguments, or with a tier.
+BUILT_IN: dict[str, Callable[..., Probe]] = {
+    "math": Math,
+    "eq": EQ,
+    "reasoning": Reasoning,
+    "reference": Reference,
+}
+
+DEFAULT_PROBES = ("math", "eq", "reasoning")  # of `rys probe`, `rys sweep` and rys.Sweep
+REFERENCE_PROBES = ("reference",)  # the default for the reference model, which knows nothing else
+
+
+def load(name: str) -> Probe:
+    """Return a probe by its name.
+
+    Args:
+        name: The name of a built-in probe, such as "math"; with a tier, such as "math:hard"; or the
+            path of a file with questions, see `rys.probes.files`.
+
+    Raises:
+        ProbeError: There is no such probe, tier or file, or the file cannot be used.
+    """
+    base, colon, tier = name.partition(":")
+    if base in BUILT_IN:
+        return BUILT_IN[base](tier) if colon else BUILT_IN[base]()
+    if Path(name).is_file():
+        return files.load(name)
+    raise ProbeError(
+        f"there is no probe {name!r}; give one of {', '.join(BUILT_IN)}, with a tier if you like "
+        f"(math:hard), or the path of a file with questions"
+    )
