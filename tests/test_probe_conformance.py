@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 import rys
-from rys.probes import BUILT_IN, Item, Probe, evaluate, load
+from rys.cli import main
+from rys.errors import ProbeError
+from rys.probes import (
+    BUILT_IN,
+    DEFAULT_PROBES,
+    REFERENCE_PROBES,
+    Item,
+    Probe,
+    evaluate,
+    load,
+)
 from rys.probes.eq import EQ
 from rys.probes.files import load as load_file
 from rys.probes.formats.entries import ENTRY_SCORERS
@@ -62,7 +72,26 @@ def test_names_load_all_built_in_probes():
     )
 
 
+def test_an_unknown_name_lists_the_built_in_probes():
+    names = ", ".join(BUILT_IN)
+    with pytest.raises(ProbeError, match=f"there is no probe 'chess'; give one of {names}, with"):
+        load("chess")
+
+
+def test_default_probes_are_built_in_and_the_help_names_them(capsys):
+    assert set(DEFAULT_PROBES) | set(REFERENCE_PROBES) == set(BUILT_IN)
+    for command in ("probe", "sweep"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert ",".join(DEFAULT_PROBES) in capsys.readouterr().out
+
+
 # the documentation
+
+
+def test_the_documentation_has_a_row_for_every_built_in_probe():
+    rows = re.findall(r"^\| `(\w+)` \| ", DOCS, re.MULTILINE)
+    assert rows == list(BUILT_IN)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +116,7 @@ def test_the_class_in_the_documentation_is_a_good_probe(tiny):
     assert (result.n, result.chance, result.parse_rate) == (8, 0.5, 1)
 
 
-def test_the_first_evaluationple_in_the_documentation_runs(capsys):
+def test_the_first_example_in_the_documentation_runs(capsys):
     with rys.reference_model(n_ctx=1024) as model:
         exec(EXAMPLES[0].replace("n=64", "n=4"), {"model": model})
     printed = capsys.readouterr().out

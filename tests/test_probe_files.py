@@ -13,8 +13,9 @@ import pytest
 from rys.errors import ProbeError
 from rys.probes.files import load
 from rys.probes.floors import best_constant
+from rys.probes.formats import FORMATS, format_of, gsm8k, readers
 from rys.probes.formats import entries as own_format
-from rys.probes.formats import gsm8k, readers
+from rys.probes.formats.record import Record
 from rys.probes.scorers import Choice, Generated, Likelihood
 from rys.requests import GenerateResult, LogLikelihoodResult
 
@@ -834,6 +835,36 @@ def test_real_files_of_other_kinds_are_refused(name):
         ProbeError, match=r", line 1: its fields are \[.*, but it must have those of one format"
     ):
         load(real(name))
+
+
+EXAMPLES_OF_FORMATS = {
+    "entries": own("number", 7),
+    "bbh": {"input": "2 + 3 =", "target": "5"},
+    "gsm8k": {"question": "Two and two?", "answer": "4\n#### 4"},
+    "questions": {"question": "Two and two?", "answer": 4},
+    "eq": {"prompt": "Rate.", "reference_answer": {}},
+    "mbpp": {"prompt": "Add.", "code": "a + b", "test_list": ["assert True"]},
+}
+
+
+def test_every_format_has_an_example():
+    assert EXAMPLES_OF_FORMATS.keys() == FORMATS.keys()
+
+
+@pytest.mark.parametrize("name", EXAMPLES_OF_FORMATS)
+def test_formats_are_told_by_the_fields(name):
+    records = [Record("here", EXAMPLES_OF_FORMATS[name])]
+    assert format_of(records) == name
+    # the plain list is the only one whose fields another format has as well
+    also = [other for other in FORMATS if FORMATS[other].matches(records)]
+    assert also == (["gsm8k", "questions"] if name == "gsm8k" else [name])
+
+
+def test_the_error_lists_the_fields_of_every_format():
+    with pytest.raises(ProbeError, match="here: its fields are \\['a'\\], but") as error:
+        format_of([Record("here", {"a": 1})])
+    for file_format in FORMATS.values():
+        assert file_format.FIELDS in str(error.value)
 
 
 def test_every_scorer_is_in_the_documentation():

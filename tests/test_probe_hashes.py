@@ -6,8 +6,10 @@ They may change only together with the version of the probe, on purpose.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from rys.probes.math import Math
 from rys.probes.reasoning import TIERS as REASONING_TIERS
 from rys.probes.reasoning import Reasoning
 from rys.probes.reference import Reference
+from rys.probes.scorers import Choice, Generated
+from rys.probes.stable_names import stable_name, stable_name_of
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 DIGESTS = json.loads(
@@ -173,3 +177,44 @@ def test_hashes_of_every_file_format_stay(tmp_path: Path) -> None:
 @pytest.mark.skipif(not (DATA / "bbh").is_dir(), reason=f"the published files are not in {DATA}")
 def test_hashes_of_published_files_stay() -> None:
     assert published_digests() == DIGESTS["published files"]
+
+
+def test_a_renamed_function_keeps_the_hash_of_its_items() -> None:
+    def parse_letter(text: str) -> str:
+        return text.strip()
+
+    @stable_name(parse_letter.__qualname__)
+    def first_letter(text: str) -> str:
+        return text.strip()
+
+    def another(text: str) -> str:
+        return text.strip()
+
+    before, renamed, other = (
+        Item(prompt="A or B?", scorer=Generated("A", parse))
+        for parse in (parse_letter, first_letter, another)
+    )
+    assert stable_name_of(first_letter) == parse_letter.__qualname__
+    assert renamed.content_hash == before.content_hash
+    assert other.content_hash != before.content_hash
+
+
+def test_the_hash_of_an_item_is_computed_once() -> None:
+    described = []
+
+    class Counting(Choice):
+        def describe(self) -> str:
+            described.append(self.target)
+            return super().describe()
+
+    item = Item(prompt="A or B?", scorer=Counting("AB", "A"))
+    assert item.id == item.content_hash[:12]
+    assert item.content_hash == item.content_hash
+    assert described == ["A"]
+    # a copy with another prompt computes its own, and items compare by what they hold
+    changed = dataclasses.replace(item, prompt="B or A?", id="")
+    assert changed.content_hash != item.content_hash
+    assert item == dataclasses.replace(item)
+    assert (
+        pickle.loads(pickle.dumps(EQ().items(1)[0])).content_hash == EQ().items(1)[0].content_hash
+    )

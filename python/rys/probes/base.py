@@ -111,6 +111,7 @@ class Item:
     @cached_property
     def content_hash(self) -> str:
         """32 hexadecimal digits that differ between items with other prompts or right answers."""
+        # "default" turns other sequences of messages into lists
         content = json.dumps(
             [self.prompt, self.scorer.describe()], ensure_ascii=False, default=list
         )
@@ -154,12 +155,14 @@ def halves(
         key: Returns the text that an element is known by.
     """
 
+    # By a hash and not by place: an entry that is added to a file moves at most one other across.
     def rank(element: Value) -> bytes:
         return hashlib.sha256(key(element).encode("utf-8", "replace")).digest()
 
     ranked = sorted(pool, key=rank)
     middle = (len(ranked) + 1) // 2
     half = ranked[:middle] if split == "search" else ranked[middle:]
+    # a text as the seed is hashed the same way on every machine
     random.Random(f"{seed} {split}").shuffle(half)
     return half
 

@@ -224,6 +224,8 @@ class Evaluation:
         for part in parts:
             of_probes.append(results[: len(part.items)])
             results = results[len(part.items) :]
+        # The probes share the time of the run by the tokens that were evaluated for them. At least
+        # one each, for a probe whose requests all failed.
         costs = list(map(_n_evaluated, of_probes))
         total = sum(max(1, cost) for cost in costs)
         found: dict[str, ProbeResult] = {}
@@ -315,21 +317,24 @@ def _probe_result(
         reading, error = _reading(item, of_item)
         readings.append(reading)
         errors.append(error)
+        # What cannot be read scores 0: leaving it out would favour paths that break the format.
         scores.append(0.0 if reading.answer is None else score_answer(item, reading.answer))
         for result in of_item:
             if not isinstance(result, FailedRequest):
                 n_prompt += result.n_prompt_tokens
                 n_generated += _n_generated(result)
+    parsed = [reading.answer is not None for reading in readings]
+    truncated = [reading.truncated for reading in readings]
     return ProbeResult(
         probe=f"{mine.probe.id}:{mine.probe.version}",
         layer_path=layer_path,
         items=mine.items,
         scores=np.array(scores, dtype=np.float64),
-        parsed=np.array([reading.answer is not None for reading in readings]),
-        truncated=np.array([reading.truncated for reading in readings]),
+        parsed=np.array(parsed),
+        truncated=np.array(truncated),
         answers=[reading.text for reading in readings],
         errors=errors,
-        details=[dict(reading.details) for reading in readings],
+        details=list(map(_details, readings)),
         chance=_mean_chance(mine.items),
         best_constant=mine.floor[0],
         constant=mine.floor[1],
@@ -338,6 +343,10 @@ def _probe_result(
         n_generated_tokens=n_generated,
         seconds=seconds,
     )
+
+
+def _details(reading: Reading) -> dict[str, float]:
+    return dict(reading.details)
 
 
 def _reading(item: Item, results: Sequence[Result]) -> tuple[Reading, str | None]:

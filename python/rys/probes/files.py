@@ -94,6 +94,7 @@ def load(
     settings = Settings(path.stem, scoring, max_tokens, examples)
     entries = FORMATS[file_format].read(records, settings)
     probe = FileProbe(_probe_id(settings), file_format, entries)
+    # every question had several answers
     if not len(probe):
         raise ProbeError(
             f"{path} holds no questions: all {len(entries)} entries contradict each other"
@@ -118,6 +119,7 @@ def _distinct(entries: Sequence[Entry]) -> list[Entry]:
 
     A question whose entries have different answers is left out.
     """
+    # In a contradiction nobody knows which answer is right, so none is kept.
     answers: dict[str, set[str]] = {}
     first: dict[str, Entry] = {}
     for entry in entries:

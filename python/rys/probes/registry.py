@@ -40,6 +40,7 @@ def load(name: str) -> Probe:
     Raises:
         ProbeError: There is no such probe, tier or file, or the file cannot be used.
     """
+    # A built-in name comes first, so a file named "math" needs "./math".
     base, colon, tier = name.partition(":")
     if base in BUILT_IN:
         return BUILT_IN[base](tier) if colon else BUILT_IN[base]()

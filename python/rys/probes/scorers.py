@@ -72,6 +72,7 @@ class Generated(Scorer):
         text, is_thinking = remove_thinking(result.text)
         is_cut = result.finish_reason == "length"
         is_step = is_cut and self._reasons and not has_statement(text)
+        # The last number of a chain of thought is seldom its result.
         answer = None if is_thinking or is_step else self._parse(text)
         is_truncated = is_thinking or (is_cut and answer is None)
         return Reading(answer=answer, text=result.text, truncated=is_truncated)
@@ -131,7 +132,7 @@ class Choice(Scorer):
         target = self.labels.index(self.target)
         best = probabilities.index(max(probabilities))
         of_target = probabilities[target]
-        probabilities[target] = 0.0  # the others are left
+        probabilities[target] = 0.0  # so that the highest one is that of the best other label
         # 1e-30 keeps the logarithm of a probability of 0 finite
         margin = math.log(of_target + 1e-30) - math.log(max(probabilities) + 1e-30)
         return Reading(

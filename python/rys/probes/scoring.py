@@ -25,7 +25,7 @@ def read_answer(item: Item, results: Sequence[Result]) -> Reading:
     """
     try:
         return item.scorer.read(results)
-    except Exception as error:
+    except Exception as error:  # a scorer may raise anything
         raise ProbeError(
             f"item {item.id}: its scorer cannot read the results: {error!r}"
         ) from error
@@ -47,7 +47,7 @@ def score_answer(item: Item, answer: Any) -> float:
         raise ProbeError(
             f"item {item.id}: its scorer cannot score {reprlib.repr(answer)}: {error!r}"
         ) from error
-    if not 0 <= score <= 1:
+    if not 0 <= score <= 1:  # also for NaN
         raise ProbeError(
             f"item {item.id}: the score of {reprlib.repr(answer)} is {score}, but must be in [0, 1]"
         )

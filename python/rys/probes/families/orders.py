@@ -145,7 +145,9 @@ def _order_sets(n: int) -> tuple[list[list[int]], dict[tuple[int, int, str], int
         and the kind of clue.
     """
     orders = list(itertools.permutations(range(n)))
-    at = [[_set_of_orders(orders, thing, place) for place in range(n)] for thing in range(n)]
+    at = []
+    for thing in range(n):
+        at.append([_set_of_orders(orders, thing, place) for place in range(n)])
     kinds = ("before", "adjacent", "gap")
     pairs = dict.fromkeys(itertools.product(range(n), range(n), kinds), 0)
     for a, b in itertools.permutations(range(n), 2):

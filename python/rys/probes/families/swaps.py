@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import random
 
-from rys.probes.families.words import COLORS, NAMES, join_words
+from rys.probes.families.words import COLORS, NAMES, join_words, word_tuple
 from rys.probes.questions import Question
 
 __all__ = ["tracking_shuffled_objects"]
 
-_ITEMS = ("map", "lamp", "drum", "kite", "mug", "rope", "key", "coin", "bell")
-_ANIMALS = ("cat", "dog", "goat", "hen", "horse", "rabbit", "parrot", "donkey")
-_SEATS = "KLMNPQRSTV"  # the letters of the options are others
+_BALLS = tuple(map("the {} ball".format, COLORS))
+_SEATS = tuple(map("seat {}".format, "KLMNPQRSTV"))  # the letters of the options are others
+_ITEMS = tuple(map("the {}".format, word_tuple("map lamp drum kite mug rope key coin bell")))
+_ANIMALS = tuple(map("the {}".format, word_tuple("cat dog goat hen horse rabbit parrot donkey")))
 
 # How somebody has something, how two swap, how one is asked, and what there is.
 _HOLDINGS = (
-    (
-        "{a} holds {x}",
-        "they trade",
-        "what does {a} hold",
-        tuple(f"the {color} ball" for color in COLORS),
-    ),
-    (
-        "{a} sits in {x}",
-        "they change seats",
-        "where does {a} sit",
-        tuple(f"seat {letter}" for letter in _SEATS),
-    ),
-    (
-        "{a} has {x}",
-        "they exchange what they have",
-        "what does {a} have",
-        tuple(f"the {item}" for item in _ITEMS),
-    ),
-    (
-        "{a} looks after {x}",
-        "they swap animals",
-        "what does {a} look after",
-        tuple(f"the {animal}" for animal in _ANIMALS),
-    ),
+    ("{a} holds {x}", "they trade", "what does {a} hold", _BALLS),
+    ("{a} sits in {x}", "they change seats", "where does {a} sit", _SEATS),
+    ("{a} has {x}", "they exchange what they have", "what does {a} have", _ITEMS),
+    ("{a} looks after {x}", "they swap animals", "what does {a} look after", _ANIMALS),
 )
 _LINKS = ("First,", "Then", "After that,", "Next,", "Later,")
 

@@ -63,6 +63,7 @@ def _entry(record: Record, settings: Settings, scoring: str) -> Entry:
     field = "reference_answer" if is_ng else "reference_answer_fullscale"
     names, target = _reference(record, field)
     dialogue, found, _ = prompt.partition(_INSTRUCTIONS)
+    # With instructions of its own an answer may be long: two passes and a critique.
     question, max_tokens = prompt.strip(), 768
     if found:
         lines = "\n".join(f"{name}: <score>" for name in names)

@@ -1,4 +1,4 @@
-"""MBPP: google-research, mbpp/sanitized-mbpp.json; in its mbpp.jsonl the prompts are called text."""
+"""MBPP: google-research, mbpp/sanitized-mbpp.json. In its mbpp.jsonl prompts are called text."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def read(records: Sequence[Record], settings: Settings) -> list[Entry]:
     entries = []
     for record in records:
         task, tests = record.text("prompt", "text"), "\n".join(record.texts("test_list"))
+        # the file mixes line ends, and a model should not be asked for a form it never writes
         code = textwrap.dedent(record.text("code").replace("\r\n", "\n")).strip()
         prompt = (
             f"{task.strip()}\n\nThese tests should pass:\n{tests}\n\n"

@@ -12,6 +12,7 @@ from rys.probes.formats.record import Entry, Record, Settings
 
 __all__ = ["FIELDS", "matches", "read"]
 
+# GSM8K has the same fields and is looked for first.
 FIELDS = "'question' and 'answer' (other lists)"
 
 _SCORINGS = ("number", "number_partial", "yes_no", "exact", "likelihood")
