@@ -513,7 +513,7 @@ def test_best_constant_of_written_answers_is_a_frequent_one():
     assert best_constant(items) == (0.5, "7")
 
 
-def test_best_constant_of_marks_in_between():
+def test_best_constant_of_scores_in_between():
     def near(right, answer):
         return max(0.0, 1 - abs(right - answer) / 10)
 
@@ -662,7 +662,10 @@ def test_preflight_accepts_a_probe_that_measures():
         (
             result([1.0] * 35 + [0.0] * 65),
             [
-                "the score 0.350 [0.264, 0.447] is not above what the constant answer B gets (0.300)",
+                (
+                    "the score 0.350 [0.264, 0.447] is not above what the constant answer B gets "
+                    "(0.300)"
+                ),
                 "easier tier",
             ],
         ),
@@ -710,15 +713,15 @@ def test_random_weights_measure_nothing(plain, chat):
 class TestScorersThatFail:
     """A scorer may be anybody's: what it does wrong is told, with the item."""
 
-    def item(self, mark):
+    def item(self, score):
         from rys.probes.scorers import Generated
 
         return rys.probes.Item(
-            prompt="Last digit of 1+2?", scorer=Generated("3", str, mark, max_tokens=2)
+            prompt="Last digit of 1+2?", scorer=Generated("3", str, score, max_tokens=2)
         )
 
-    def probe(self, mark):
-        item = self.item(mark)
+    def probe(self, score):
+        item = self.item(score)
 
         class Mine(rys.probes.Probe):
             id = "mine"
@@ -729,14 +732,14 @@ class TestScorersThatFail:
         return Mine()
 
     @pytest.mark.parametrize("score", [float("nan"), -0.5, 7.0])
-    def test_a_mark_out_of_range_is_refused(self, score):
+    def test_a_score_out_of_range_is_refused(self, score):
         with (
             rys.reference_model(n_ctx=512) as model,
             pytest.raises(rys.probes.ProbeError, match=r"must be in \[0, 1\]"),
         ):
             rys.probes.evaluate(model, self.probe(lambda right, answer: score))
 
-    def test_a_mark_that_raises_is_told_with_the_item(self):
+    def test_a_score_that_raises_is_told_with_the_item(self):
         item = self.item(lambda right, answer: 1 / 0).id
         with (
             rys.reference_model(n_ctx=512) as model,

@@ -90,7 +90,7 @@ def written(text, finish_reason="stop"):
     return result
 
 
-def marked(scorer, text):
+def score_of(scorer, text):
     """Return the score of an answer in text; None = unreadable."""
     reading = scorer.read([written(text)])
     return None if reading.answer is None else scorer.score(reading.answer)
@@ -141,12 +141,12 @@ def own(scorer, answer, **more):
         ),
     ],
 )
-def test_written_answers_are_read_and_marked(tmp_path, entry, right, wrong):
+def test_written_answers_are_read_and_score_of(tmp_path, entry, right, wrong):
     scorer = only(load(lines(tmp_path, entry))).scorer
     assert isinstance(scorer, Generated)
     assert scorer.score(scorer.target) == 1
-    assert [marked(scorer, text) for text in right] == [1] * len(right)
-    assert [marked(scorer, text) for text in wrong] == [0] * len(wrong)
+    assert [score_of(scorer, text) for text in right] == [1] * len(right)
+    assert [score_of(scorer, text) for text in wrong] == [0] * len(wrong)
 
 
 @pytest.mark.parametrize(
@@ -154,17 +154,17 @@ def test_written_answers_are_read_and_marked(tmp_path, entry, right, wrong):
 )
 def test_what_holds_no_answer_is_unreadable(tmp_path, entry):
     scorer = only(load(lines(tmp_path, entry))).scorer
-    assert marked(scorer, "") is None
-    assert marked(scorer, "Hm...") is None
+    assert score_of(scorer, "") is None
+    assert score_of(scorer, "Hm...") is None
     assert scorer.read([written("Hm", "length")]).truncated
 
 
 def test_partial_credit(tmp_path):
     scorer = only(load(lines(tmp_path, own("number_partial", 4302459)))).scorer
-    assert marked(scorer, "4302459") == 1
-    assert marked(scorer, "It is 430,245.") == pytest.approx(0.8571, abs=5e-5)
-    assert marked(scorer, "4302459.4") == 1  # to the nearest whole number
-    assert marked(scorer, "1e999") is None  # rather than a number of a thousand digits
+    assert score_of(scorer, "4302459") == 1
+    assert score_of(scorer, "It is 430,245.") == pytest.approx(0.8571, abs=5e-5)
+    assert score_of(scorer, "4302459.4") == 1  # to the nearest whole number
+    assert score_of(scorer, "1e999") is None  # rather than a number of a thousand digits
     assert scorer.requests("Q?", Recorder()) == [("generate", "Q?", 30, ())]
 
 
@@ -235,7 +235,7 @@ def test_max_tokens_of_load_holds_where_an_entry_has_none(tmp_path):
         ),
         (
             own("numbers", 1),
-            "'scorer' is 'numbers', but must be one of number, number_partial, choice, written_choice",
+            "'scorer' is 'numbers', but must be one of number, number_partial, choice, ",
         ),
         (own(3, 1), "'scorer' is 3, but must be a text"),
         (own("choice", "a"), "'choices' is missing, but must be a list of texts"),
@@ -348,7 +348,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         (b"[null]", ", entry 1: it is missing, but must be an object$"),
         (
             b'{"prompt": "Q?", "answer": 1}',
-            r", line 1: its fields are \['prompt', 'answer'\], but it must have those of one format",
+            r", line 1: its fields are \['prompt', 'answer'\], but it must have those of one",
         ),
         (b'[{"prompt": "\\ud83d", "code": ""}]', ", entry 1: it holds half of a surrogate pair"),
     ],
@@ -444,13 +444,13 @@ def test_questions_with_numbers(tmp_path):
     assert exact.prompt.endswith("? Answer with the number only.")
     partial = load(document(tmp_path, {"a": questions[0]}), scoring="number_partial")
     assert (partial.id, partial.format) == ("task:number_partial", "questions")
-    assert marked(only(partial).scorer, "162") == pytest.approx(1 - 1 / 163)
-    assert marked(only(load(document(tmp_path, questions[:1]))).scorer, "162") == 0
+    assert score_of(only(partial).scorer, "162") == pytest.approx(1 - 1 / 163)
+    assert score_of(only(load(document(tmp_path, questions[:1]))).scorer, "162") == 0
 
 
 def test_questions_with_texts(tmp_path):
     path = lines(tmp_path, {"question": "Capital of France?", "answer": "Paris", "note": 1})
-    assert marked(only(load(path)).scorer, "paris.") == 1
+    assert score_of(only(load(path)).scorer, "paris.") == 1
     with pytest.raises(
         ProbeError,
         match="scoring is 'v2', but mine can be scored by number, number_partial, yes_no",
@@ -483,7 +483,7 @@ A: So the answer is (B).
 
 
 @pytest.mark.parametrize(
-    ("question", "target", "labels", "perfect"),
+    ("question", "target", "labels", "answer"),
     [
         ("Which?\nOptions:\n(A) one\n(B) two\n(C) three", "(B)", ("A", "B", "C"), "B"),
         ("Well?\nOptions:\n- Yes\n- No", "No", ("Yes", "No"), "No"),
@@ -492,10 +492,10 @@ A: So the answer is (B).
         ("Is it plausible?", "yes", ("yes", "no"), "yes"),
     ],
 )
-def test_bbh_targets_among_few_are_chosen(tmp_path, question, target, labels, perfect):
+def test_bbh_targets_among_few_are_chosen(tmp_path, question, target, labels, answer):
     item = only(bbh(tmp_path, (question, target)))
     assert isinstance(item.scorer, Choice)
-    assert (item.scorer.labels, item.scorer.target) == (labels, perfect)
+    assert (item.scorer.labels, item.scorer.target) == (labels, answer)
     assert item.prompt.startswith(question)
     assert item.tags == {"family": "task"}
 
@@ -514,7 +514,7 @@ def test_bbh_targets_among_few_are_chosen(tmp_path, question, target, labels, pe
 def test_other_bbh_targets_are_written(tmp_path, question, target, right, wrong):
     scorer = only(bbh(tmp_path, (question, target))).scorer
     assert isinstance(scorer, Generated)
-    assert (marked(scorer, right), marked(scorer, target), marked(scorer, wrong)) == (1, 1, 0)
+    assert (score_of(scorer, right), score_of(scorer, target), score_of(scorer, wrong)) == (1, 1, 0)
 
 
 def test_bbh_with_examples_is_reasoned(tmp_path):
@@ -543,9 +543,9 @@ def test_bbh_with_examples_is_reasoned(tmp_path):
         "The answer is: **B**",
         "The answer is (A). No, the answer is (B).",
     ]
-    assert [marked(item.scorer, text) for text in right] == [1] * 4
-    assert marked(item.scorer, "So the answer is (A).") == 0
-    assert marked(item.scorer, "(B) is what I think") is None  # nothing is stated
+    assert [score_of(item.scorer, text) for text in right] == [1] * 4
+    assert score_of(item.scorer, "So the answer is (A).") == 0
+    assert score_of(item.scorer, "(B) is what I think") is None  # nothing is stated
     assert item.scorer.read([written("(B) is", "length")]).truncated
 
 
@@ -608,7 +608,7 @@ def test_the_real_bbh_files(task):
             said = [f"Well.\nSo the answer is {target}.", f"**The answer is: {target}**"] + [
                 target
             ] * (cot is None)
-            assert [marked(item.scorer, text) for text in said] == [1] * len(said)
+            assert [score_of(item.scorer, text) for text in said] == [1] * len(said)
         assert best_constant(items)[0] < 0.6
 
 
@@ -651,14 +651,14 @@ def test_gsm8k_is_scored_as_chosen(tmp_path):
     )
     text = "The answer is 1234.\nThat is 1 more than 1233."
     assert {
-        way: marked(only(load(path, scoring=way)).scorer, text)
+        way: score_of(only(load(path, scoring=way)).scorer, text)
         for way in ("strict", "flexible", "hash")
     } == {
         "strict": 1,
         "flexible": 0,
         "hash": None,
     }
-    assert marked(only(load(path)).scorer, "It is $1,234.") == 1
+    assert score_of(only(load(path)).scorer, "It is $1,234.") == 1
     assert only(load(path)).prompt.endswith('end with "The answer is N.", where N is the number.')
     assert '"#### N"' in only(load(path, scoring="hash")).prompt
     assert [load(path, scoring=way).id for way in (None, "strict")] == ["test", "test:strict"]
@@ -686,7 +686,8 @@ def test_the_real_gsm8k():
         for item in items:
             solution = solutions[item.prompt.rpartition("\n\nReason step by step")[0]]
             assert (
-                marked(item.scorer, solution + ending.format(solution.rpartition("#### ")[2])) == 1
+                score_of(item.scorer, solution + ending.format(solution.rpartition("#### ")[2]))
+                == 1
             )
 
 
@@ -714,12 +715,12 @@ def test_eq_bench_is_scored_by_the_official_formula(tmp_path):
         "Dialogue.\n\nGive each of these possible emotions a score from 0 to 10"
     )
     assert item.prompt.endswith("\nSad: <score>\nGlad: <score>\nSad and mad: <score>\nMad: <score>")
-    assert marked(item.scorer, "Sad: 0\nGlad: 6\nSad and mad: 0\nMad: 7") == 1
-    assert marked(item.scorer, "Sad: 4\nGlad: 6\nSad and mad: 0\nMad: 7") == pytest.approx(
+    assert score_of(item.scorer, "Sad: 0\nGlad: 6\nSad and mad: 0\nMad: 7") == 1
+    assert score_of(item.scorer, "Sad: 4\nGlad: 6\nSad and mad: 0\nMad: 7") == pytest.approx(
         1 - 0.07477 * 3.25
     )
-    assert marked(item.scorer, "Sad: 10\nGlad: 0\nSad and mad: 10\nMad: 0") == 0  # below 0 is cut
-    assert marked(item.scorer, "Sad: 4\nGlad: 6") is None
+    assert score_of(item.scorer, "Sad: 10\nGlad: 0\nSad and mad: 10\nMad: 0") == 0  # below 0 is cut
+    assert score_of(item.scorer, "Sad: 4\nGlad: 6") is None
     assert item.scorer.constants[3] == (3, 3, 3, 3)
 
 
@@ -727,7 +728,7 @@ def test_ngs_eq_is_scored_by_his_formula(tmp_path):
     for entry, scoring in ((eq_entry(full_scale=None), None), (eq_entry(), "ng")):
         scorer = only(load(document(tmp_path, [entry]), scoring=scoring)).scorer
         assert scorer.target == (2, 3, 0, 5)
-        assert marked(scorer, "Sad: 0\nGlad: 6\nSad and mad: 0\nMad: 7") == pytest.approx(
+        assert score_of(scorer, "Sad: 0\nGlad: 6\nSad and mad: 0\nMad: 7") == pytest.approx(
             1 - 7 / 40
         )
     assert only(
@@ -742,7 +743,7 @@ def test_other_eq_prompts_are_asked_as_they_stand(tmp_path):
         "First pass scores:\nSad: 9\nGlad: 9\nSad and mad: 9\nMad: 9\n"
         "Revised scores:\nSad: 0\nGlad: 6\nSad and mad: 0\nMad: 7"
     )
-    assert marked(item.scorer, passes) == 1
+    assert score_of(item.scorer, passes) == 1
 
 
 @pytest.mark.parametrize("scoring", ["v2", "ng"])
@@ -792,7 +793,7 @@ def test_the_real_eq_bench():
             ratings = "\n".join((a, b, c, d)).format(
                 *(f"{rating:g}" for rating in item.scorer.target)
             )
-            assert marked(item.scorer, ratings) == 1
+            assert score_of(item.scorer, ratings) == 1
     floor, answer = best_constant(all_items(load(path)))
     assert (round(floor, 3), answer) == (0.390, "(3.0, 3.0, 3.0, 3.0)")
 

@@ -46,7 +46,8 @@ def solve(prompt: str) -> int:
         assert isinstance(result, int)
         return result
     asked = re.fullmatch(
-        r"What is the (square|cube) root of (\d+), rounded to the nearest whole number\? Answer with the number only\.",
+        r"What is the (square|cube) root of (\d+), rounded to the nearest whole number\? "
+        r"Answer with the number only\.",
         prompt,
     )
     assert asked, prompt
@@ -166,12 +167,12 @@ def written(text: str, finish_reason="eos") -> GenerateResult:
     )  # fmt: skip
 
 
-def mark(item: Item, text: str) -> float | None:
+def score_of(item: Item, text: str) -> float | None:
     reading = item.scorer.read([written(text)])
     return None if reading.answer is None else item.scorer.score(reading.answer)
 
 
-def test_exact_marks_the_right_number_in_any_writing():
+def test_exact_scores_the_right_number_in_any_writing():
     for item in Math("original", "exact").items(30):
         answer = item.scorer.target
         assert isinstance(item.scorer, Generated)
@@ -182,28 +183,28 @@ def test_exact_marks_the_right_number_in_any_writing():
             f"\\boxed{{{answer}}}",
             f"= {answer}.0",
         ):
-            assert mark(item, text) == 1, text
+            assert score_of(item, text) == 1, text
         for text in (f"{answer + 1}", f"-{answer}", f"{answer}0"):
-            assert mark(item, text) == 0, text
-        assert mark(item, "I cannot say.") is None
+            assert score_of(item, text) == 0, text
+        assert score_of(item, "I cannot say.") is None
 
 
-def test_partial_marks_by_the_published_formula():
+def test_partial_scores_by_the_published_formula():
     for item in Math("original", "partial").items(30):
         answer = item.scorer.target
-        assert mark(item, f"{answer:,}") == 1
+        assert score_of(item, f"{answer:,}") == 1
         for estimate in (
             answer + 1,
             answer // 10,
             10 * answer,
             answer + 10 ** (len(str(answer)) - 1),
         ):
-            assert mark(item, str(estimate)) == ng_partial_credit(answer, estimate) < 1
-        assert mark(item, "0.2") == ng_partial_credit(answer, 0) == 0
-        assert mark(item, f"{answer}.25") == 1  # the nearest whole number counts
-        assert mark(item, f"-{answer}") == 0
-        assert mark(item, "1e300") is None  # no number that could be meant
-        assert mark(item, "Sorry.") is None
+            assert score_of(item, str(estimate)) == ng_partial_credit(answer, estimate) < 1
+        assert score_of(item, "0.2") == ng_partial_credit(answer, 0) == 0
+        assert score_of(item, f"{answer}.25") == 1  # the nearest whole number counts
+        assert score_of(item, f"-{answer}") == 0
+        assert score_of(item, "1e300") is None  # no number that could be meant
+        assert score_of(item, "Sorry.") is None
 
 
 def test_an_answer_that_is_cut_off_is_counted_so():

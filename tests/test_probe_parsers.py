@@ -443,7 +443,10 @@ RATINGS: dict[str, tuple[str, list[float] | None]] = {
     "out of": ("Relieved: 7 out of 10\nAngry: 2 out of 10\nSad: 0\nHopeful: 5", [7, 2, 0, 5]),
     "decimal comma": ("Relieved: 7,5\nAngry: 2\nSad: 0\nHopeful: 5", [7.5, 2, 0, 5]),
     "revised": (
-        "First pass:\nRelieved: 7\nAngry: 2\nSad: 0\nHopeful: 5\n\nRevised:\nRelieved: 5\nAngry: 4\nSad: 1\nHopeful: 5",
+        (
+            "First pass:\nRelieved: 7\nAngry: 2\nSad: 0\nHopeful: 5\n\n"
+            "Revised:\nRelieved: 5\nAngry: 4\nSad: 1\nHopeful: 5"
+        ),
         [5, 4, 1, 5],
     ),
     "bare list": ("7, 2, 0, 5", [7, 2, 0, 5]),

@@ -238,5 +238,5 @@ def test_constant_answers_to_ngs_eq(eq_references):
         ("Yes, now they return.", "Yes", 1),
     ],
 )
-def test_circuit_finder_marks_words(text, target, score):
+def test_circuit_finder_scores_words(text, target, score):
     assert circuit_finder_reasoning(text, target) == score

@@ -182,7 +182,8 @@ CHANGES: list[tuple[str, Callable[..., Fraction]]] = [
     (r"(?:into|on|over) (\d+) .*, the same number [oi]n each", lambda value, k: value / int(k)),
 ]
 PACKS = re.compile(
-    r"(\d+) (?:trays|boxes|cartons) of (\d+) \w+ each|At (\d+) stops in a row, (\d+) passengers each get on"
+    r"(\d+) (?:trays|boxes|cartons) of (\d+) \w+ each"
+    r"|At (\d+) stops in a row, (\d+) passengers each get on"
     r"|On (\d+) days in a row, \w+ earns (\d+) coins each day"
 )
 

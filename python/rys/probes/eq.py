@@ -18,7 +18,7 @@ import numpy as np
 from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, halves
 from rys.probes.floors import totals_of_random_ratings
 from rys.probes.parsers import parse_ratings
-from rys.probes.published_scores import eq_bench_penalties, eq_bench_v2
+from rys.probes.published_scores import EQ_BENCH_WEIGHT, eq_bench_penalties, eq_bench_v2
 from rys.probes.scorers import Generated, Ratings
 from rys.probes.stable_names import stable_name
 
@@ -182,7 +182,8 @@ def _chance(target: tuple[float, ...]) -> float:
     distances = np.abs(np.arange(11)[:, np.newaxis] - np.array(target))  # [11, 4]
     totals = totals_of_random_ratings(eq_bench_penalties(distances))
     zero = _best_constant(target)
-    return float(np.clip((10 - 0.7477 * totals - zero) / (10 - zero), 0, 1).mean())
+    scores = 10 - EQ_BENCH_WEIGHT * totals
+    return float(np.clip((scores - zero) / (10 - zero), 0, 1).mean())
 
 
 @cache

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from rys.probes.stable_names import stable_name
 
 __all__ = [
+    "EQ_BENCH_WEIGHT",
     "circuit_finder_eq",
     "circuit_finder_reasoning",
     "eq_bench_penalties",
@@ -27,6 +28,7 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
+EQ_BENCH_WEIGHT = 0.7477  # of the penalties, so that random ratings score about 0
 _N_RATED = 4  # emotions in every question of the three sets with emotions to rate
 
 
@@ -173,7 +175,7 @@ def eq_bench_v2(reference: Sequence[float], ratings: Array | Sequence[float]) ->
     if rated.shape[-1] != _N_RATED:
         raise ValueError(_wrong_number("ratings", rated.shape[-1]))
     penalties = eq_bench_penalties(np.abs(rated - np.array(reference)))
-    score: Array = 10 - 0.7477 * penalties.sum(axis=-1)
+    score: Array = 10 - EQ_BENCH_WEIGHT * penalties.sum(axis=-1)
     return score
 
 

@@ -6,24 +6,21 @@ A new built-in probe is a file with a class and one line in `BUILT_IN`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from rys.errors import ProbeError
-from rys.probes import files
 from rys.probes.base import Probe
-from rys.probes.eq import EQ
-from rys.probes.math import Math
-from rys.probes.reasoning import Reasoning
-from rys.probes.reference import Reference
 
 __all__ = ["BUILT_IN", "DEFAULT_PROBES", "REFERENCE_PROBES", "load"]
 
-# Each is called without arguments, or with a tier.
-BUILT_IN: dict[str, Callable[..., Probe]] = {
-    "math": Math,
-    "eq": EQ,
-    "reasoning": Reasoning,
-    "reference": Reference,
+# Module and class of each. They are imported when they are asked for, because `import rys` should
+# not take the time. A class is called without arguments, or with a tier.
+BUILT_IN: dict[str, str] = {
+    "math": "rys.probes.math:Math",
+    "eq": "rys.probes.eq:EQ",
+    "reasoning": "rys.probes.reasoning:Reasoning",
+    "reference": "rys.probes.reference:Reference",
 }
 
 DEFAULT_PROBES = ("math", "eq", "reasoning")  # of `rys probe`, `rys sweep` and rys.Sweep
@@ -43,10 +40,19 @@ def load(name: str) -> Probe:
     # A built-in name comes first, so a file named "math" needs "./math".
     base, colon, tier = name.partition(":")
     if base in BUILT_IN:
-        return BUILT_IN[base](tier) if colon else BUILT_IN[base]()
+        probe = _probe_class(base)
+        return probe(tier) if colon else probe()
     if Path(name).is_file():
+        from rys.probes import files  # late, as above
+
         return files.load(name)
     raise ProbeError(
         f"there is no probe {name!r}; give one of {', '.join(BUILT_IN)}, with a tier if you like "
         f"(math:hard), or the path of a file with questions"
     )
+
+
+def _probe_class(name: str) -> Callable[..., Probe]:
+    module, _, class_name = BUILT_IN[name].partition(":")
+    found: Callable[..., Probe] = getattr(import_module(module), class_name)
+    return found

@@ -4,7 +4,7 @@ questions hold entries of the same form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +12,12 @@ from rys.probes.base import Item
 from rys.probes.floors import totals_of_random_ratings
 from rys.probes.formats.record import Entry, Record, Settings
 from rys.probes.parsers.ratings import ratings_parser
-from rys.probes.published_scores import eq_bench_v2, ng_eq
+from rys.probes.published_scores import (
+    EQ_BENCH_WEIGHT,
+    eq_bench_penalties,
+    eq_bench_v2,
+    ng_eq,
+)
 from rys.probes.scorers import Generated
 from rys.probes.stable_names import stable_name
 
@@ -20,12 +25,9 @@ __all__ = ["FIELDS", "matches", "read"]
 
 FIELDS = "'prompt' and 'reference_answer_fullscale' (EQ-Bench)"
 
-_RATINGS = tuple(map(float, range(11)))
-_CONSTANTS = tuple((rating,) * 4 for rating in _RATINGS)
+_CONSTANTS = tuple((float(rating),) * 4 for rating in range(11))
 # The task's own instructions begin with this; they ask for two passes and a critique.
 _INSTRUCTIONS = "\nGive each of these possible emotions"
-
-_Score = Callable[[Sequence[float], Sequence[float]], float]
 
 
 def matches(records: Sequence[Record]) -> bool:
@@ -78,7 +80,7 @@ def _entry(record: Record, settings: Settings, scoring: str) -> Entry:
         score,
         max_tokens=settings.max_tokens or max_tokens,
         constants=_CONSTANTS,
-        chance=_chance(target, score),
+        chance=_chance(target, scoring),
     )
     item = Item(prompt=question, scorer=scorer, tags={"family": settings.name})
     return Entry(prompt, f"{names} {target}", item)
@@ -107,16 +109,14 @@ def _score_ng(target: Sequence[float], ratings: Sequence[float]) -> float:
     return ng_eq(target, ratings)
 
 
-def _chance(target: Sequence[float], score: _Score) -> float:
+def _chance(target: Sequence[float], scoring: str) -> float:
     """Return the mean score of whole ratings at random: exactly, over all 11^4 answers.
 
-    Both formulas subtract a loss for each emotion from 1 and cut at 0, which one loss alone never
-    reaches.
+    Both formulas subtract a loss for each emotion from 1 and cut at 0.
     """
-    losses = np.empty((len(_RATINGS), 4))
-    for i, rating in enumerate(_RATINGS):
-        for k in range(4):
-            ratings = list(target)
-            ratings[k] = rating
-            losses[i, k] = 1 - score(target, ratings)
+    distances = np.abs(np.arange(11)[:, np.newaxis] - np.array(target))  # [11, 4]
+    if scoring == "v2":
+        losses = EQ_BENCH_WEIGHT / 10 * eq_bench_penalties(distances)
+    else:
+        losses = distances / 40
     return float(np.maximum(0, 1 - totals_of_random_ratings(losses)).mean())
