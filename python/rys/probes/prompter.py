@@ -1,5 +1,7 @@
-"""Requests in the form that one model wants: chat or plain, thinking or not, and which tokens stand
-for an answer.
+"""Requests in the form that one model wants.
+
+A model is asked with its chat template or plainly, with or without thinking, and its tokenizer says
+which tokens stand for an answer.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ def load(name: str) -> Probe:
         probe = _probe_class(base)
         return probe(tier) if colon else probe()
     if Path(name).is_file():
-        from rys.probes import files  # late, as above
+        from rys.probes.files import load as load_file  # late, as above
 
-        return files.load(name)
+        return load_file(name)
     raise ProbeError(
         f"there is no probe {name!r}; give one of {', '.join(BUILT_IN)}, with a tier if you like "
         f"(math:hard), or the path of a file with questions"

@@ -1,10 +1,12 @@
-"""Our own format, JSON lines whose every entry says how it is scored.
+"""Our own format: JSON lines, each of which says how it is scored.
+
+For example::
 
     {"prompt": "What is 3 + 4?", "answer": 7, "scorer": "number",
      "tags": {"family": "sums", "difficulty": 1}}
 
 "messages" may stand in place of "prompt", for a conversation. "choices" and "max_tokens" belong to
-the scorers that take them:
+the scorers that take them::
 
     number          the number that the answer means is the right one
     number_partial  Ng's partial credit (rys.probes.published_scores.ng_partial_credit)

@@ -1,5 +1,6 @@
-"""EQ-Bench v2: EQ-bench/EQ-Bench, data/eq_bench_v2_questions_171.json. Ng's sets of emotional
-questions hold entries of the same form.
+"""EQ-Bench v2: EQ-bench/EQ-Bench, data/eq_bench_v2_questions_171.json.
+
+The sets of emotional questions in David Ng's RYS hold entries of the same form.
 """
 
 from __future__ import annotations

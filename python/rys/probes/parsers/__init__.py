@@ -1,9 +1,9 @@
-r"""Parsers of the answers that chat models really give: prose, Markdown, LaTeX, with or without
-reasons.
+r"""Parsers of the answers that chat models really give.
 
-Every parser takes the text of an answer. It returns None where it cannot read an answer with
-confidence, and it never raises. All parsers take time that grows linearly with the text: repeats in
-their patterns are bounded, or nothing that could fail follows them.
+The answers come in prose, Markdown or LaTeX, with or without reasons. Every parser takes the text
+of an answer. It returns None where it cannot read an answer with confidence, and it never raises.
+All parsers take time that grows linearly with the text: repeats in their patterns are bounded, or
+nothing that could fail follows them.
 """
 
 from __future__ import annotations
