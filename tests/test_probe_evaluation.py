@@ -21,6 +21,7 @@ from rys.probes.eq import EQ
 from rys.probes.floors import best_constant
 from rys.probes.math import Math
 from rys.probes.parsers import parse_number
+from rys.probes.preflight import preflight_of_scores
 from rys.probes.prompter import Prompter
 from rys.probes.reasoning import Reasoning
 from rys.probes.reference import Reference
@@ -621,20 +622,13 @@ def test_probes_share_the_seconds_of_the_run(reference):
     assert max(rates.values()) == pytest.approx(min(rates.values()))
 
 
-def test_a_stored_result_is_the_one_that_was_measured(reference):
-    evaluation = Evaluation(reference, "reference", n=10)
-    measured = evaluation.run(reference)["reference"]
-    stored = evaluation.stored_result(
-        "reference",
-        measured.layer_path,
-        measured.scores,
-        measured.parsed.astype(float),
-        measured.truncated.astype(float),
-    )
-    assert preflight(stored) == preflight(measured)
-    costs = ("n_prompt_tokens", "n_evaluated_tokens", "n_generated_tokens", "seconds")
-    a, b = ({k: v for k, v in r.summary().items() if k not in costs} for r in (measured, stored))
-    assert a == b
+def test_scores_that_were_kept_pass_the_preflight_as_the_result_does(reference):
+    for tier in ("easy", "hard"):
+        evaluation = Evaluation(reference, f"reference:{tier}", n=10)
+        measured = evaluation.run(reference)["reference"]
+        kept = (measured.scores, measured.parsed.astype(float), measured.truncated.astype(float))
+        found = preflight_of_scores(*kept, evaluation.floors("reference"))
+        assert found == preflight(measured)
 
 
 # preflight

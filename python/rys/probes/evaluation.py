@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from rys.engine import options
 from rys.engine.prepare import PreparedRequests
@@ -16,6 +15,7 @@ from rys.errors import ProbeError
 from rys.probes.base import Item, Probe, Reading, SearchSplit
 from rys.probes.floors import best_constant
 from rys.probes.parsers.thinking import remove_thinking
+from rys.probes.preflight import Floors
 from rys.probes.prompter import Prompter
 from rys.probes.registry import load
 from rys.probes.result import ProbeResult
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "evaluate"]
 
-Floats = npt.NDArray[np.float64]
 _N_ENDING = 24  # tokens at a prompt's end that may open a thinking block
 
 
@@ -158,38 +157,11 @@ class Evaluation:
     def _of(self, probe: str) -> _ProbeItems:
         return next(mine for mine in self._probe_items if mine.probe.id == probe)
 
-    def stored_result(
-        self, probe: str, layer_path: str, scores: Floats, parsed: Floats, truncated: Floats
-    ) -> ProbeResult:
-        """Return a result from scores that were kept; texts and costs are not among them.
-
-        Args:
-            probe: The probe's id.
-            layer_path: The path that was measured.
-            scores: float64 [N], of the probe's first N items.
-            parsed: float64 [N], 1 where the answer could be read.
-            truncated: float64 [N], 1 where the model was cut off before an answer.
-        """
+    def floors(self, probe: str) -> Floors:
+        """Return what a probe's items give to answers that know nothing, by the probe's id."""
         mine = self._of(probe)
-        n = len(scores)
-        return ProbeResult(
-            probe=f"{mine.probe.id}:{mine.probe.version}",
-            layer_path=layer_path,
-            items=mine.items[:n],
-            scores=scores,
-            parsed=parsed.astype(bool),
-            truncated=truncated.astype(bool),
-            answers=[""] * n,
-            errors=[None] * n,
-            details=[{} for _ in range(n)],
-            chance=_mean_chance(mine.items),
-            best_constant=mine.floor[0],
-            constant=mine.floor[1],
-            n_prompt_tokens=0,
-            n_evaluated_tokens=0,
-            n_generated_tokens=0,
-            seconds=0.0,
-        )
+        best, constant = mine.floor
+        return Floors(_mean_chance(mine.items), best_constant=best, constant=constant)
 
     def run(
         self, model: Model, start: int = 0, stop: int | None = None, progress: bool = False

@@ -1,10 +1,25 @@
-"""Whether a probe can measure: what the baseline's result must be before any comparison."""
+"""Whether a probe can measure: what is asked of the baseline's result before any comparison."""
 
 from __future__ import annotations
 
-from rys.probes.result import ProbeResult
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["MAX_MEAN", "MAX_TRUNCATION", "MIN_PARSE", "preflight"]
+import numpy as np
+import numpy.typing as npt
+
+from rys.probes.result import ProbeResult
+from rys.statistics import mean_interval
+
+__all__ = [
+    "MAX_MEAN",
+    "MAX_TRUNCATION",
+    "MIN_PARSE",
+    "Floors",
+    "preflight",
+    "preflight_of_scores",
+]
 
 # Beyond these limits a difference between two paths says more about the format of the answers, or
 # about the ends of the scale, than about the model.
@@ -13,55 +28,89 @@ MAX_TRUNCATION = 0.10
 MAX_MEAN = 0.97
 
 
-def preflight(result: ProbeResult) -> list[str]:
-    """Return the reasons why a probe cannot measure with this model, each with what to change.
+@dataclass(frozen=True)
+class Floors:
+    """What answers score that know nothing of the question.
 
-    No item may fail. The baseline must parse on at least 80% of the items and be truncated on at
-    most 10%. The interval of its score must lie above the best constant answer and above chance,
-    and its score must leave room below 0.97.
+    Attributes:
+        chance: The expected score of random answers.
+        best_constant: The best mean score that one answer to every item would reach.
+        constant: That answer.
+    """
+
+    chance: float
+    best_constant: float
+    constant: str
+
+    def describe(self) -> str:
+        """Name the higher one of the two scores that need no understanding."""
+        # Where every guess is a constant both are equal, but for rounding.
+        if self.best_constant > self.chance - 1e-9:
+            return f"what the constant answer {self.constant} gets ({self.best_constant:.3f})"
+        return f"what random answers get ({self.chance:.3f})"
+
+
+def preflight(result: ProbeResult) -> list[str]:
+    """Return why a probe cannot measure with this model; see `preflight_of_scores`."""
+    floors = Floors(result.chance, result.best_constant, result.constant)
+    return preflight_of_scores(
+        result.scores, result.parsed, result.truncated, floors, result.errors
+    )
+
+
+def preflight_of_scores(
+    scores: npt.NDArray[np.float64],
+    parsed: npt.NDArray[Any],
+    truncated: npt.NDArray[Any],
+    floors: Floors,
+    errors: Sequence[str | None] = (),
+) -> list[str]:
+    """Return the reasons why a probe cannot measure with a model, each with what to change.
+
+    The baseline must be parsed on at least 80% and truncated on at most 10% of the items, the
+    interval of its score must lie above the best constant answer and above chance, and its score
+    must leave room below 0.97.
 
     Args:
-        result: The baseline's result.
+        scores: float64 [N], the baseline's scores.
+        parsed: bool or 0 and 1 [N], whether an answer could be read.
+        truncated: bool or 0 and 1 [N], whether the model was cut off before an answer.
+        floors: What answers score that know nothing.
+        errors: Why items failed, None for those that did not.
 
     Returns:
         The reasons; empty if the probe can measure.
     """
     reasons = []
-    if result.n_failed:
-        first = next(error for error in result.errors if error)
+    n, mean = len(scores), float(scores.mean())
+    failed = [error for error in errors if error is not None]
+    if failed:
+        first = next(error for error in failed if error)
         reasons.append(
-            f"{result.n_failed} of {result.n} items failed ({first}); "
-            f"raise n_ctx or take shorter items"
+            f"{len(failed)} of {n} items failed ({first}); raise n_ctx or take shorter items"
         )
-    if result.truncation_rate > MAX_TRUNCATION:
+    truncation_rate, parse_rate = float(truncated.mean()), float(parsed.mean())
+    if truncation_rate > MAX_TRUNCATION:
         reasons.append(
-            f"{result.truncation_rate:.0%} of the answers are cut off (at most "
-            f"{MAX_TRUNCATION:.0%}): raise the budget (--thinking with --thinking-budget for "
-            f"models that think), or take a format without text"
+            f"{truncation_rate:.0%} of the answers are cut off (at most {MAX_TRUNCATION:.0%}): "
+            f"raise the budget (--thinking with --thinking-budget for models that think), or take "
+            f"a format without text"
         )
-    if result.parse_rate < MIN_PARSE:
+    if parse_rate < MIN_PARSE:
         reasons.append(
-            f"only {result.parse_rate:.0%} of the answers can be read (at least {MIN_PARSE:.0%}): "
+            f"only {parse_rate:.0%} of the answers can be read (at least {MIN_PARSE:.0%}): "
             f"look at them with --show 5, and take another format or tier"
         )
     # The whole interval must lie above: a score that is above by luck measures nothing.
-    low, high = result.interval
-    if low <= max(result.best_constant, result.chance):
+    low, high = mean_interval(scores)
+    if low <= max(floors.best_constant, floors.chance):
         reasons.append(
-            f"the score {result.mean:.3f} [{low:.3f}, {high:.3f}] is not above {_floor(result)}: "
+            f"the score {mean:.3f} [{low:.3f}, {high:.3f}] is not above {floors.describe()}: "
             f"take an easier tier or more items"
         )
     # Written so that a NaN is refused too.
-    if not result.mean < MAX_MEAN:
+    if not mean < MAX_MEAN:
         reasons.append(
-            f"the score {result.mean:.3f} leaves no room (below {MAX_MEAN}): take a harder tier"
+            f"the score {mean:.3f} leaves no room (below {MAX_MEAN}): take a harder tier"
         )
     return reasons
-
-
-def _floor(result: ProbeResult) -> str:
-    """Name the higher one of the two scores that need no understanding."""
-    # Where every guess is a constant both are equal, but for rounding.
-    if result.best_constant > result.chance - 1e-9:
-        return f"what the constant answer {result.constant} gets ({result.best_constant:.3f})"
-    return f"what random answers get ({result.chance:.3f})"
