@@ -14,6 +14,7 @@ one that matters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from measuring import digits, open_context, seconds
 from rys import statistics
 from rys.probes.evaluation import Evaluation
 from rys.probes.result import ProbeResult
+from rys.sweep.settings import SweepOptions, SweepSettings
 from rys.sweep.store import Store
 
 N_ITEMS = 64
@@ -94,9 +96,21 @@ def test_reading_and_marking_answers(
     assert marked["reference"].scores.tolist() == results["reference"].scores.tolist()
 
 
+SETTINGS = SweepSettings(
+    fingerprint="", variant={}, n_layer=12, probes=(), space="", strategy="scan", items=16, seed=0,
+    thinking=False, thinking_budget=0, rys="", llama_cpp="",
+)  # fmt: skip
+
+
+def new_paths() -> Iterator[rys.LayerPath]:
+    """Yield different paths, each a candidate of its own."""
+    for last in product(range(12), repeat=8):
+        yield rys.LayerPath([*range(12), *last], 12)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.create(tmp_path / "sweep.db", {"n_layer": 12})
+    store = Store.create(tmp_path / "sweep.db", SETTINGS, SweepOptions())
     yield store
     store.close()
 
@@ -104,18 +118,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_writing_a_candidate_to_the_store(
     overhead: Overhead, store: Store, results: dict[str, ProbeResult]
 ) -> None:
-    layers = list(range(12))
-    names = iter(range(10**9))  # each a candidate of its own
-    overhead(
-        lambda: store.save("search", "candidate", str(next(names)), layers, results, 0, "done")
-    )
+    paths = new_paths()
+    overhead(lambda: store.save("search", "candidate", next(paths), results, 0, "done"))
 
 
 def test_resuming_a_store(
     overhead: Overhead, store: Store, results: dict[str, ProbeResult]
 ) -> None:
-    for i in range(N_CANDIDATES):
-        store.save("search", "candidate", str(i), list(range(12)), results, 0, "done")
+    for path in islice(new_paths(), N_CANDIDATES):
+        store.save("search", "candidate", path, results, 0, "done")
     overhead(lambda: (store.trials("search"), store.scores("search")), n=1 / N_CANDIDATES)
 
 

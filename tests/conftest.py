@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import rys
+from rys.sweep.sweep_file import SweepFile
 from support import toys
 
 
@@ -30,7 +31,7 @@ def scratch() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def finished_sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rys.Sweep]:
+def finished_sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SweepFile]:
     """Return a small sweep of the reference model, confirmed, open for reading."""
     path = tmp_path_factory.mktemp("sweep") / "finished.db"
     blocks = rys.space.blocks([3, 4], stride=2)

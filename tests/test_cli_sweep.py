@@ -17,6 +17,7 @@ import pytest
 import rys
 from rys.cli import sweep as cli
 from rys.errors import StoreError
+from rys.next_steps import resume_command
 from support.child_processes import heeding
 
 # few candidates and items: the planted block and some around it
@@ -46,8 +47,8 @@ def sweep(*arguments, cwd):
 def scores(store):
     connection = sqlite3.connect(store)
     rows = connection.execute(
-        "SELECT t.stage, t.path, s.probe, s.position, s.score FROM score s JOIN trial t ON t.id = s.trial"
-        " ORDER BY 1, 2, 3, 4"
+        "SELECT t.stage, t.path, s.probe, s.position, s.score"
+        " FROM score s JOIN trial t ON t.id = s.trial ORDER BY 1, 2, 3, 4"
     ).fetchall()
     connection.close()
     return rows
@@ -172,7 +173,7 @@ def test_a_confirmation_that_was_planned_cannot_be_changed(undisturbed, tmp_path
                 model, "reference", blocks, store=tmp_path / "copy.db", items=16, min_effect=0.77
             )
         with rys.Sweep.open(tmp_path / "copy.db") as untouched:
-            assert untouched.meta["min_effect"] != 0.77
+            assert untouched.options.min_effect != 0.77
 
 
 def chosen(*arguments):
@@ -205,10 +206,34 @@ def test_the_command_that_resumes_keeps_what_is_not_in_the_file(undisturbed, tmp
     arguments = ["--resume", undisturbed[0], "--quiet", "--no-confirm", "--budget", "9h"]
     result = sweep(*arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    with rys.Sweep.open(undisturbed[0]) as opened:
-        options = argparse.Namespace(no_confirm=True, json=False, quiet=True, budget="9h")
-        resumed = f"rys sweep --resume {undisturbed[0]} --no-confirm --quiet --budget 9h"
-        assert cli.resume_command(opened, options, options.budget) == resumed
+    resumed = f"rys sweep --resume {undisturbed[0]} --no-confirm --quiet --budget 9h"
+    flags = cli._flags(argparse.Namespace(no_confirm=True, json=False, quiet=True))
+    assert resume_command(str(undisturbed[0]), *flags, budget="9h") == resumed
+
+
+@pytest.mark.parametrize(
+    ("provenance", "said"),
+    [
+        ({"start": "x"}, "argument --start: invalid int value: 'x'"),
+        ({"a_later_flag": 3}, "unrecognized arguments: --a-later-flag"),
+        ({"strategy": "guess"}, "invalid choice: 'guess'"),
+        ({"blocks": [[1]]}, "argument --blocks: invalid int value"),
+    ],
+)
+def test_a_file_may_say_anything_of_how_it_was_made(undisturbed, tmp_path, provenance, said):
+    store = tmp_path / "copy.db"
+    shutil.copy(undisturbed[0], store)
+    connection = sqlite3.connect(store)
+    (text,) = connection.execute("SELECT value FROM meta WHERE key = 'options'").fetchone()
+    text = json.dumps(json.loads(text) | {"provenance": provenance})
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'options'", (text,))
+    connection.commit()
+    connection.close()
+    result = sweep("--resume", store, cwd=tmp_path)
+    assert result.returncode == 1
+    assert f"{store} was made with options that this rys does not know" in result.stderr
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -260,9 +285,12 @@ def test_a_spent_budget_ends_in_good_order_and_can_be_taken_up(undisturbed, tmp_
 def test_ctrl_c_saves_and_prints_the_command_that_resumes(undisturbed, tmp_path):
     program = subprocess.Popen(
         command(*SMALL, "--json", "--store", "s.db"),
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=heeding(signal.SIGINT),
-    )  # fmt: skip
+    )
     lines = [program.stdout.readline() for _ in range(3)]  # started, baseline, one candidate
     assert json.loads(lines[2])["role"] == "candidate"
     program.send_signal(signal.SIGINT)
@@ -280,10 +308,13 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(undisturbed, tmp_path)
     [
         pytest.param(SMALL, 5, id="5 kills"),
         pytest.param(
-            ["--blocks", *"123456", "--min-effect", "0.1"], 25, marks=pytest.mark.slow, id="25 kills"
+            ["--blocks", *"123456", "--min-effect", "0.1"],
+            25,
+            marks=pytest.mark.slow,
+            id="25 kills",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_sweep_killed_at_random_moments_ends_with_the_scores_of_an_undisturbed_one(
     arguments, n_kills, tmp_path
 ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,9 @@ from rys.probes.result import ProbeResult
 from rys.probes.scorers import Choice
 from rys.statistics import paired_interval
 from rys.sweep.results import open_results
+from rys.sweep.settings import SweepOptions
 from rys.sweep.store import Store
+from support.simulated_sweep import made_up_settings, with_field
 
 BASE, BEST, LEFT = "0..3", "0..3,2..3", "0..3,1..3"
 
@@ -66,33 +67,25 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def write_sweep(file: Path, first_item: int = 0, version: int = 1) -> Path:
-    store = Store.create(
-        file, {"n_layer": 4, "probes": [f"quiz:{version}"], "asking": {"thinking": False}}
-    )
+    settings = made_up_settings(4, probes=(f"quiz:{version}",))
+    store = Store.create(file, settings, SweepOptions())
     search, confirm = items(20, first_item), items(40, 1000 + first_item)
     store.add_items("search", "quiz", search)
     store.add_items("confirm", "quiz", confirm)
     right = np.arange(20) % 2
-    store.save("search", "baseline", BASE, range(4), measured(search, right), 0, "done")
-    store.save(
-        "search", "candidate", BEST, [0, 1, 2, 3, 2, 3], measured(search, np.ones(20)), 0, "done"
-    )
+    store.save("search", "baseline", BASE, measured(search, right), 0, "done")
+    store.save("search", "candidate", BEST, measured(search, np.ones(20)), 0, "done")
     store.save(
         "search",
         "candidate",
         LEFT,
-        [0, 1, 2, 3, 1, 2, 3],
         measured(search, np.zeros(8)),
         0,
-        "left",
+        "eliminated",
         "far",
     )
-    store.save(
-        "confirm", "baseline", BASE, range(4), measured(confirm, np.arange(40) < 20), 0, "done"
-    )
-    store.save(
-        "confirm", "top", BEST, [0, 1, 2, 3, 2, 3], measured(confirm, np.arange(40) < 26), 0, "done"
-    )
+    store.save("confirm", "baseline", BASE, measured(confirm, np.arange(40) < 20), 0, "done")
+    store.save("confirm", "top", BEST, measured(confirm, np.arange(40) < 26), 0, "done")
     store.close()
     return file
 
@@ -152,11 +145,8 @@ def test_nothing_is_compared_with_itself(sweep):
 
 
 def test_a_damaged_sweep_is_an_error(sweep, capsys):
-    for key, value in (("probes", "3"), ("n_layer", '"x"')):
-        connection = sqlite3.connect(sweep)
-        connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
-        connection.commit()
-        connection.close()
+    for field, value in (("probes", 3), ("n_layer", "x")):
+        with_field(sweep, "settings", field, value)
         assert main(["compare", str(sweep), f"{sweep}::{BEST}"]) == 1
         assert "is damaged" in capsys.readouterr().err
     sweep.write_bytes(sweep.read_bytes()[:5000])

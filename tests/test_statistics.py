@@ -33,7 +33,9 @@ from rys.statistics import (
 )
 from rys.statistics import intervals as intervals_module
 from rys.statistics import p_values as p_values_module
-from rys.sweep.sweep import LOOKS, MAX_CONFIRM_ITEMS, N_ITEMS, POWER, Sweep
+from rys.sweep.confirm import MAX_CONFIRM_ITEMS, POWER
+from rys.sweep.strategies.race import LOOKS, Race
+from rys.sweep.sweep import Sweep
 
 TOP = inspect.signature(Sweep).parameters["top"].default
 MIN_EFFECT = inspect.signature(Sweep).parameters["min_effect"].default
@@ -565,11 +567,11 @@ def test_a_deviation_exceeds_what_it_is_at_most_as_rarely_as_promised():
 def race(
     differences: np.ndarray, probes: np.ndarray, positions: np.ndarray
 ) -> tuple[list[int], int]:
-    """Return who is in the race to its end, and how many items were answered: as Sweep._race and
+    """Return who is in the race to its end, and how many items were answered: as the race and
     _leave do it.
     """
     running = np.arange(len(differences))
-    looks = [*LOOKS, N_ITEMS["race"]]
+    looks = [*LOOKS, Race.default_items]
     n_answered, before = 0, 0
     for look in looks:
         n_answered += len(running) * int(((before <= positions) & (positions < look)).sum())
@@ -588,7 +590,7 @@ def test_race_keeps_the_best_at_a_third_of_the_cost(n_probes, mean, deviation):
     # effects: one of +0.10, the others -|normal(mean, deviation)|. If the race lost the best with
     # 2%, 190 of 200 would be reached with 98%; seen are 198 and more
     rng = np.random.default_rng(14)
-    n = N_ITEMS["race"]
+    n = Race.default_items
     probes, positions = np.repeat(np.arange(n_probes), n), np.tile(np.arange(n), n_probes)
     n_kept = n_answered = 0
     for _ in range(N_SWEEPS):
@@ -700,7 +702,7 @@ def test_null_sweeps_confirm_nothing_in_95_of_100(n_confirm):
     # Allowed: 5% of 200 sweeps and two standard deviations of that count, 10 + 6.2. Expected is
     # about 2.5%, halved by the controls.
     rng = np.random.default_rng(17)
-    n_search = N_ITEMS["race"]
+    n_search = Race.default_items
     tops, controls, curse = [], [], []
     for _ in range(N_SWEEPS):
         churns = rng.uniform(0.02, 0.4, N_CANDIDATES)[:, None]
@@ -724,7 +726,7 @@ def test_a_true_gain_of_a_tenth_is_confirmed_with_the_default_settings():
     # without effect; the race, the top of it, then as many fresh items as Sweep.confirm plans.
     # Power at least 0.9 of 200, seen is nearly 1
     rng = np.random.default_rng(18)
-    n, n_probes = N_ITEMS["race"], 3
+    n, n_probes = Race.default_items, 3
     probes, positions = np.repeat(np.arange(n_probes), n), np.tile(np.arange(n), n_probes)
     weights = weights_of(probes)
     effects = np.zeros(N_CANDIDATES)

@@ -16,8 +16,7 @@ from rys.layer_path import LayerPath
 from rys.sweep.imported import ImportedSweep, expected_best_of_noise
 from rys.sweep.results import open_results
 from rys.sweep.runs import Runs
-from rys.sweep.space import repeated_block
-from rys.sweep.sweep import Sweep
+from rys.sweep.sweep_file import SweepFile
 
 PUBLISHED = (
     Path(__file__).resolve().parent.parent.parent
@@ -45,6 +44,7 @@ def test_a_line_becomes_a_block_with_differences_to_the_baseline(tmp_path: Path)
     first = frame.iloc[0]
     assert first["path"] == "..3,2.."
     assert first["layers"] == LayerPath("0..3,2..7").layers
+    assert first["block"] == (2, 4)
     assert first["extra_slots"] == 2
     assert first["math_difference"] == pytest.approx(0.1)
     assert first["eq_difference"] == pytest.approx(0.01)  # in percent in the file
@@ -321,13 +321,11 @@ def test_nothing_is_confirmed_and_the_best_is_held_against_chance(tmp_path: Path
     report = ImportedSweep(
         written(tmp_path, BASE, *(block(i, i + 2, 0.5 + i / 50) for i in range(6)))
     ).report()
-    assert report["verdict"] == "none"
-    assert report["best"]["layer_path"] == "..6,5.."
-    assert report["sentence"].startswith(
-        "No path confirmed: the file has no scores of single items"
-    )
-    assert "lies 1.3 standard deviations above the mean of the 6 paths" in report["sentence"]
-    assert "by chance alone the best lies 1.3 above" in report["sentence"]
+    assert report.verdict == "none"
+    assert report.best.layer_path == "..6,5.."
+    assert report.sentence.startswith("No path confirmed: the file has no scores of single items")
+    assert "lies 1.3 standard deviations above the mean of the 6 paths" in report.sentence
+    assert "by chance alone the best lies 1.3 above" in report.sentence
 
 
 def test_the_expected_best_of_noise_is_that_of_a_simulation() -> None:
@@ -337,17 +335,19 @@ def test_the_expected_best_of_noise_is_that_of_a_simulation() -> None:
         assert expected_best_of_noise(n) == pytest.approx(simulated, abs=0.04)
 
 
-def test_a_report_has_the_keys_of_a_sweep_of_rys(tmp_path: Path, finished_sweep: Sweep) -> None:
+def test_a_report_has_the_keys_of_a_sweep_of_rys(tmp_path: Path, finished_sweep: SweepFile) -> None:
     imported = ImportedSweep(written(tmp_path, BASE, block(0, 2))).report()
-    assert imported.keys() == finished_sweep.report().keys()
+    assert imported.to_json().keys() == finished_sweep.report().to_json().keys()
+    assert imported.is_imported
+    assert not finished_sweep.report().is_imported
 
 
 def test_what_was_assumed_is_told(tmp_path: Path) -> None:
     rows = [BASE, block(2, 4), block(2, 4, 0.7), '{"dup_start": 3, "dup_e']
     report = ImportedSweep(written(tmp_path, *rows)).report()
-    assert report["n_candidates"] == 1
-    assert report["best"]["by_probe"]["math"] == pytest.approx(0.2)
-    notes = " ".join(report["notes"])
+    assert report.n_candidates == 1
+    assert report.best.by_probe["math"] == pytest.approx(0.2)
+    notes = " ".join(report.notes)
     assert "1 paths were measured more than once" in notes
     assert "line 4, the last one, is not whole" in notes
     assert "4 is the end of the last block" in notes
@@ -375,9 +375,11 @@ def test_a_file_that_is_no_such_sweep_is_refused_with_the_line(
         ImportedSweep(written(tmp_path, *rows))
 
 
-def test_open_results_tells_stores_from_json_lines(tmp_path: Path, finished_sweep: Sweep) -> None:
+def test_open_results_tells_stores_from_json_lines(
+    tmp_path: Path, finished_sweep: SweepFile
+) -> None:
     assert isinstance(open_results(written(tmp_path, BASE, block(0, 2))), ImportedSweep)
-    assert isinstance(open_results(finished_sweep.path), Sweep)
+    assert isinstance(open_results(finished_sweep.path), SweepFile)
     with pytest.raises(StoreError, match=r"none\.db cannot be read"):
         open_results(tmp_path / "none.db")
     for content in ("hello, this is no sweep" * 10, json.dumps([BASE])):
@@ -423,9 +425,9 @@ def test_scores_that_are_named_as_other_columns_are_refused(
 def test_a_score_that_is_no_number_counts_as_not_measured(tmp_path: Path) -> None:
     sweep = ImportedSweep(written(tmp_path, BASE, block(0, 2, float("nan")), block(1, 3)))
     note = (
-        "1 scores are no finite numbers and count as not measured, the first in line 2: math_score"
+        "1 scores are not finite numbers and count as not measured, the first in line 2: math_score"
     )
-    assert note in sweep.report()["notes"]
+    assert note in sweep.report().notes
     frame = sweep.results()
     assert frame["status"].tolist() == ["done", "partial"]
     assert frame["eq_difference"].tolist() == pytest.approx([0.01, 0.01])
@@ -448,4 +450,4 @@ def test_the_published_sweep_of_phi_4_reads_as_published() -> None:
     assert (best["path"], best["extra_slots"]) == ("..10,6..", 5)
     assert best["math"] == pytest.approx(0.8168, abs=1e-4)
     assert best["math_difference"] == pytest.approx(0.0762, abs=1e-4)
-    assert sweep.report()["baseline"]["eq"] == pytest.approx(0.94492, abs=1e-5)
+    assert sweep.report().baseline["eq"] == pytest.approx(0.94492, abs=1e-5)

@@ -8,7 +8,7 @@ import pytest
 
 from rys.errors import LayerPathError, RequestError, SpaceError
 from rys.layer_path import LayerPath
-from rys.sweep import space
+from rys.sweep import candidates, space
 from rys.sweep.space import Plan, Space, as_plan, beam, coarse_to_fine
 
 
@@ -273,7 +273,7 @@ def test_too_many_paths_are_refused(monkeypatch):
         "endless",
         lambda n: ([k % n, k // n % n, k // n**2 % n, k // n**3] for k in itertools.count()),
     )
-    monkeypatch.setattr(space, "_MAX_PATHS", 1000)
+    monkeypatch.setattr(candidates, "_MAX_PATHS", 1000)
     with pytest.raises(SpaceError, match="endless has more than 1,000 paths; limit it"):
         endless.candidates(100)
 

@@ -29,7 +29,7 @@ def swept(model, tier, seed, folder, **options):
 
 
 def overlap(layer_path):
-    """Return the intersection over union of the layers that a path repeats and the planted block."""
+    """Return the intersection over union of a path's repeated layers and the planted block."""
     path = rys.LayerPath(layer_path, 12)
     layers = {layer for layer in range(12) if path.layers.count(layer) > 1}
     planted = set(range(*PLANTED))
@@ -43,7 +43,7 @@ def test_the_planted_block_is_found_and_confirmed_with_nine_of_ten_item_seeds(mo
         report, frame = swept(model, "hard", seed, tmp_path)
         first = frame.iloc[0]
         planted = frame[frame["path"] == str(rys.LayerPath.block(*PLANTED, n_layer=12))].iloc[0]
-        is_confirmed = first["path"] in [row["layer_path"] for row in report["confirmed"]]
+        is_confirmed = first["path"] in [gain.layer_path for gain in report.confirmed]
         n_good += (
             overlap(first["path"]) >= 0.6
             and first["effect"] >= 0.9 * planted["effect"]
@@ -54,12 +54,12 @@ def test_the_planted_block_is_found_and_confirmed_with_nine_of_ten_item_seeds(mo
 
 @pytest.mark.slow
 def test_nothing_is_confirmed_on_easy_questions_with_nine_of_ten_item_seeds(model, tmp_path):
-    n_quiet = sum(swept(model, "easy", seed, tmp_path)[0]["verdict"] == "none" for seed in SEEDS)
+    n_quiet = sum(swept(model, "easy", seed, tmp_path)[0].verdict == "none" for seed in SEEDS)
     assert n_quiet >= 9
 
 
 def test_one_seed_finds_the_planted_block(model, tmp_path):
     report, frame = swept(model, "hard", 0, tmp_path, min_effect=0.1)
-    assert report["verdict"] == "confirmed"
+    assert report.verdict == "confirmed"
     assert overlap(frame.iloc[0]["path"]) >= 0.6
-    assert report["sentence"].startswith("Confirmed: ")
+    assert report.sentence.startswith("Confirmed: ")

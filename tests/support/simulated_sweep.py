@@ -8,7 +8,9 @@ below what the path can do; so scores of different paths go together, as those o
 from __future__ import annotations
 
 import functools
+import json
 import random
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,10 @@ from rys.probes.base import Item, Reading, Scorer
 from rys.probes.result import ProbeResult
 from rys.sweep import space
 from rys.sweep.controls import changed_layers, control_paths
+from rys.sweep.settings import ConfirmationPlan, Progress, SweepOptions, SweepSettings
 from rys.sweep.store import Store
-from rys.sweep.sweep import LOOKS, N_ITEMS
+from rys.sweep.strategies import STRATEGIES
+from rys.sweep.strategies.race import LOOKS
 
 N_CONFIRM = 256
 TOP = 5
@@ -31,8 +35,38 @@ TOP = 5
 Scores = dict[str, npt.NDArray[np.float64]]
 
 
+def made_up_settings(n_layer: int, **changes: Any) -> SweepSettings:
+    """Return the settings of a sweep, with what a test cares about."""
+    settings: dict[str, Any] = {
+        "fingerprint": "0" * 32,
+        "variant": {},
+        "n_layer": n_layer,
+        "probes": ("p:1",),
+        "space": "blocks(all)",
+        "strategy": "scan",
+        "items": 64,
+        "seed": 0,
+        "thinking": False,
+        "thinking_budget": 1024,
+        "rys": "0.1.0",
+        "llama_cpp": "0" * 40,
+    }
+    return SweepSettings(**{**settings, **changes})
+
+
+def with_field(file: Path, key: str, field: str, value: Any) -> None:
+    """Change one field of a document in a file, or write a document with that field alone."""
+    connection = sqlite3.connect(file)
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    document = json.loads(row[0]) if row else {}
+    text = json.dumps(document | {field: value})
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
+    connection.commit()
+    connection.close()
+
+
 class Says(Scorer):
-    """Mark an answer that was never asked for."""
+    """A scorer of answers that were never asked for."""
 
     target = "yes"
 
@@ -60,11 +94,23 @@ def result(
     """Return what a probe measured. scores: float [N]."""
     n = len(scores)
     return ProbeResult(
-        probe=f"{probe}:1", layer_path="", items=items(probe, "any", n), scores=np.asarray(scores, dtype=np.float64),
-        parsed=np.ones(n, bool) if parsed is None else parsed, truncated=np.zeros(n, bool), answers=[""] * n,
-        errors=[None] * n, details=[{}] * n, chance=0.0, best_constant=0.0, constant="", n_prompt_tokens=10 * n,
-        n_evaluated_tokens=2 * n, n_generated_tokens=n, seconds=0.5,
-    )  # fmt: skip
+        probe=f"{probe}:1",
+        layer_path="",
+        items=items(probe, "any", n),
+        scores=np.asarray(scores, dtype=np.float64),
+        parsed=np.ones(n, bool) if parsed is None else parsed,
+        truncated=np.zeros(n, bool),
+        answers=[""] * n,
+        errors=[None] * n,
+        details=[{}] * n,
+        chance=0.0,
+        best_constant=0.0,
+        constant="",
+        n_prompt_tokens=10 * n,
+        n_evaluated_tokens=2 * n,
+        n_generated_tokens=n,
+        seconds=0.5,
+    )
 
 
 def planted_block(n_layer: int) -> tuple[int, int]:
@@ -95,17 +141,17 @@ def write_sweep(
     if repeats:
         chosen = space.union(chosen, space.repeats(repeats))
     candidates = chosen.candidates(n_layer)
-    n_items = N_ITEMS[strategy]
-    store = Store.create(
-        path,
-        {
-            "fingerprint": "0" * 32, "variant": {}, "n_layer": n_layer, "probes": [f"{probe}:1" for probe in probes],
-            "space": chosen.name, "strategy": strategy, "items": n_items, "seed": seed,
-            "asking": {"thinking": False, "thinking_budget": 1024}, "rys": "0.1.0", "llama_cpp": "0" * 40,
-            "top": TOP, "min_effect": 0.03, "force": False, "model": model,
-            "preflight": {probe: [] for probe in probes}, "is_complete": True, "stopped": "",
-        },
-    )  # fmt: skip
+    n_items = STRATEGIES[strategy].default_items
+    settings = made_up_settings(
+        n_layer,
+        probes=tuple(f"{probe}:1" for probe in probes),
+        space=chosen.name,
+        strategy=strategy,
+        items=n_items,
+        seed=seed,
+    )
+    store = Store.create(path, settings, SweepOptions(top=TOP, model=model))
+    store.write(Progress(is_complete=True, preflight=dict.fromkeys(probes, ())))
     rng = np.random.default_rng(seed)
     base, scores = _scores(rng, candidates, n_layer, probes, n_items, gain)
     n_measured, reasons = _race(base, scores, n_items) if strategy == "race" else (None, {})
@@ -133,7 +179,7 @@ def write_sweep(
                 "candidate",
                 candidate,
                 mine,
-                "left" if k in reasons else "done",
+                "eliminated" if k in reasons else "done",
                 reasons.get(k, ""),
             )
     if with_confirmation:
@@ -181,7 +227,7 @@ def _reach(path: LayerPath, n_layer: int, probe: int) -> float:
 def _race(
     base: Scores, scores: Scores, n_items: int
 ) -> tuple[npt.NDArray[np.intp], dict[int, str]]:
-    """Return how many items of each probe every candidate answered, and why some left."""
+    """Return how many items every candidate answered, and why some were eliminated."""
     looks = [look for look in LOOKS if look < n_items]
     n_candidates = len(next(iter(scores.values())))
     n_measured, reasons = np.full(n_candidates, n_items), {}
@@ -218,14 +264,17 @@ def _confirm(
     for k, path in enumerate(paths):
         role = "top" if k < len(tops) else "control"
         _save(store, "confirm", role, path, {probe: scores[probe][k] for probe in probes}, "done")
-    store.set_meta(
-        {
-            "confirm": {
-                "top": [list(path.layers) for path in tops], "controls": [list(path.layers) for path in controls],
-                "n_items": N_CONFIRM, "n_needed": N_CONFIRM, "n_searched": 1, "min_effect": 0.03, "is_complete": True,
-            }
-        }
-    )  # fmt: skip
+    store.write(
+        ConfirmationPlan(
+            top=tuple(map(str, tops)),
+            controls=tuple(map(str, controls)),
+            n_items=N_CONFIRM,
+            n_needed=N_CONFIRM,
+            n_searched=1,
+            min_effect=0.03,
+            is_complete=True,
+        )
+    )
 
 
 def _add_stage(store: Store, stage: str, base: Scores, n_layer: int) -> None:
@@ -244,4 +293,4 @@ def _save(
     reason: str = "",
 ) -> None:
     results = {probe: result(probe, values) for probe, values in scores.items()}
-    store.save(stage, role, str(path), path.layers, results, 0, status, reason)
+    store.save(stage, role, path, results, 0, status, reason)

@@ -6,25 +6,29 @@ import argparse
 import json
 import os
 import re
-import shlex
 import shutil
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rys._util.json_values import json_value
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
+from rys.engine.model import Model
 from rys.errors import RequestError
+from rys.next_steps import resume_command, sweep_words
 from rys.probes import DEFAULT_PROBES, REFERENCE_PROBES
 from rys.sweep import space
 from rys.sweep.space import Plan, Space, beam, coarse_to_fine
-from rys.sweep.store import Store
+from rys.sweep.strategies import STRATEGIES
 from rys.sweep.sweep import Sweep
+from rys.sweep.sweep_file import SweepFile
 from rys.sweep.terminal import summary
 
 __all__ = ["add_parser", "run"]
 
-# options that say which candidates there are
+# Options that say which candidates there are.
 _CANDIDATES = (
     "blocks",
     "repeats",
@@ -35,23 +39,12 @@ _CANDIDATES = (
     "beam",
     "coarse_to_fine",
 )
-# what a sweep cannot change half-way
-_FIXED = (
-    "probes", "items", "seed", "strategy", "top", "min_effect", "thinking", "thinking_budget", "start", "stop",
-    "stride", *_CANDIDATES,
-)  # fmt: skip
-# what belongs to a run, and not to the sweep
-_TRANSIENT = (
-    "run",
-    "defaults",
-    "command",
-    "resume",
-    "store",
-    "json",
-    "quiet",
-    "budget",
-    "no_confirm",
-)
+
+# Options of one run, which the file does not keep.
+_OF_A_RUN = ("resume", "store", "json", "quiet", "budget", "no_confirm")
+
+# What the parser adds to the options.
+_OF_THE_PARSER = ("run", "defaults", "command")
 
 
 def add_parser(commands: Any) -> None:
@@ -59,6 +52,14 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "sweep", help="find the layers to repeat", description=__doc__
     )
+    add_options(parser)
+    defaults = vars(parser.parse_args([]))
+    # What is not given is None until `with_defaults`, so that --resume can tell what is.
+    parser.set_defaults(**dict.fromkeys(defaults), run=run, defaults=defaults)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add all options of `rys sweep`."""
     add_model_options(parser)
     parser.add_argument(
         "--probes",
@@ -66,50 +67,9 @@ def add_parser(commands: Any) -> None:
         help=f"default: {','.join(DEFAULT_PROBES)}; for the reference model: "
         f"{','.join(REFERENCE_PROBES)}",
     )
-    group = parser.add_argument_group(
-        "candidates (default: every block of up to 8 layers; all that are given are tried)"
-    )
-    group.add_argument(
-        "--blocks",
-        type=int,
-        nargs="*",
-        metavar="SIZE",
-        help="blocks run twice; no SIZE = all sizes",
-    )
-    group.add_argument(
-        "--start", type=int, default=0, metavar="N", help="first layer of the blocks"
-    )
-    group.add_argument("--stop", type=int, metavar="N", help="layer before which blocks end")
-    group.add_argument(
-        "--stride", type=int, default=1, metavar="N", help="between the starts of blocks"
-    )
-    group.add_argument(
-        "--repeats", type=int, nargs="+", metavar="N", help="single layers run so many times"
-    )
-    group.add_argument(
-        "--skips", type=int, nargs="+", metavar="SIZE", help="so many neighbouring layers left out"
-    )
-    group.add_argument(
-        "--multi",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="the blocks run so many times instead of twice",
-    )
-    group.add_argument(
-        "--interleave", action="store_true", help="the blocks layer by layer as well: i,i,i+1,i+1"
-    )
-    group.add_argument("--paths", nargs="+", metavar="P", help="paths given by hand")
-    group.add_argument(
-        "--beam",
-        metavar="WIDTHxDEPTH",
-        help="combine the best WIDTH with further blocks, DEPTH times",
-    )
-    group.add_argument(
-        "--coarse-to-fine", action="store_true", help="large blocks first, then around the best"
-    )
+    _add_candidate_options(parser)
     parser.add_argument(
-        "--strategy", choices=["scan", "race"], help="default: race for more than 50 candidates"
+        "--strategy", choices=list(STRATEGIES), help="default: race for more than 50 candidates"
     )
     parser.add_argument(
         "--items", type=int, metavar="N", help="items of each probe (default: 64, race: 256)"
@@ -126,7 +86,9 @@ def add_parser(commands: Any) -> None:
         metavar="X",
         help="smallest gain to find (default: 0.03)",
     )
-    parser.add_argument("--budget", metavar="B", help="stop in good order: 2h, 30min, 500M-tokens")
+    parser.add_argument(
+        "--budget", metavar="B", help="what to spend at most: 2h, 30min, 500M-tokens"
+    )
     parser.add_argument(
         "--force", action="store_true", help="use probes that cannot measure; marks the result"
     )
@@ -147,106 +109,151 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--quiet", action="store_true", help="no progress bar, and only the verdict"
     )
-    defaults = vars(parser.parse_args([]))
-    # what is not given is None until `with_defaults`, so that --resume can tell what is
-    parser.set_defaults(**dict.fromkeys(defaults), run=run, defaults=defaults)
+
+
+def _add_candidate_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "candidates (default: every block of up to 8 layers; all that are given are tried)"
+    )
+    group.add_argument(
+        "--blocks",
+        type=int,
+        nargs="*",
+        metavar="SIZE",
+        help="blocks run twice; no SIZE = all sizes",
+    )
+    group.add_argument(
+        "--start", type=int, default=0, metavar="N", help="first layer of the blocks"
+    )
+    group.add_argument("--stop", type=int, metavar="N", help="layer before which blocks end")
+    group.add_argument(
+        "--stride", type=int, default=1, metavar="N", help="layers between the starts of blocks"
+    )
+    group.add_argument(
+        "--repeats", type=int, nargs="+", metavar="N", help="single layers run N times"
+    )
+    group.add_argument(
+        "--skips", type=int, nargs="+", metavar="SIZE", help="SIZE neighbouring layers left out"
+    )
+    group.add_argument(
+        "--multi", type=int, nargs="+", metavar="N", help="the blocks run N times instead of twice"
+    )
+    group.add_argument(
+        "--interleave", action="store_true", help="the blocks layer by layer as well: i,i,i+1,i+1"
+    )
+    group.add_argument("--paths", nargs="+", metavar="P", help="paths given by hand")
+    group.add_argument(
+        "--beam",
+        metavar="WIDTHxDEPTH",
+        help="combine the best WIDTH with further blocks, DEPTH times",
+    )
+    group.add_argument(
+        "--coarse-to-fine", action="store_true", help="large blocks first, then around the best"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Sweep, confirm, and print what was found."""
     options = resumed(options) if options.resume is not None else with_defaults(options)
-    default = DEFAULT_PROBES if options.model else REFERENCE_PROBES
-    probes = [name.strip() for name in (options.probes or ",".join(default)).split(",")]
-    progress = not options.quiet and not options.json and sys.stderr.isatty()
-    arguments = {key: value for key, value in vars(options).items() if key not in _TRANSIENT}
-    if options.model:
-        arguments["model"] = str(
-            Path(options.model).absolute()
-        )  # it may be resumed from another folder
-    with open_model(options) as model:
-        sweep = Sweep(
-            model,
-            probes,
-            chosen_space(options),
-            store=options.store,
-            items=options.items,
-            seed=options.seed,
-            strategy=options.strategy,
-            top=options.top,
-            min_effect=options.min_effect,
-            budget=options.budget,
-            force=options.force,
-            thinking=options.thinking,
-            thinking_budget=options.thinking_budget,
-            on_measured=print_line if options.json else None,
-            arguments=arguments,
-        )
-        with sweep:
-            notes = sweep.meta.get("notes", [])
+    with open_model(options) as model, make_sweep(model, options) as sweep:
+        _print_start(sweep, model.source, options)
+        # A bar would spoil output that is read by a program.
+        progress = not options.quiet and not options.json and sys.stderr.isatty()
+        try:
+            sweep.run(progress=progress, to_confirm=not options.no_confirm)
             if options.json:
-                start = {
-                    "event": "start",
-                    "store": str(sweep.path),
-                    "model": model.source,
-                    "notes": notes,
-                }
-                print(json.dumps(start), flush=True)
-            elif not options.quiet:
-                for note in notes:
-                    print(f"note: {note}", file=sys.stderr)
-            try:
-                sweep.run(progress=progress, to_confirm=not options.no_confirm)
-                if options.json:
-                    print(
-                        json.dumps({"event": "searched"} | json_value(sweep.report())), flush=True
-                    )
-                if not options.no_confirm:
-                    sweep.confirm(progress=progress)
-            except KeyboardInterrupt:
-                print(
-                    f"\ninterrupted; everything measured is in {sweep.path}. To go on:\n"
-                    f"    {resume_command(sweep, options, options.budget)}",
-                    file=sys.stderr,
-                )
-                if options.json:
-                    print_report(sweep, options)
-                return 130
-            print_report(sweep, options)
+                document = {"event": "searched"} | json_value(sweep.report().to_json())
+                print(json.dumps(document), flush=True)
+            if not options.no_confirm:
+                sweep.confirm(progress=progress)
+        except KeyboardInterrupt:
+            command = resume_command(str(sweep.path), *_flags(options), budget=options.budget)
+            print(
+                f"\ninterrupted; everything measured is in {sweep.path}. To go on:\n    {command}",
+                file=sys.stderr,
+            )
+            if options.json:
+                print_report(sweep, options)
+            return 130
+        print_report(sweep, options)
     return 0
 
 
+def make_sweep(model: Model, options: argparse.Namespace) -> Sweep:
+    """Return the sweep that the options describe."""
+    if options.probes is None:
+        probes = list(DEFAULT_PROBES if options.model else REFERENCE_PROBES)
+    else:
+        probes = [name.strip() for name in options.probes.split(",")]
+    return Sweep(
+        model,
+        probes,
+        chosen_space(options),
+        store=options.store,
+        items=options.items,
+        seed=options.seed,
+        strategy=options.strategy,
+        top=options.top,
+        min_effect=options.min_effect,
+        budget=options.budget,
+        force=options.force,
+        thinking=options.thinking,
+        thinking_budget=options.thinking_budget,
+        on_measured=print_line if options.json else None,
+        provenance=provenance_of(options),
+    )
+
+
+def provenance_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what a sweep's file keeps of the command line: all that is not of one run."""
+    kept = {}
+    for name, value in vars(options).items():
+        if name not in (*_OF_A_RUN, *_OF_THE_PARSER):
+            kept[name] = value
+    if options.model:
+        # The sweep may be resumed from another folder.
+        kept["model"] = str(Path(options.model).absolute())
+    return kept
+
+
+def _print_start(sweep: Sweep, source: str, options: argparse.Namespace) -> None:
+    notes = list(sweep.options.notes)
+    if options.json:
+        start = {"event": "start", "store": str(sweep.path), "model": source, "notes": notes}
+        print(json.dumps(start), flush=True)
+    elif not options.quiet:
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+
+
 def print_line(measured: dict[str, Any]) -> None:
+    """Print a measured part of a path as a line of JSON."""
     print(json.dumps({"event": "measured"} | measured), flush=True)
 
 
 def print_report(sweep: Sweep, options: argparse.Namespace) -> None:
+    """Print what the sweep found, in the form that the options ask for."""
     report = sweep.report()
     if options.json:
-        print(json.dumps(json_value(report)), flush=True)
-    elif options.quiet:
-        print(report["sentence"])
-    else:
-        print(
-            summary(
-                report, sweep.results(), has_colours(), width=shutil.get_terminal_size().columns
-            )
-        )
-        print(f"Everything is in {sweep.path}.", end="")
-        if report["stopped"]:
-            print(
-                f" Stopped: {report['stopped']}. To go on without one: {resume_command(sweep, options)}",
-                end="",
-            )
-        print()
+        print(json.dumps(json_value(report.to_json())), flush=True)
+        return
+    if options.quiet:
+        print(report.sentence)
+        return
+    width = shutil.get_terminal_size().columns
+    print(summary(report, sweep.results(), has_colours(), width=width))
+    print(f"Everything is in {sweep.path}.", end="")
+    if report.stopped:
+        command = resume_command(str(sweep.path), *_flags(options))
+        print(f" Stopped: {report.stopped}. To go on without one: {command}", end="")
+    print()
 
 
 def has_colours() -> bool:
-    """Return whether standard output is a terminal that shows colours, and nobody minds
-    (no-color.org).
-    """
-    return (
-        sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-    )
+    """Return whether to print colours: to a terminal that has them, unless NO_COLOR is set."""
+    # The convention of no-color.org.
+    is_wanted = os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    return sys.stdout.isatty() and is_wanted
 
 
 def with_defaults(options: argparse.Namespace) -> argparse.Namespace:
@@ -259,45 +266,75 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     return {key: value for key, value in vars(options).items() if value is not None}
 
 
-def resumed(options: argparse.Namespace) -> argparse.Namespace:
-    """Return the options that a file was made with, and of those given now what may differ from run
-    to run.
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises RequestError where others print to the terminal and exit."""
 
-    That is the output, the budget, --force and the model's options: those that would change results
-    are refused later. Raises RequestError for any other.
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(message)
+
+
+def resumed(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options that a file was made with, and those given now that may differ.
+
+    The options of a run, --force and the model's options may differ; model options that would
+    change results are refused later.
+
+    Raises:
+        RequestError: Another option was given, or the file was not made by `rys sweep`.
+        StoreError: The file cannot be read.
     """
     path = Path(options.resume)
     if options.store:
         raise RequestError(f"--resume goes on in {path} itself: leave out --store")
-    store = Store.open(path, read_only=True)
-    arguments = store.meta.get("arguments")
-    store.close()
-    if arguments is None:
+    with SweepFile.open(path) as file:
+        provenance = file.options.provenance
+    if provenance is None:
         raise RequestError(
             f"{path} was made in Python; go on there, with rys.Sweep and the same arguments"
         )
+    made_with = {**options.defaults, **_parsed(path, provenance)}
+    # All but these are fixed, so a new option is refused unless it is named here.
     now = given(options)
-    refused = [key for key in now if key in _FIXED and now[key] != arguments.get(key)]
+    may_differ = _model_options() | {*_OF_A_RUN, *_OF_THE_PARSER, "force"}
+    refused = []
+    for name, value in now.items():
+        if name not in may_differ and value != made_with[name]:
+            refused.append(f"--{name.replace('_', '-')}")
     if refused:
-        names = ", ".join(f"--{key.replace('_', '-')}" for key in refused)
         raise RequestError(
-            f"--resume goes on as {path} was begun: leave out {names}, or begin another --store"
+            f"--resume goes on as {path} was begun: leave out {', '.join(refused)}, or begin "
+            f"another --store"
         )
-    kept = {key: value for key, value in arguments.items() if key not in _TRANSIENT}
-    return argparse.Namespace(**{**options.defaults, **kept, **now, "store": str(path)})
+    return argparse.Namespace(**{**made_with, **now, "store": str(path)})
 
 
-def resume_command(sweep: Sweep, options: argparse.Namespace, budget: str | None = None) -> str:
-    """Return the command that goes on with a sweep in the same manner. budget: for that run, None =
-    none.
+def _parsed(path: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the command line that a file was made with.
+
+    The words are parsed anew, since a file may hold anything.
     """
-    flags = [
-        f"--{name.replace('_', '-')}"
-        for name in ("no_confirm", "json", "quiet")
-        if getattr(options, name)
-    ]
-    limit = ["--budget", budget] if budget else []
-    return shlex.join(["rys", "sweep", "--resume", str(sweep.path), *flags, *limit])
+    # No abbreviations: what a later rys knows must not be taken for what this one does.
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add_options(parser)
+    try:
+        return vars(parser.parse_args(sweep_words(provenance)))
+    except RequestError as error:
+        raise RequestError(
+            f"{path} was made with options that this rys does not know ({error}); begin another "
+            f"--store"
+        ) from None
+
+
+def _model_options() -> set[str]:
+    """Return the names of the model's options."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_model_options(parser)
+    return set(vars(parser.parse_args([])))
+
+
+def _flags(options: argparse.Namespace) -> list[str]:
+    """Return the flags that were given and that the file does not keep."""
+    return [name for name in ("no_confirm", "json", "quiet") if getattr(options, name)]
 
 
 def chosen_space(options: argparse.Namespace) -> Space | Plan | None:
@@ -305,28 +342,39 @@ def chosen_space(options: argparse.Namespace) -> Space | Plan | None:
 
     --start, --stop and --stride say which blocks and layers; they choose none by themselves.
     """
-    window = {"start": options.start, "stop": options.stop}
     chosen = [name for name in _CANDIDATES if getattr(options, name) not in (None, False)]
     if options.coarse_to_fine:
-        others = [name for name in [*chosen, "start", "stop", "stride"] if _is_given(options, name)]
-        if others != ["coarse_to_fine"]:
-            names = ", ".join(f"--{name}" for name in others if name != "coarse_to_fine")
-            raise RequestError(f"--coarse-to-fine is a plan of its own: leave out {names}")
+        named = [name for name in [*chosen, "start", "stop", "stride"] if _is_given(options, name)]
+        others = [f"--{name}" for name in named if name != "coarse_to_fine"]
+        if others:
+            raise RequestError(
+                f"--coarse-to-fine is a plan of its own: leave out {', '.join(others)}"
+            )
         return coarse_to_fine()
-    sizes = (
-        options.blocks
-        if options.blocks
-        else range(2, 9)
-        if chosen and options.blocks is None
-        else None
-    )
+    parts = _parts_of_space(options, chosen)
+    joined: Space | None = None
+    if parts:
+        joined = space.union(*parts) if len(parts) > 1 else parts[0]
+    if options.beam:
+        match = re.fullmatch("([0-9]{1,6})x([0-9]{1,6})", options.beam)  # such as 4x2
+        if not match:
+            raise RequestError(f"--beam is {options.beam!r}, but must be WIDTHxDEPTH, such as 4x2")
+        return beam(int(match[1]), int(match[2]), joined)
+    return joined
+
+
+def _parts_of_space(options: argparse.Namespace, chosen: Sequence[str]) -> list[Space]:
+    """Return a space for each option that chooses candidates. chosen: the names of these."""
+    window = {"start": options.start, "stop": options.stop}
+    sizes: Iterable[int] | None = options.blocks or None
+    if chosen and options.blocks is None:
+        sizes = range(2, 9)  # for --multi and --interleave without --blocks
     blocks = space.blocks(sizes=sizes, stride=options.stride, **window)
+    is_window_alone = not chosen and any(map(partial(_is_given, options), (*window, "stride")))
     parts: list[Space] = []
     if options.multi:
         parts.append(space.again(blocks, options.multi))
-    elif options.blocks is not None or (
-        not chosen and any(_is_given(options, name) for name in ("start", "stop", "stride"))
-    ):
+    elif options.blocks is not None or is_window_alone:
         parts.append(blocks)
     if options.interleave:
         parts.append(space.in_place(blocks))
@@ -336,13 +384,7 @@ def chosen_space(options: argparse.Namespace) -> Space | Plan | None:
         parts.append(space.skips(options.skips, **window))
     if options.paths:
         parts.append(space.paths(options.paths))
-    joined = space.union(*parts) if len(parts) > 1 else parts[0] if parts else None
-    if options.beam:
-        match = re.fullmatch("([0-9]{1,6})x([0-9]{1,6})", options.beam)
-        if not match:
-            raise RequestError(f"--beam is {options.beam!r}, but must be WIDTHxDEPTH, such as 4x2")
-        return beam(int(match[1]), int(match[2]), joined)
-    return joined
+    return parts
 
 
 def _is_given(options: argparse.Namespace, name: str) -> bool:

@@ -22,13 +22,13 @@ from rys.compare.text import summarise, terminal_text
 from rys.errors import CompareError, LayerPathError, ProbeError
 from rys.layer_path import LayerPath
 from rys.probes.result_file import SavedResult, is_probe_output, read_results
-from rys.sweep.report import report
 from rys.sweep.store import SQLITE_MAGIC, Store
+from rys.sweep.sweep_file import SweepFile
+from rys.sweep.trial import Role, Stage
 
 __all__ = ["is_probe_output", "is_sweep", "load_probe", "load_sweep"]
 
 _METRIC = "score"
-_STAGES = ("search", "confirm")
 
 
 def is_sweep(path: Path) -> bool:
@@ -120,12 +120,14 @@ def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> 
         chosen = _chosen_path(store, layer_path, is_base)
         run = Run(f"{name} ({terminal_text(chosen)})", {})
         versions = _versions(store)
+        settings = store.settings
+        asking = {"thinking": settings.thinking, "thinking_budget": settings.thinking_budget}
         for probe, samples in _samples(store, chosen).items():
             # They are read already, as the file is closed before they are asked for.
             run.samples[probe] = partial(replace, samples)
             run.settings[probe] = {
                 "task version": versions.get(probe, "?"),
-                "thinking": str(store.meta.get("asking")),
+                "thinking": str(asking),
             }
             for (metric, stage), scores in samples.scores.items():
                 run.scores[Key(probe, metric, stage)] = _mean_score(scores)
@@ -145,7 +147,7 @@ def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> 
 def _versions(store: Store) -> dict[str, str]:
     """Return the versions of a sweep's probes, which it names as "math:1"."""
     versions = {}
-    for name in store.meta.get("probes", []):
+    for name in store.settings.probes:
         probe, _, version = str(name).rpartition(":")
         versions[probe] = version
     return versions
@@ -160,31 +162,31 @@ def _mean_score(scores: Mapping[ItemId, tuple[float, float]]) -> Score:
 
 def _chosen_path(store: Store, layer_path: str | None, is_base: bool) -> str:
     """Return the path to load, as the sweep writes it."""
-    trials = [trial for stage in _STAGES for trial in store.trials(stage)]
+    trials = [trial for stage in Stage for trial in store.trials(stage)]
     if layer_path is not None:
         try:
-            layers = LayerPath(layer_path, int(store.meta["n_layer"])).layers
+            wanted = LayerPath(layer_path, store.settings.n_layer)
         except LayerPathError as error:
             raise CompareError(f"{store.path}::{layer_path}: {error}") from None
         for trial in trials:
-            if trial.layers == tuple(layers):
+            if trial.layer_path == wanted:
                 return trial.path
         raise CompareError(f"{store.path} did not try the layer path {layer_path}")
     if is_base:
         for trial in trials:
-            if trial.role == "baseline":
+            if trial.role == Role.BASELINE:
                 return trial.path
         raise CompareError(f"{store.path} has measured no baseline yet")
-    best = report(store)["best"]
-    if not best:
+    best = SweepFile(store).report().best
+    if best is None:
         raise CompareError(f"{store.path} has measured no candidate yet")
-    return str(best["layer_path"])
+    return best.layer_path
 
 
 def _samples(store: Store, layer_path: str) -> dict[str, Samples]:
     """Return, by probe, what a path scored on the items of both stages."""
     found: dict[str, Samples] = {}
-    for stage in _STAGES:
+    for stage in Stage:
         scores = _scores_along(store, stage, layer_path)
         hashes = store.item_hashes(stage)
         # Without scores the loop ends at once.
@@ -192,14 +194,14 @@ def _samples(store: Store, layer_path: str) -> dict[str, Samples]:
             if math.isnan(score):
                 continue  # an eliminated path answered only the first items
             samples = found.setdefault(terminal_text(probe), Samples({}, {}, may_shrink=True))
-            item = f"{stage} {position}"
+            item = f"{stage.value} {position}"
             samples.identities[item] = (hashes[probe][position], None, None)
             samples.families[item] = family
-            samples.scores.setdefault((_METRIC, stage), {})[item] = (float(score), 1.0)
+            samples.scores.setdefault((_METRIC, stage.value), {})[item] = (float(score), 1.0)
     return found
 
 
-def _scores_along(store: Store, stage: str, layer_path: str) -> list[float]:
+def _scores_along(store: Store, stage: Stage, layer_path: str) -> list[float]:
     """Return what a path scored on the items of a stage; empty if it was not measured there."""
     for trial in store.trials(stage):
         if trial.path == layer_path:

@@ -1,4 +1,4 @@
-"""How long a sweep may take: "2h", "90min", "30s" of wall time, or "500M-tokens" evaluated."""
+"""What a sweep may spend: wall time such as "2h", or evaluated tokens such as "500M-tokens"."""
 
 from __future__ import annotations
 
@@ -13,10 +13,20 @@ __all__ = ["Budget"]
 _SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 _TOKENS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
+_TOKEN_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGB]?)-?tokens")  # such as 500M-tokens
+_TIME_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)")  # such as 1.5 h
+
 
 @dataclass
 class Budget:
-    """Count what a sweep spends. seconds, tokens: the limit; None = none."""
+    """What a sweep may spend, and what it has spent. It counts for one run.
+
+    Attributes:
+        seconds: The limit of wall time, in seconds; None for no limit.
+        tokens: The limit of evaluated tokens; None for no limit.
+        started: When the run began, by `time.monotonic`.
+        tokens_spent: Evaluated tokens so far.
+    """
 
     seconds: float | None = None
     tokens: float | None = None
@@ -25,16 +35,22 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | None) -> Budget:
-        """Read a budget. Raises RequestError for what is none."""
+        """Read a budget.
+
+        Args:
+            text: Such as "2h", "90min", "30s" or "500M-tokens"; None for no limit.
+
+        Raises:
+            RequestError: The text is not a budget.
+        """
         if text is None:
             return cls()
-        match = re.fullmatch(
-            r"(\d+(?:\.\d+)?)\s*([kMGB]?)-?tokens|(\d+(?:\.\d+)?)\s*(s|min|m|h|d)", text.strip()
-        )
-        if match and match[1]:
-            return cls(tokens=float(match[1]) * _TOKENS[match[2]])
-        if match:
-            return cls(seconds=float(match[3]) * _SECONDS[match[4]])
+        tokens = _TOKEN_BUDGET.fullmatch(text.strip())
+        if tokens:
+            return cls(tokens=float(tokens[1]) * _TOKENS[tokens[2]])
+        duration = _TIME_BUDGET.fullmatch(text.strip())
+        if duration:
+            return cls(seconds=float(duration[1]) * _SECONDS[duration[2]])
         raise RequestError(
             f"the budget is {text!r}, but must be a time such as 2h, 90min or 30s, or 500M-tokens"
         )

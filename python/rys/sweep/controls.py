@@ -1,4 +1,4 @@
-"""Control paths: random ones as long as the best, which show what any path of that length gains."""
+"""Control paths: random paths as long as the best, which show what any such path gains."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ _N_TRIES = 200
 
 
 def control_paths(tops: Sequence[LayerPath], n_layer: int, rng: random.Random) -> list[LayerPath]:
-    """Return as many random paths as there are best ones, and at least three, of the lengths of
-    these in turn.
+    """Return random paths to compare the best paths with.
 
-    Fewer only if the model has no more such paths.
+    There are as many as best paths, and at least three, with the lengths of these in turn. There
+    are fewer only if the model has no more such paths.
+
+    Args:
+        tops: The best paths.
+        n_layer: Layers of the model.
+        rng: Where the random numbers come from.
     """
     controls: list[LayerPath] = []
     for top in islice(cycle(tops), max(len(tops), MIN_CONTROLS)):
         control = control_path(top, tops, controls, n_layer, rng)
-        controls += [control] if control else []
+        if control is not None:
+            controls.append(control)
     return controls
 
 
@@ -34,13 +40,22 @@ def control_path(
     n_layer: int,
     rng: random.Random,
 ) -> LayerPath | None:
-    """Return a random path as long as another, apart from the best: one block that runs twice, or
-    that is left out.
+    """Return a random path as long as one of the best, and apart from all of them.
 
-    Where no such block is found, several random blocks run twice, one after the other, or random
-    layers are left out, apart from the best as well; and where there are none of these, as for the
-    best that change most layers, wherever
-    they lie: `is_apart` tells. None if that gives nothing but paths that are taken.
+    Tried are, in this order: one block that runs twice (or is left out), apart from the best;
+    several blocks that run twice (or layers left out), apart from the best; several, wherever they
+    lie; one, wherever it lies. The last two are for best paths that change most layers. `is_apart`
+    tells them from the first two.
+
+    Args:
+        top: The path whose length counts.
+        tops: The best paths.
+        taken: The control paths so far.
+        n_layer: Layers of the model.
+        rng: Where the random numbers come from.
+
+    Returns:
+        The path; None if only paths were found that are among the best or the controls already.
     """
     for draw, must_be_apart in (
         (_one_change, True),
@@ -61,18 +76,21 @@ def control_path(
 
 
 def is_apart(path: LayerPath, tops: Iterable[LayerPath], n_layer: int) -> bool:
-    """Return whether a path changes other layers than each of the best: of both together, they
-    share less than half.
+    """Return whether a path changes other layers than each of the best.
 
-    Else it would have a part in their gain, and be no control.
+    It does if less than half of the layers that either of the two changes are changed by both.
+    Otherwise it would have a part in the best path's gain, and be no control.
     """
     mine = changed_layers(path, n_layer)
-    changed = (changed_layers(top, n_layer) for top in tops)
-    return all(len(mine & other) < 0.5 * len(mine | other) for other in changed if other)
+    for top in tops:
+        other = changed_layers(top, n_layer)
+        if other and len(mine & other) >= 0.5 * len(mine | other):
+            return False
+    return True
 
 
 def _one_change(extra: int, n: int, rng: random.Random) -> list[int] | None:
-    """Return a path with `extra` slots more or less, in one block; for 0 with two layers exchanged."""
+    """Return a path with `extra` slots more or less in one block; for 0, two layers exchanged."""
     size = max(1, abs(extra))
     if size > n or extra == -n:
         return None
@@ -88,9 +106,7 @@ def _one_change(extra: int, n: int, rng: random.Random) -> list[int] | None:
 
 
 def _several_changes(extra: int, n: int, rng: random.Random) -> list[int] | None:
-    """Return a path in which random blocks run twice, or random layers are left out, `extra` slots
-    longer in all.
-    """
+    """Return a path with `extra` slots more or less in several random changes."""
     if extra == 0 or extra <= -n or n + extra > MAX_SLOTS:
         return None
     if extra < 0:
@@ -106,5 +122,4 @@ def _several_changes(extra: int, n: int, rng: random.Random) -> list[int] | None
 
 def changed_layers(path: LayerPath, n_layer: int) -> set[int]:
     """Return the layers that a path does not visit exactly once."""
-    visits = {layer: path.layers.count(layer) for layer in range(n_layer)}
-    return {layer for layer, n in visits.items() if n != 1}
+    return {layer for layer in range(n_layer) if path.layers.count(layer) != 1}

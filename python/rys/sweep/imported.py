@@ -22,7 +22,10 @@ from rys.errors import StoreError
 from rys.layer_path import MAX_SLOTS
 from rys.sweep import analysis
 from rys.sweep.circuit_finder import read_row, unknown_fields
+from rys.sweep.report import PathGain, SweepReport
 from rys.sweep.runs import Runs
+from rys.sweep.stage_scores import check_probe
+from rys.sweep.trial import Stage, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +126,7 @@ class ImportedSweep:
 
     Scores that are no finite numbers count as not measured. A probe whose scores exceed 1.5 is
     taken for percent. A path that occurs twice counts as it was measured last. Half a line at the
-    end, as a killed program leaves it, is passed over. `report()["notes"]` tells of all these.
+    end, as a killed program leaves it, is passed over. The notes of the report tell of all these.
 
     Args:
         path: File of JSON lines, see `circuit_finder`.
@@ -133,6 +136,9 @@ class ImportedSweep:
         StoreError: If the file is no such sweep. The message names the line.
         RequestError: If `n_layer` is fewer layers than the lines need.
     """
+
+    is_imported = True
+    model = None
 
     def __init__(self, path: str | os.PathLike[str], n_layer: int | None = None) -> None:
         self.path = Path(path)
@@ -151,12 +157,7 @@ class ImportedSweep:
             raise StoreError(f"{self.path}: {error}") from None
         self.notes += lines.notes()
         self._trials = lines.trials
-        self.meta: dict[str, Any] = {
-            "n_layer": self._choose_n_layer(n_layer, max(lines.n_layers, default=0)),
-            "model": None,
-            "seed": None,
-            "imported": True,
-        }
+        self.n_layer = self._choose_n_layer(n_layer, max(lines.n_layers, default=0))
         self._baseline = self._in_units(lines.baseline)
 
     def _choose_n_layer(self, given: int | None, said: int) -> int:
@@ -183,6 +184,7 @@ class ImportedSweep:
         return n_layer
 
     def _rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the number and the object of every line."""
         broken: tuple[int, Exception] | None = None
         try:
             with self.path.open(encoding="utf-8-sig") as file:
@@ -200,6 +202,7 @@ class ImportedSweep:
                         continue
                     yield number, row
                 else:
+                    # Only the last line may be broken: a killed program leaves half a line.
                     if broken is not None and broken[0] > 1:
                         self.notes.append(
                             f"line {broken[0]}, the last one, is not whole and was passed over"
@@ -216,110 +219,116 @@ class ImportedSweep:
         """Bring scores in percent to those of rys, 0 to 1. Return the baseline."""
         changed = dict(baseline)
         for probe in baseline:
-            rows = [changed, *self._trials.values()]
-            if max(abs(row[probe]) for row in rows if probe in row) > 1.5:
+            # Their probes report 0 to 1 or percent, and the file does not say which.
+            rows = [row for row in (changed, *self._trials.values()) if probe in row]
+            if max(abs(row[probe]) for row in rows) > 1.5:
                 self.notes.append(f"{probe} was measured in percent and is shown divided by 100")
                 for row in rows:
-                    if probe in row:
-                        row[probe] /= 100
+                    row[probe] /= 100
         return changed
 
     def results(self, probe: str | None = None) -> pd.DataFrame:
-        """Return one row per path, best first, with the columns of rys.Sweep.results.
-
-        probe: whose difference is the effect; None = the mean over probes.
+        """Return one row per path, best first, with the columns of SweepFile.results.
 
         What the file does not hold (intervals, p, q, rates, seconds, tokens) is NaN; n_items is 0.
         Paths without a score of every probe have the status "partial".
+
+        Args:
+            probe: The probe whose difference is the effect; None for the mean over probes.
+
+        Raises:
+            RequestError: The sweep has no such probe.
         """
         import pandas as pd
 
-        analysis.check_probe(probe, self._baseline)
-        n_layer = self.meta["n_layer"]
+        check_probe(probe, self._baseline)
         rows = []
         for path, scores in self._trials.items():
-            differences = {
-                name: scores.get(name, np.nan) - base for name, base in self._baseline.items()
-            }
-            effect = float(
-                np.mean(list(differences.values())) if probe is None else differences[probe]
-            )
-            row = dict.fromkeys(analysis.COLUMNS, float("nan")) | {
-                "path": path.notation(n_layer), "layers": path.layers(n_layer), "n_items": 0, "reason": "",
-                "status": "partial" if math.isnan(effect) else "done", "extra_slots": path.extra_slots(n_layer),
-                "effect": effect,
-            }  # fmt: skip
-            for name, difference in differences.items():
-                row |= {name: scores.get(name, np.nan), f"{name}_difference": difference}
-            rows.append(row)
+            differences: dict[str, float] = {}
+            for name, base in self._baseline.items():
+                differences[name] = scores.get(name, np.nan) - base
+            effect = np.mean(list(differences.values())) if probe is None else differences[probe]
+            rows.append(self._row(path, scores, differences, float(effect)))
         frame = pd.DataFrame(rows, columns=analysis.columns_of(self._baseline))
         return frame.sort_values("effect", ascending=False, kind="stable").reset_index(drop=True)
 
-    def report(self) -> dict[str, Any]:
-        """Return what can be said of it, with the keys of rys.sweep.report; nothing is confirmed."""
+    def _row(
+        self,
+        path: Runs,
+        scores: Mapping[str, float],
+        differences: Mapping[str, float],
+        effect: float,
+    ) -> dict[str, Any]:
+        row: dict[str, Any] = dict.fromkeys(analysis.COLUMNS, float("nan"))
+        row |= {
+            "path": path.notation(self.n_layer),
+            "layers": path.layers(self.n_layer),
+            "block": path.repeated_block(),
+            "n_items": 0,
+            "reason": "",
+            "status": Status.PARTIAL.value if math.isnan(effect) else Status.DONE.value,
+            "extra_slots": path.extra_slots(self.n_layer),
+            "effect": effect,
+        }
+        for name, difference in differences.items():
+            row[name] = scores.get(name, np.nan)
+            row[f"{name}_difference"] = difference
+        return row
+
+    def report(self) -> SweepReport:
+        """Return what can be said of the sweep; nothing is confirmed."""
         frame = self.results()
-        done = frame[frame["status"] == "done"]
+        done = frame[frame["status"] == Status.DONE.value]
         best = None
         if len(done):
             row = done.iloc[0]
-            best = {
-                "layer_path": row["path"], "effect": float(row["effect"]), "interval": None,
-                "by_probe": {probe: float(row[f"{probe}_difference"]) for probe in self._baseline},
-                "interval_by_probe": None, "extra_slots": int(row["extra_slots"]), "q": None, "stage": "search",
-            }  # fmt: skip
-        return {
-            "verdict": "none",
-            "sentence": self._sentence(done),
-            "best": best,
-            "confirmed": [],
-            "top": [],
-            "controls": [],
-            "confirm_items": 0,
-            "bar": None,
-            "power": None,
-            "min_effect": None,
-            "baseline": self._baseline,
-            "n_candidates": len(frame),
-            "n_left": 0,
-            "n_failed": 0,
-            "is_complete": True,
-            "stopped": "",
-            "forced": False,
-            "preflight": {},
-            "seconds": None,
-            "tokens": None,
-            "store": str(self.path),
-            "model": None,
-            "fingerprint": None,
-            "n_layer": self.meta["n_layer"],
-            "probes": list(self._baseline),
-            "arguments": None,
-            "seed": None,
-            "space": None,
-            "strategy": None,
-            "notes": self.notes,
-        }
+            by_probe = {probe: float(row[f"{probe}_difference"]) for probe in self._baseline}
+            best = PathGain(
+                layer_path=row["path"],
+                block=row["block"],
+                effect=float(row["effect"]),
+                interval=None,
+                by_probe=by_probe,
+                interval_by_probe=None,
+                extra_slots=int(row["extra_slots"]),
+                stage=Stage.SEARCH.value,
+            )
+        return SweepReport(
+            verdict="none",
+            sentence=self._sentence(done),
+            best=best,
+            baseline=self._baseline,
+            n_candidates=len(frame),
+            is_complete=True,
+            preflight={},
+            store=str(self.path),
+            n_layer=self.n_layer,
+            probes=tuple(self._baseline),
+            notes=tuple(self.notes),
+        )
 
     def _sentence(self, done: pd.DataFrame) -> str:
-        start = "No path confirmed: the file has no scores of single items, so its gains cannot be told from noise."
+        start = (
+            "No path confirmed: the file has no scores of single items, so its gains cannot be "
+            "told from noise."
+        )
         deviation = float(done["effect"].std(ddof=1)) if len(done) > 2 else 0.0
         if not deviation:
             return start
         best = done.iloc[0]
         reached = (best["effect"] - done["effect"].mean()) / deviation
         return (
-            f"{start} The best, {best['path']} with {best['effect']:+.3f}, lies {reached:.1f} standard deviations "
-            f"above the mean of the {len(done)} paths; of as many that differ by chance alone the best lies "
-            f"{expected_best_of_noise(len(done)):.1f} above it."
+            f"{start} The best, {best['path']} with {best['effect']:+.3f}, lies {reached:.1f} "
+            f"standard deviations above the mean of the {len(done)} paths; of as many that differ "
+            f"by chance alone the best lies {expected_best_of_noise(len(done)):.1f} above it."
         )
 
 
 def expected_best_of_noise(n: int) -> float:
-    """Return about how many standard deviations the largest of n normal values lies above their
-    mean.
+    """Return how many standard deviations the largest of n normal values lies above their mean.
 
-    Blom, Statistical Estimates and Transformed Beta-Variables (1958): the quantile of (n - 3/8) /
-    (n + 1/4).
+    This is the quantile of (n - 3/8) / (n + 1/4), an approximation of Blom, Statistical Estimates
+    and Transformed Beta-Variables (1958).
     """
     from scipy import stats
 
@@ -327,4 +336,5 @@ def expected_best_of_noise(n: int) -> float:
 
 
 def _is_number(value: Any) -> bool:
+    # Far beyond any score; infinity and NaN fail the comparison as well.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9

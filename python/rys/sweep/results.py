@@ -1,15 +1,16 @@
-"""What plots and reports read: results of a sweep, whoever measured it."""
+"""What plots and reports read: the results of a sweep, whoever measured it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rys.errors import RequestError, StoreError
 from rys.sweep.imported import ImportedSweep
+from rys.sweep.report import SweepReport
 from rys.sweep.store import SQLITE_MAGIC
-from rys.sweep.sweep import Sweep
+from rys.sweep.sweep_file import SweepFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,28 +19,41 @@ __all__ = ["Results", "open_results"]
 
 
 class Results(Protocol):
-    """Name what rys.Sweep and ImportedSweep have in common."""
+    """The common part of SweepFile and ImportedSweep."""
 
     @property
     def path(self) -> Path:
         """The file."""
 
     @property
-    def meta(self) -> dict[str, Any]:
-        """Settings, n_layer among them."""
+    def n_layer(self) -> int:
+        """Layers of the model."""
+
+    @property
+    def model(self) -> str | None:
+        """The model's file; None if unknown."""
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether another program measured the sweep."""
 
     def results(self, probe: str | None = None) -> pd.DataFrame:
         """Return one row per candidate, best first, judged by one probe or by all."""
 
-    def report(self) -> dict[str, Any]:
-        """Return verdict, confirm stage and provenance."""
+    def report(self) -> SweepReport:
+        """Return verdict, confirmation and provenance."""
 
 
 def open_results(path: str | os.PathLike[str], n_layer: int | None = None) -> Results:
     """Open the file of a sweep: a store of rys, or JSON lines of another program.
 
-    n_layer: of the model, for JSON lines that do not say it. Raises StoreError if the file is
-        neither, or damaged.
+    Args:
+        path: The file.
+        n_layer: Layers of the model, for JSON lines that do not say it.
+
+    Raises:
+        StoreError: The file is neither, or damaged.
+        RequestError: The file says another number of layers.
     """
     try:
         with Path(path).open("rb") as file:
@@ -47,8 +61,8 @@ def open_results(path: str | os.PathLike[str], n_layer: int | None = None) -> Re
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from None
     if start.startswith(SQLITE_MAGIC):
-        sweep = Sweep.open(path)
-        known = sweep.meta.get("n_layer")
+        sweep = SweepFile.open(path)
+        known = sweep.n_layer
         if n_layer not in (None, known):
             sweep.close()
             raise RequestError(
@@ -57,9 +71,10 @@ def open_results(path: str | os.PathLike[str], n_layer: int | None = None) -> Re
         return sweep
     if not start:
         raise StoreError(f"{path} is empty")
+    # A byte order mark, as programs for Windows write it, may stand before the first line.
     if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] != b"{":
         raise StoreError(
-            f"{path} is neither the file of a sweep of rys (an SQLite database) nor JSON lines, one object a line, as "
-            f"llm-circuit-finder writes them"
+            f"{path} is neither the file of a sweep of rys (an SQLite database) nor JSON lines, "
+            f"one object a line, as llm-circuit-finder writes them"
         )
     return ImportedSweep(path, n_layer)

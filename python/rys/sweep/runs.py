@@ -69,3 +69,14 @@ class Runs:
             else:
                 terms.append(f"{first}..{end - 1}")
         return ",".join(terms)
+
+    def repeated_block(self) -> tuple[int, int] | None:
+        """Return the block (start, end) that runs twice in a row, end exclusive.
+
+        None for paths of another form.
+        """
+        if len(self.runs) != 2:
+            return None
+        (first, end), (start, rest) = self.runs
+        is_block = first == 0 and rest is None and end is not None and start < end
+        return (start, end) if is_block else None

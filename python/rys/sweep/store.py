@@ -1,5 +1,4 @@
-"""A sweep's results on disk: one SQLite file, item scores and all that is needed to repeat or doubt
-them.
+"""A sweep's results on disk: one SQLite file with the score of every item.
 
 Every measured part of a candidate is one transaction, so that a kill at any moment loses at most
 what was in flight.
@@ -7,111 +6,108 @@ what was in flight.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from rys.errors import StoreError
+from rys.layer_path import LayerPath, LayerPathLike
 from rys.probes.base import Item
-from rys.probes.result import ProbeResult
-from rys.sweep.consistency import CONTRADICTIONS, problem_of_meta, problem_of_trials
+from rys.sweep import opening, schema
+from rys.sweep.lock import Lock
+from rys.sweep.opening import SQLITE_MAGIC
+from rys.sweep.record import RecordError, from_json, to_json
+from rys.sweep.settings import ConfirmationPlan, Progress, SweepOptions, SweepSettings
+from rys.sweep.trial import Role, Stage, Status, Trial
 
-__all__ = ["Store", "StoreError", "Trial"]
+__all__ = ["SQLITE_MAGIC", "MeasuredItems", "Store", "StoreError"]
 
-SQLITE_MAGIC = b"SQLite format 3\0"  # the first bytes of every SQLite database
-APPLICATION_ID = 0x72797331  # "rys1", in the header of the file
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE item (
-    stage TEXT NOT NULL, probe TEXT NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, hash TEXT NOT NULL,
-    family TEXT NOT NULL, tags TEXT NOT NULL, prompt TEXT NOT NULL, "right" TEXT NOT NULL,
-    PRIMARY KEY (stage, probe, position)
-) WITHOUT ROWID;
-CREATE TABLE trial (
-    id INTEGER PRIMARY KEY, stage TEXT NOT NULL, role TEXT NOT NULL, path TEXT NOT NULL, layers TEXT NOT NULL,
-    status TEXT NOT NULL, reason TEXT NOT NULL, n_items INTEGER NOT NULL, seconds REAL NOT NULL,
-    tokens INTEGER NOT NULL, UNIQUE (stage, path)
-);
-CREATE TABLE score (
-    trial INTEGER NOT NULL REFERENCES trial (id), probe TEXT NOT NULL, position INTEGER NOT NULL,
-    score REAL NOT NULL, parsed INTEGER NOT NULL, truncated INTEGER NOT NULL, answer TEXT NOT NULL,
-    PRIMARY KEY (trial, probe, position)
-) WITHOUT ROWID;
-"""
+Record = TypeVar("Record")
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Hold one path that was tried.
+class MeasuredItems(Protocol):
+    """Scores of n items of one probe along one path, as the store keeps them."""
 
-    stage: "search" or "confirm". role: "baseline", "candidate", "top" or "control".
-    status: "done", "left" (the race; reason says why), "failed" (reason says why) or "partial"
-        (measured in part).
-    n_items: of each probe. seconds: of the model. tokens: evaluated.
-    """
+    @property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Scores in [0, 1], float64 [n]."""
 
-    id: int
-    stage: str
-    role: str
-    path: str
-    layers: tuple[int, ...]
-    status: str
-    reason: str
-    n_items: int
-    seconds: float
-    tokens: int
+    @property
+    def parsed(self) -> npt.NDArray[np.bool_]:
+        """Whether an answer could be read, bool [n]."""
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """Whether the model was cut off before an answer, bool [n]."""
+
+    @property
+    def answers(self) -> Sequence[str]:
+        """The n answers as the model gave them."""
+
+    @property
+    def n_evaluated_tokens(self) -> int:
+        """Tokens that the model evaluated."""
+
+    @property
+    def seconds(self) -> float:
+        """Time of the model, in seconds."""
 
 
 class Store:
-    """Read and write one sweep's file."""
+    """The file of one sweep, open for reading or for writing.
 
-    def __init__(
-        self, path: Path, connection: sqlite3.Connection, lock: _Lock | None = None
-    ) -> None:
+    Use `create` or `open`.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: Lock | None = None):
         self.path = path
         self._connection = connection
         self._lock = lock
+        self._n_layer: int | None = None
         if lock is not None:
-            # what is committed survives a kill of the process; a power cut may take the last few
-            # candidates
+            connection.execute("PRAGMA foreign_keys = ON")
+            # What is committed survives a kill of the process. A power cut may take the last few
+            # candidates; waiting for the disk each time would take longer than small models do.
             connection.execute("PRAGMA synchronous = NORMAL")
-        self.cache: dict[
-            Any, Any
-        ] = {}  # for what is computed from all of the file: by what, with the state it is of
 
     @classmethod
-    def create(cls, path: Path, meta: Mapping[str, Any]) -> Store:
-        """Make a new file. Raises StoreError if there is one or none can be written."""
+    def create(cls, path: Path, settings: SweepSettings, options: SweepOptions) -> Store:
+        """Make a new file.
+
+        Raises:
+            StoreError: The file exists, cannot be written, or could not be read again.
+        """
         if path.exists():
             raise StoreError(f"{path} exists already; resume it, or give another file name")
-        problem = problem_of_meta(json.loads(json.dumps(meta)))  # as `open` will find it
-        if problem:
-            raise StoreError(f"{path}: no sweep can be kept whose settings are wrong: {problem}")
-        lock = _Lock(path)
-        # under another name until it is whole: a kill leaves either no sweep or one that can be
-        # resumed
+        documents = (settings, options, Progress())
+        for record in documents:
+            try:
+                from_json(type(record), to_json(record))
+            except RecordError as error:
+                raise StoreError(
+                    f"{path}: no sweep can be kept whose settings are wrong: {error}"
+                ) from None
+        lock = Lock(path)
+        # Under another name until it is whole: a kill leaves either no sweep or one that can be
+        # resumed.
         draft = path.with_name(f"{path.name}.{os.getpid()}.new")
         try:
             draft.unlink(missing_ok=True)
             connection = sqlite3.connect(draft, isolation_level=None)
             try:
+                tables = "; ".join(schema.statements())
                 connection.executescript(
-                    f"PRAGMA application_id = {APPLICATION_ID}; BEGIN; {_SCHEMA}"
-                    f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                    f"PRAGMA application_id = {schema.APPLICATION_ID}; BEGIN; {tables};"
+                    f"PRAGMA user_version = {schema.SCHEMA_VERSION}; COMMIT;"
                 )
-                cls(draft, connection).set_meta(meta)
+                cls(draft, connection).write(*documents)
                 connection.execute("PRAGMA journal_mode = WAL")
             finally:
                 connection.close()  # all of it is in the one file now
@@ -128,22 +124,29 @@ class Store:
     def open(cls, path: Path, *, read_only: bool = False) -> Store:
         """Open a file.
 
-        read_only: also while another process writes it; else it is this process's alone until it is
-            closed.
-        Raises StoreError, with nothing changed, if it is damaged, foreign, in use, or newer than
-        this rys.
+        A file of an older version is brought to today's: in the file if it is opened for writing,
+        else in a copy in memory, which does not see what is written to the file later.
+
+        Args:
+            path: The file.
+            read_only: Open it even while another process writes it. Otherwise it belongs to this
+                process until it is closed.
+
+        Raises:
+            StoreError: It is damaged, foreign, in use, or newer than this rys. Nothing was changed.
         """
-        _check_header(path)
-        _check_content(path)
-        lock = None if read_only else _Lock(path)
-        connection = _connect(path, "mode=rw")
+        opening.check_header(path)
+        copy = opening.check_content(path)
         if read_only:
-            try:
-                connection.execute("PRAGMA query_only = ON")
-                connection.execute("SELECT count(*) FROM meta")
-            except sqlite3.Error:  # a folder that cannot be written
-                connection.close()
-                connection = _connect(path, "mode=ro" if _has_log(path) else "mode=ro&immutable=1")
+            return cls(path, copy or opening.connect_reader(path))
+        if copy is not None:
+            copy.close()
+        lock = Lock(path)
+        try:
+            connection = opening.connect_writer(path)
+        except BaseException:  # Ctrl-C as well
+            lock.release()
+            raise
         return cls(path, connection, lock)
 
     def close(self) -> None:
@@ -154,17 +157,8 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:  # Ctrl-C as well
-                if self._connection.in_transaction:  # a full disk ends it by itself
-                    self._connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: cannot be written: {error}") from None
+        with opening.transaction(self.path, self._connection):
+            yield self._connection
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
@@ -173,45 +167,73 @@ class Store:
             raise StoreError(f"{self.path} cannot be read: {error}") from None
 
     @property
-    def meta(self) -> dict[str, Any]:
-        """What the sweep is about: settings, versions, fingerprint."""
-        return {key: self._loads(value) for key, value in self._rows("SELECT key, value FROM meta")}
-
-    @property
     def state(self) -> tuple[int, int]:
         """Numbers that change whenever the file does, by this connection or another."""
         return self._connection.total_changes, self._rows("PRAGMA data_version")[0][0]
 
-    def _loads(self, text: str) -> Any:
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise StoreError(f"{self.path} is damaged: {error}") from None
+    # Documents
 
-    def set_meta(self, values: Mapping[str, Any]) -> None:
-        """Write settings or results of the whole sweep."""
+    @property
+    def settings(self) -> SweepSettings:
+        """What must agree when the sweep is resumed."""
+        return self._required("settings", SweepSettings)
+
+    @property
+    def options(self) -> SweepOptions:
+        """What the latest run was told."""
+        return self._required("options", SweepOptions)
+
+    @property
+    def progress(self) -> Progress:
+        """How far the sweep has come."""
+        return self._required("progress", Progress)
+
+    @property
+    def confirmation_plan(self) -> ConfirmationPlan | None:
+        """What the confirmation evaluates; None before it was planned."""
+        return self._document("confirmation", ConfirmationPlan)
+
+    def _required(self, key: str, kind: type[Record]) -> Record:
+        record = self._document(key, kind)
+        if record is None:
+            raise StoreError(f"{self.path} is damaged: it has no {key}")
+        return record
+
+    def _document(self, key: str, kind: type[Record]) -> Record | None:
+        try:
+            return schema.read_document(self._connection, key, kind)
+        except RecordError as error:
+            raise StoreError(f"{self.path} is damaged: {error}") from None
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise StoreError(f"{self.path} cannot be read: {error}") from None
+
+    def write(self, *records: Any) -> None:
+        """Write documents, in one transaction.
+
+        Args:
+            records: SweepSettings, SweepOptions, Progress or ConfirmationPlan.
+        """
+        with self._transaction() as connection:
+            schema.write_documents(connection, records)
+
+    # Items and trials
+
+    def add_items(self, stage: Stage, probe: str, items: Sequence[Item]) -> None:
+        """Write the items of a probe, if they are not there yet."""
+        rows = []
+        for position, item in enumerate(items):
+            family = str(item.tags.get("family", ""))
+            tags, prompt = json.dumps(dict(item.tags)), json.dumps(item.prompt, default=list)
+            names = (_storable(item.id), item.content_hash, _storable(family), tags, prompt)
+            rows.append((stage, probe, position, *names, _storable(str(item.scorer.target))))
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-                [(key, json.dumps(value)) for key, value in values.items()],
+                "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (stage, probe, position) DO NOTHING",
+                rows,
             )
 
-    def add_items(self, stage: str, probe: str, items: Sequence[Item]) -> None:
-        """Write the items of a probe, if they are not there yet."""
-        with self._transaction() as connection:
-            connection.executemany(
-                "INSERT OR IGNORE INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        stage, probe, position, _storable(item.id), item.content_hash,
-                        _storable(str(item.tags.get("family", ""))), json.dumps(dict(item.tags)),
-                        json.dumps(item.prompt, default=list), _storable(str(item.scorer.target)),
-                    )
-                    for position, item in enumerate(items)
-                ],
-            )  # fmt: skip
-
-    def item_hashes(self, stage: str) -> dict[str, list[str]]:
+    def item_hashes(self, stage: Stage) -> dict[str, list[str]]:
         """Return the content hashes of a stage's items, by probe."""
         found: dict[str, list[str]] = {}
         query = "SELECT probe, hash FROM item WHERE stage = ? ORDER BY probe, position"
@@ -219,116 +241,127 @@ class Store:
             found.setdefault(probe, []).append(content_hash)
         return found
 
-    def items(self, stage: str) -> list[tuple[str, int, str, str]]:
+    def items(self, stage: Stage) -> list[tuple[str, int, str, str]]:
         """Return probe, position, id and family of a stage's items, in the order of `scores`."""
         query = (
             "SELECT probe, position, id, family FROM item WHERE stage = ? ORDER BY probe, position"
         )
         return self._rows(query, (stage,))
 
-    def trials(self, stage: str) -> list[Trial]:
+    def trials(self, stage: Stage) -> list[Trial]:
         """Return the trials of a stage, in the order in which they began."""
-        rows = self._rows("SELECT * FROM trial WHERE stage = ? ORDER BY id", (stage,))
-        trials = []
-        for i, stage, role, path, layers, *rest in rows:
-            loaded = self._loads(layers)
-            if not isinstance(loaded, list):
-                raise StoreError(f"{self.path} is damaged: the layers of {path!r} are {loaded!r}")
-            trials.append(Trial(i, stage, role, path, tuple(loaded), *rest))
-        return trials
+        query = (
+            "SELECT id, role, path, status, reason, n_items, seconds, tokens FROM trial"
+            " WHERE stage = ? ORDER BY id"
+        )
+        n_layer = self._layers()
+        found = []
+        for number, role, path, status, *rest in self._rows(query, (stage,)):
+            trial = Trial(number, Stage(stage), Role(role), path, n_layer, Status(status), *rest)
+            found.append(trial)
+        return found
+
+    def _layers(self) -> int:
+        if self._n_layer is None:  # settings never change
+            self._n_layer = self.settings.n_layer
+        return self._n_layer
 
     def save(
         self,
-        stage: str,
-        role: str,
-        path: str,
-        layers: Sequence[int],
-        results: Mapping[str, ProbeResult],
+        stage: Stage,
+        role: Role,
+        layer_path: LayerPathLike,
+        measured: Mapping[str, MeasuredItems],
         start: int,
-        status: str,
+        status: Status,
         reason: str = "",
     ) -> None:
-        """Add what was measured of a path, in one transaction. start: position of the results'
-        first items.
+        """Add what was measured of a path, in one transaction.
+
+        Args:
+            stage: The stage.
+            role: What the path is tried for.
+            layer_path: The path.
+            measured: Scores by probe; empty if the path failed as a whole.
+            start: Position of the first items of `measured`.
+            status: How far the path has come with these.
+            reason: Why it failed.
         """
-        seconds = sum(result.seconds for result in results.values())
-        tokens = sum(result.n_evaluated_tokens for result in results.values())
-        n_items = start + max((result.n for result in results.values()), default=0)
+        path = str(LayerPath(layer_path, self._layers()))
+        n_items = start + max([len(part.scores) for part in measured.values()], default=0)
+        seconds = sum([part.seconds for part in measured.values()], 0.0)
+        tokens = sum([part.n_evaluated_tokens for part in measured.values()])
         with self._transaction() as connection:
+            # Parts of one path add up: a race measures it in several.
             connection.execute(
-                "INSERT INTO trial (stage, role, path, layers, status, reason, n_items, seconds, tokens)"
-                " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0) ON CONFLICT (stage, path) DO NOTHING",
-                (stage, role, path, json.dumps(list(layers)), status, _storable(reason)),
+                "INSERT INTO trial (stage, role, path, status, reason, n_items, seconds, tokens)"
+                " VALUES (?, ?, ?, ?, ?, 0, 0.0, 0) ON CONFLICT (stage, path) DO NOTHING",
+                (stage, role, path, status, _storable(reason)),
             )
             connection.execute(
-                "UPDATE trial SET status = ?, reason = ?, n_items = max(n_items, ?), seconds = seconds + ?,"
-                " tokens = tokens + ? WHERE stage = ? AND path = ?",
+                "UPDATE trial SET status = ?, reason = ?, n_items = max(n_items, ?),"
+                " seconds = seconds + ?, tokens = tokens + ? WHERE stage = ? AND path = ?",
                 (status, _storable(reason), n_items, seconds, tokens, stage, path),
             )
             (trial,) = connection.execute(
                 "SELECT id FROM trial WHERE stage = ? AND path = ?", (stage, path)
             ).fetchone()
-            for probe, result in results.items():
-                connection.executemany(
-                    "INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    zip(
-                        [trial] * result.n,
-                        [probe] * result.n,
-                        range(start, start + result.n),
-                        result.scores.tolist(),
-                        map(int, result.parsed),
-                        map(int, result.truncated),
-                        map(_storable, result.answers),
-                        strict=True,
-                    ),
-                )
+            for probe, part in measured.items():
+                _save_scores(connection, trial, probe, start, part)
 
     def set_status(
-        self, stage: str, reasons: Mapping[str, str], status: str, meta: Mapping[str, Any]
+        self, stage: Stage, reasons: Mapping[str, str], status: Status, *records: Any
     ) -> None:
-        """Give trials of a stage another status, and write meta in the same transaction. reasons:
-        by path.
-        """
-        with self._transaction() as connection:
-            connection.executemany(
-                "UPDATE trial SET status = ?, reason = ? WHERE stage = ? AND path = ?",
-                [(status, reason, stage, path) for path, reason in reasons.items()],
-            )
-            connection.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-                [(key, json.dumps(value)) for key, value in meta.items()],
-            )
+        """Give trials of a stage another status, and write documents in the same transaction.
 
-    def keep_trials(self, stage: str, roles: Mapping[str, str]) -> None:
-        """Forget the trials of a stage whose paths are not among these, and give the others these
-        roles.
+        Args:
+            stage: The stage.
+            reasons: Why, by the path as the file writes it.
+            status: The new status of all of them.
+            records: As for `write`.
+        """
+        rows = [(status, reason, stage, path) for path, reason in reasons.items()]
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE trial SET status = ?, reason = ? WHERE stage = ? AND path = ?", rows
+            )
+            schema.write_documents(connection, records)
+
+    def keep_trials(self, stage: Stage, roles: Mapping[str, Role]) -> None:
+        """Forget the trials of a stage whose paths are not wanted any more.
+
+        Args:
+            stage: The stage.
+            roles: By path, the roles of those that stay.
         """
         with self._transaction() as connection:
-            trials = connection.execute(
-                "SELECT id, path FROM trial WHERE stage = ?", (stage,)
-            ).fetchall()
-            gone = [(trial,) for trial, path in trials if path not in roles]
-            connection.executemany("DELETE FROM score WHERE trial = ?", gone)
-            connection.executemany("DELETE FROM trial WHERE id = ?", gone)
+            for trial in self.trials(stage):
+                if trial.path not in roles:
+                    connection.execute("DELETE FROM score WHERE trial = ?", (trial.id,))
+                    connection.execute("DELETE FROM trial WHERE id = ?", (trial.id,))
             connection.executemany(
                 "UPDATE trial SET role = ? WHERE stage = ? AND path = ?",
                 [(role, stage, path) for path, role in roles.items()],
             )
 
-    def scores(
-        self, stage: str, what: str = "score"
-    ) -> dict[int, np.ndarray[Any, np.dtype[np.float64]]]:
-        """Return by trial the scores of the stage's items, float64 [N] in the order of `items`; NaN
-        = not measured.
+    def scores(self, stage: Stage, what: str = "score") -> dict[int, npt.NDArray[np.float64]]:
+        """Return what was measured of a stage's items.
 
-        what: "score", "parsed" or "truncated".
+        Args:
+            stage: The stage.
+            what: "score", "parsed" or "truncated".
+
+        Returns:
+            By the number of the trial, float64 [N] in the order of `items`; NaN where an item was
+            not evaluated.
         """
         if what not in ("score", "parsed", "truncated"):
             raise StoreError(f"what is {what!r}, but must be score, parsed or truncated")
-        place = {
-            (probe, position): k for k, (probe, position, _, _) in enumerate(self.items(stage))
-        }
-        found: dict[int, np.ndarray[Any, np.dtype[np.float64]]] = {}
+        # Scores are read by number of the trial, items by probe; this joins them.
+        place: dict[tuple[str, int], int] = {}
+        for probe, position, _, _ in self.items(stage):
+            place[probe, position] = len(place)
+        found: dict[int, npt.NDArray[np.float64]] = {}
         query = (
             f"SELECT trial, probe, position, {what} FROM score"
             " WHERE trial IN (SELECT id FROM trial WHERE stage = ?) ORDER BY trial"
@@ -341,142 +374,46 @@ class Store:
         return found
 
     def item_rows(self) -> list[dict[str, Any]]:
-        """Return one row for every measured item; the names are the keys."""
-        names = [
-            "stage",
-            "role",
-            "path",
-            "probe",
-            "item",
-            "family",
-            "prompt",
-            "right",
-            "score",
-            "parsed",
-            "truncated",
-            "answer",
-        ]
+        """Return one row for every evaluated item; the names are the keys."""
+        columns = {
+            "stage": "t.stage",
+            "role": "t.role",
+            "path": "t.path",
+            "probe": "s.probe",
+            "item": "i.id",
+            "family": "i.family",
+            "prompt": "i.prompt",
+            "target": "i.target",
+            "score": "s.score",
+            "parsed": "s.parsed",
+            "truncated": "s.truncated",
+            "answer": "s.answer",
+        }
         query = (
-            'SELECT t.stage, t.role, t.path, s.probe, i.id, i.family, i.prompt, i."right", s.score, s.parsed,'
-            " s.truncated, s.answer FROM score s JOIN trial t ON t.id = s.trial"
+            f"SELECT {', '.join(columns.values())} FROM score s JOIN trial t ON t.id = s.trial"
             " JOIN item i ON i.stage = t.stage AND i.probe = s.probe AND i.position = s.position"
             " ORDER BY t.id, s.probe, s.position"
         )
-        return [dict(zip(names, row, strict=True)) for row in self._rows(query)]
+        return [dict(zip(columns, row, strict=True)) for row in self._rows(query)]
 
 
-class _Lock:
-    """Keep other processes from writing to a sweep's file: two of them would measure everything
-    twice.
-
-    The lock lies on a file beside it, since SQLite has locks of its own on the file, and the system
-    ends it with the process. Raises StoreError if another has it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.with_name(f"{path.name}.lock")
-        while True:
-            try:
-                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(self._file)
-                raise StoreError(
-                    f"{path} is in use by another sweep; wait for it, or look at the file with rys.Sweep.open"
-                ) from None
-            except OSError as error:
-                raise StoreError(f"{path}: cannot be written: {error}") from None
-            if self.path.exists() and self.path.stat().st_ino == os.fstat(self._file).st_ino:
-                return
-            os.close(self._file)  # whoever had it has removed it meanwhile
-
-    def release(self) -> None:
-        """Let others write."""
-        self.path.unlink(missing_ok=True)
-        os.close(self._file)
+def _save_scores(
+    connection: sqlite3.Connection, trial: int, probe: str, start: int, part: MeasuredItems
+) -> None:
+    n = len(part.scores)
+    rows = zip(
+        [trial] * n,
+        [probe] * n,
+        range(start, start + n),
+        part.scores.tolist(),
+        map(int, part.parsed),
+        map(int, part.truncated),
+        map(_storable, part.answers),
+        strict=True,
+    )
+    connection.executemany("INSERT OR REPLACE INTO score VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _storable(text: str) -> str:
     """Return a text as UTF-8 can hold it: half of a surrogate pair becomes a question mark."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _connect(path: Path, how: str) -> sqlite3.Connection:
-    try:
-        return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, isolation_level=None)
-    except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be opened: {error}") from None
-
-
-def _has_log(path: Path) -> bool:
-    """Return whether a write-ahead log lies beside the file: it is in use, or was when its process
-    was killed.
-    """
-    return Path(f"{path.resolve()}-wal").exists()
-
-
-def _check_content(path: Path) -> None:
-    """Read the whole file in a way that writes nothing, neither to it nor beside it."""
-    connection = _connect(path, "mode=ro" if _has_log(path) else "mode=ro&immutable=1")
-    try:
-        problem = _problem(Store(path, connection))
-    except (
-        sqlite3.Error,
-        UnicodeDecodeError,
-    ) as error:  # the latter where it names what is damaged
-        raise StoreError(f"{path} is damaged or cannot be read: {error}") from None
-    finally:
-        connection.close()
-    if problem:
-        raise StoreError(f"{path} is damaged: {' '.join(problem.split())}")
-
-
-_COLUMNS_QUERY = """
-    SELECT made.name, columns.name, columns.type, columns.pk, columns."notnull"
-    FROM sqlite_schema AS made, pragma_table_info(made.name) AS columns WHERE made.type = 'table'"""
-
-
-@cache
-def _columns_of_tables(schema: str) -> set[tuple[Any, ...]]:
-    connection = sqlite3.connect(":memory:")
-    try:
-        connection.executescript(schema)
-        return set(connection.execute(_COLUMNS_QUERY))
-    finally:
-        connection.close()
-
-
-def _problem(store: Store) -> str | None:
-    """Return what shows that no sweep wrote this file as it is, None if nothing does."""
-    connection = store._connection
-    if not _columns_of_tables(_SCHEMA) <= set(connection.execute(_COLUMNS_QUERY)):
-        return "tables are missing, or are not as rys makes them"
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        return str(found)
-    for what, query in CONTRADICTIONS.items():
-        if connection.execute(f"{query} LIMIT 1").fetchone():
-            return f"it has {what}"
-    problem = problem_of_meta(meta := store.meta)
-    for stage in ("search", "confirm"):
-        problem = problem or problem_of_trials(store.trials(stage), meta["n_layer"])
-    return problem
-
-
-def _check_header(path: Path) -> None:
-    """Look at the file without SQLite, which would leave files beside it."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(100)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror or error}") from None
-    if len(header) < 100 or not header.startswith(SQLITE_MAGIC):
-        raise StoreError(f"{path} is not the file of a sweep (it is no SQLite database)")
-    version, application = struct.unpack(">I4xI", header[60:72])
-    if application != APPLICATION_ID:
-        raise StoreError(f"{path} is not the file of a sweep, but of another program")
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} has version {version} of the file format, and this rys reads version {SCHEMA_VERSION}; "
-            f"open it with the rys that wrote it"
-        )
