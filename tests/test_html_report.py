@@ -27,7 +27,7 @@ from rys.next_steps import sweep_command
 from rys.sweep.block_map import colour_limit
 from rys.sweep.results import open_results
 from rys.sweep.store import Store
-from rys.sweep.sweep import Sweep
+from rys.sweep.sweep_file import SweepFile
 from support.simulated_sweep import write_sweep
 
 EVIL = "</script><img src=x onerror=document.title='owned'>"
@@ -82,20 +82,20 @@ def write_lines(folder: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def test_the_page_says_what_the_sweep_says(finished_sweep: Sweep) -> None:
+def test_the_page_says_what_the_sweep_says(finished_sweep: SweepFile) -> None:
     report, text = finished_sweep.report(), Page(render(finished_sweep)).text
-    assert report["verdict"] == "confirmed"
-    assert report["sentence"] in text
-    for row in [*report["top"], *report["controls"]]:
-        assert row["path"] in text
-        assert row.get("why", "") in text
-        assert format_signed(row["effect"]) in text
-        if not math.isnan(row["search_effect"]):  # the search did not try every random path
-            assert format_signed(row["search_effect"]) in text
+    assert report.verdict == "confirmed"
+    assert report.sentence in text
+    for row in [*report.top, *report.controls]:
+        assert row.path in text
+        assert row.why in text
+        assert format_signed(row.effect) in text
+        if not math.isnan(row.search_effect):  # the search did not try every random path
+            assert format_signed(row.search_effect) in text
     assert re.search(r"^seed\s*0$", text, re.MULTILINE)
     for shown in (
-        report["fingerprint"],
-        report["space"],
+        report.settings.fingerprint,
+        report.settings.space,
         "rys.reference_model(",
         "rys run --layer-path ",
     ):
@@ -104,7 +104,7 @@ def test_the_page_says_what_the_sweep_says(finished_sweep: Sweep) -> None:
 
 def test_those_that_were_eliminated_are_counted(store: Path, page: Page) -> None:
     counted = re.findall(r"^(\d+)\s*eliminated after", page.text, re.MULTILINE)
-    n_eliminated = (open_results(store).results()["status"] == "left").sum()
+    n_eliminated = (open_results(store).results()["status"] == "eliminated").sum()
     assert sum(map(int, counted)) == n_eliminated > 0
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from rys.html_report import write_report
 from rys.sweep.results import Results, open_results
+from rys.sweep.settings import Progress
 from rys.sweep.store import Store
-from rys.sweep.sweep import Sweep
+from rys.sweep.sweep_file import SweepFile
 from support.simulated_sweep import write_sweep
 
 sync_api = pytest.importorskip(
@@ -70,7 +71,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Results:
     path = tmp_path_factory.mktemp("browser") / "s.db"
     write_sweep(path, 12, sizes=range(1, 5), with_confirmation=False)
     store = Store.open(path)
-    store.set_status("search", {"0..4,3..11": "NonFiniteLogitsError: NaN logits"}, "failed", {})
+    store.set_status("search", {"0..4,3..11": "NonFiniteLogitsError: NaN logits"}, "failed")
     store.close()
     return open_results(path)
 
@@ -251,19 +252,19 @@ def test_headings_sort_from_the_keyboard_and_the_filter_narrows(
 
 
 def test_the_confirm_stage_draws_what_it_lists(
-    look: Any, finished_sweep: Sweep, tmp_path: Path
+    look: Any, finished_sweep: SweepFile, tmp_path: Path
 ) -> None:
     write_report(finished_sweep, tmp_path / "report.html")
     page, report = look(tmp_path / "report.html"), finished_sweep.report()
-    rows = [*report["top"], *report["controls"]]
+    rows = [*report.top, *report.controls]
     drawn = page.locator(".confirm tbody tr")
     assert drawn.count() == len(rows)
     places = [float(drawn.nth(k).locator(".fresh").get_attribute("cx")) for k in range(len(rows))]
-    effects = [row["effect"] for row in rows]
+    effects = [row.effect for row in rows]
     assert sorted(range(len(rows)), key=places.__getitem__) == sorted(
         range(len(rows)), key=effects.__getitem__
     )
-    confirmed = {row["path"] for row in report["top"] if row["confirmed"]}
+    confirmed = {row.path for row in report.top if row.confirmed}
     assert set(page.locator(".confirm tr.confirmed th").all_inner_texts()) == confirmed
     assert page.locator("#maps .mark.confirmed:not(.halo)").count() == len(confirmed)
 
@@ -329,7 +330,9 @@ def test_strings_of_a_sweep_run_nowhere(look: Any, tmp_path: Path) -> None:
         tmp_path / "evil.db", 8, sizes=[1, 2], probes=(EVIL, "eq"), model=EVIL, **quick
     )
     store = Store.open(path)
-    store.set_status("search", {"0,0..7": EVIL, "0..1,1..7": EVIL}, "left", {"stopped": EVIL})
+    store.set_status(
+        "search", {"0,0..7": EVIL, "0..1,1..7": EVIL}, "eliminated", Progress(stopped=EVIL)
+    )
     store.close()
     write_report(open_results(path), tmp_path / "evil.html")
     page = look(tmp_path / "evil.html", width=360)
@@ -345,5 +348,5 @@ def test_strings_of_a_sweep_run_nowhere(look: Any, tmp_path: Path) -> None:
 
 def test_without_scripts_the_verdict_can_be_read(look: Any, sweep: Results, report: Path) -> None:
     page = look(report, java_script_enabled=False)
-    assert page.inner_text("#verdict") == sweep.report()["sentence"]
+    assert page.inner_text("#verdict") == sweep.report().sentence
     assert page.locator("noscript").first.is_visible()

@@ -132,7 +132,7 @@ def test_uncertain_cells_are_those_whose_interval_contains_zero(
 def test_confirmed_blocks_are_those_of_the_report(sweep: Results) -> None:
     found = compute_block_map(sweep)
     paths = {str(LayerPath([*range(j), *range(i, 12)], 12)) for i, j in found.confirmed}
-    reported = {row["layer_path"] for row in sweep.report()["confirmed"]}
+    reported = {row.layer_path for row in sweep.report().confirmed}
     assert paths
     assert paths == {path for path in reported if "x" not in path and path.count(",") == 1}
 
@@ -235,7 +235,7 @@ def test_pareto_front_rises_and_nothing_done_lies_above(sweep: Results) -> None:
         assert done.loc[done["extra_slots"] <= slots, "effect"].max() == pytest.approx(
             front.loc[front["extra_slots"] <= slots, "effect"].max()
         )
-    assert confirmed["path"].tolist() == [row["layer_path"] for row in sweep.report()["confirmed"]]
+    assert confirmed["path"].tolist() == [row.layer_path for row in sweep.report().confirmed]
     assert (confirmed["low"] > 0).all()
     assert measured["effect"].notna().all()
 
@@ -246,9 +246,9 @@ def test_pareto_front_rises_and_nothing_done_lies_above(sweep: Results) -> None:
 def test_race_rounds_count_who_was_in_and_who_was_eliminated() -> None:
     frame = pd.DataFrame(
         [
-            ("left", 16, -0.1),
-            ("left", 16, 0.0),
-            ("left", 32, 0.1),
+            ("eliminated", 16, -0.1),
+            ("eliminated", 16, 0.0),
+            ("eliminated", 32, 0.1),
             ("done", 64, 0.3),
             ("failed", 0, np.nan),
         ],
@@ -271,12 +271,12 @@ def test_a_scan_has_no_race(scanned: Results) -> None:
 def test_shrinkage_has_every_path_of_the_confirm_stage(sweep: Results) -> None:
     rows = collect_confirm_stage(sweep).set_index("path")
     said = sweep.report()
-    for row in said["top"]:
-        mine = rows.loc[row["path"]]
-        assert mine["role"] == ("confirmed" if row["confirmed"] else "not confirmed")
-        assert (mine["search"], mine["effect"]) == (row["search_effect"], row["effect"])
+    for row in said.top:
+        mine = rows.loc[row.path]
+        assert mine["role"] == ("confirmed" if row.confirmed else "not confirmed")
+        assert (mine["search"], mine["effect"]) == (row.search_effect, row.effect)
         assert mine["low"] < mine["effect"] < mine["high"]
-    assert (rows["role"] == "control").sum() == len(said["controls"]) > 0
+    assert (rows["role"] == "control").sum() == len(said.controls) > 0
 
 
 def test_a_sweep_that_was_not_confirmed_says_how(scanned: Results, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_removed_layer_and_a_replaced_one_are_no_blocks_that_run_twice(tmp_pat
     for mode in ("remove", "replace-same", "replace-next"):
         rows.append(block(4, 6) | {"mode": mode})
     frame = ImportedSweep(written(tmp_path, BASE, *rows), n_layer=8).results()
-    blocks = [repeated_block(LayerPath(list(layers), 8)) for layers in frame["layers"]]
+    blocks = frame["block"].tolist()
     assert sorted(frame["path"]) == ["..2,1..", "..3,6,5..", "..3,6.."]
     assert [block for block in blocks if block] == [(1, 3)]
 

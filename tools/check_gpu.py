@@ -126,10 +126,10 @@ def sweep(folder: Path) -> Step:
                 report = run.report()
         found[name] = {
             "seconds": time.perf_counter() - begin,
-            "n_candidates": report["n_candidates"],
-            "verdict": report["verdict"],
-            "best": report["best"]["layer_path"],
-            "sentence": report["sentence"],
+            "n_candidates": report.n_candidates,
+            "verdict": report.verdict,
+            "best": report.best and report.best.layer_path,
+            "sentence": report.sentence,
         }
     found["is_same_verdict"] = found["gpu"]["verdict"] == found["cpu"]["verdict"]
     return found

@@ -13,18 +13,18 @@ import numpy as np
 
 from rys._util.json_values import json_value
 from rys.html_report.settings import list_settings
-from rys.layer_path import LayerPath
 from rys.next_steps import commands, sweep_command
 from rys.sweep.block_map import colour_limit
+from rys.sweep.report import SweepReport
 from rys.sweep.results import Results
-from rys.sweep.space import repeated_block
+from rys.sweep.trial import Status
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["collect_content"]
 
-ELIMINATED = "left"  # the status of candidates that a race has dropped
+ELIMINATED = Status.ELIMINATED.value
 MAX_FAILURES = 10  # reasons that are listed one by one
 
 
@@ -68,29 +68,29 @@ def collect_content(results: Results) -> dict[str, Any]:
         `data` is what the script draws, see `list_candidates` and `list_maps`. The other keys are
         for the template.
     """
-    report, meta = results.report(), results.meta
+    report = results.report()
     frame = results.results()
-    probes = list(report["baseline"])
+    probes = list(report.baseline)
     next_steps = commands(report)
-    if report["arguments"]:  # known if the sweep was made on the command line
-        again = sweep_command(report["arguments"], report["store"])
+    if report.provenance:  # known if the sweep was made on the command line
+        again = sweep_command(report.provenance, report.store)
         next_steps = [("Repeat the sweep", again), *next_steps]
-    shown = {
-        "title": report["model"] or results.path.name,
-        "report": report,
-        "is_imported": bool(meta.get("imported")),
+    shown: dict[str, Any] = {
+        "title": report.model or results.path.name,
+        "report": report.to_json(),
+        "is_imported": report.is_imported,
         "notes": list_notes(report),
-        "best": report["best"],
+        "best": None if report.best is None else report.best.to_json(),
         "confirm": collect_confirm_stage(report),
         "departures": count_departures(frame),
-        "settings": list_settings(report, meta),
+        "settings": list_settings(report),
         "commands": next_steps,
         "n_outside": 0,
         "data": {"columns": [], "values": {}, "blocks": [], "maps": []},
     }
     if len(frame):
-        confirmed = {row["layer_path"] for row in report["confirmed"]}
-        data = list_candidates(frame, probes, confirmed, n_layer=int(report["n_layer"]))
+        confirmed = {gain.layer_path for gain in report.confirmed}
+        data = list_candidates(frame, probes, confirmed)
         data["maps"] = list_maps(results, frame, probes)
         shown["data"] = data
         shown["n_outside"] = data["blocks"].count(None)
@@ -99,16 +99,13 @@ def collect_content(results: Results) -> dict[str, Any]:
     return plain
 
 
-def list_candidates(
-    frame: pd.DataFrame, probes: list[str], confirmed: set[str], n_layer: int
-) -> dict[str, Any]:
+def list_candidates(frame: pd.DataFrame, probes: list[str], confirmed: set[str]) -> dict[str, Any]:
     """Return the candidates column by column, in the order of the frame.
 
     Args:
         frame: Results of the sweep.
         probes: Its probes.
         confirmed: Paths that were confirmed, in their notation.
-        n_layer: Layers of the model.
 
     Returns:
         columns: key, label and kind of the columns that hold anything.
@@ -127,13 +124,10 @@ def list_candidates(
         values = frame[column.key]
         if (values.notna() & (values != "")).any():
             columns.append(column)
-    blocks = []
-    for layers in frame["layers"]:
-        blocks.append(repeated_block(LayerPath(list(layers), n_layer)))
     return {
         "columns": [column._asdict() for column in columns],
         "values": {column.key: frame[column.key].tolist() for column in columns},
-        "blocks": blocks,
+        "blocks": frame["block"].tolist(),
         "confirmed": np.flatnonzero(frame["path"].isin(confirmed)).tolist(),
     }
 
@@ -167,7 +161,7 @@ def list_maps(results: Results, frame: pd.DataFrame, probes: list[str]) -> list[
     return maps
 
 
-def collect_confirm_stage(report: Mapping[str, Any]) -> dict[str, Any] | None:
+def collect_confirm_stage(report: SweepReport) -> dict[str, Any] | None:
     """Return the rows of the confirm stage with what their drawing needs.
 
     Returns:
@@ -177,14 +171,15 @@ def collect_confirm_stage(report: Mapping[str, Any]) -> dict[str, Any] | None:
         start, end: Ends of the scale.
         curse: Mean gain of the best paths in the search and on fresh items, None if unknown.
     """
-    if not report["top"]:
+    document = report.to_json()
+    if not report.top:
         return None
     rows = []
-    for row in report["top"]:
+    for row in document["top"]:
         rows.append(row | {"role": "confirmed" if row["confirmed"] else "not confirmed"})
-    for row in report["controls"]:
+    for row in document["controls"]:
         rows.append(row | {"role": "control"})
-    figures = [0.0, report["bar"]]
+    figures = [0.0, document["bar"]]
     for row in rows:
         figures += [row[name] for name in ("effect", "low", "high", "search_effect")]
     known = list(filter(math.isfinite, figures))
@@ -192,10 +187,10 @@ def collect_confirm_stage(report: Mapping[str, Any]) -> dict[str, Any] | None:
     margin = 0.06 * (max(known) - min(known)) or 0.1
     return {
         "rows": rows,
-        "bar": report["bar"],
+        "bar": document["bar"],
         "start": min(known) - margin,
         "end": max(known) + margin,
-        "curse": _mean_gains(report["top"]),
+        "curse": _mean_gains(document["top"]),
     }
 
 
@@ -228,15 +223,15 @@ def count_departures(frame: pd.DataFrame) -> list[tuple[str, int]]:
     return found
 
 
-def list_notes(report: Mapping[str, Any]) -> list[str]:
+def list_notes(report: SweepReport) -> list[str]:
     """Return what a reader should know before the figures."""
-    notes = list(report["notes"])
-    if report["forced"]:
+    notes = list(report.notes)
+    if report.forced:
         notes.append("Probes were used that cannot measure this model (--force).")
-    for probe, reasons in report["preflight"].items():
+    for probe, reasons in report.preflight.items():
         notes += [f"{probe}: {reason}" for reason in reasons]
-    stopped = report["stopped"]
-    if not report["is_complete"]:
+    stopped = report.stopped
+    if not report.is_complete:
         why = f": {stopped}" if stopped else ""
         notes.append(f"The sweep is not complete{why}.")
     elif stopped:

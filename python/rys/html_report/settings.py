@@ -5,37 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rys.sweep.report import SweepReport
+from rys.sweep.settings import SweepOptions, SweepSettings
+
 __all__ = ["format_duration", "list_settings"]
 
 
-def list_settings(report: Mapping[str, Any], meta: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the name and the value of each setting that is known.
-
-    Args:
-        report: Of the sweep.
-        meta: Settings of the sweep's file.
-    """
-    seconds, tokens = report["seconds"], report["tokens"]
+def list_settings(report: SweepReport) -> list[tuple[str, str]]:
+    """Return the name and the value of each setting of a sweep that is known."""
+    seconds, tokens = report.seconds, report.tokens
+    duration = None if seconds is None else format_duration(seconds)
     pairs: list[tuple[str, Any]] = [
-        ("model", report["model"]),
-        ("fingerprint", report["fingerprint"]),
-        ("layers", report["n_layer"]),
-        ("options that change results", _format_options(meta.get("variant"))),
-        ("probes", ", ".join(map(str, report["probes"] or []))),
-        ("items of each probe", meta.get("items")),
-        ("fresh items of the confirmation", report["confirm_items"] or None),
-        ("thinking", _format_thinking(meta.get("asking"))),
-        ("candidates", _format_candidates(report["n_candidates"], report["space"])),
-        ("strategy", report["strategy"]),
-        ("seed", meta.get("seed")),
-        ("candidates to confirm", meta.get("top")),
-        ("smallest gain to find", report["min_effect"]),
-        ("budget", meta.get("budget")),
-        ("time of the model", None if seconds is None else format_duration(seconds)),
+        ("model", report.model),
+        *_of_the_results(report.settings),
+        ("layers", report.n_layer),
+        ("probes", ", ".join(report.probes)),
+        ("fresh items of the confirmation", report.confirm_items or None),
+        ("candidates", _format_candidates(report.n_candidates, report.settings)),
+        *_of_the_run(report.options),
+        ("smallest gain to find", report.min_effect),
+        ("time of the model", duration),
         ("tokens evaluated", None if tokens is None else f"{tokens:,}"),
-        ("rys", meta.get("rys")),
-        ("llama.cpp", meta.get("llama_cpp")),
-        ("file", report["store"]),
+        ("file", report.store),
     ]
     known = []
     for name, value in pairs:
@@ -45,20 +36,41 @@ def list_settings(report: Mapping[str, Any], meta: Mapping[str, Any]) -> list[tu
     return known
 
 
+def _of_the_results(settings: SweepSettings | None) -> list[tuple[str, Any]]:
+    """Return what all results depend on; nothing for sweeps of other programs."""
+    if settings is None:
+        return []
+    return [
+        ("fingerprint", settings.fingerprint),
+        ("options that change results", _format_options(settings.variant)),
+        ("items of each probe", settings.items),
+        ("thinking", _format_thinking(settings)),
+        ("strategy", settings.strategy),
+        ("seed", settings.seed),
+        ("rys", settings.rys),
+        ("llama.cpp", settings.llama_cpp),
+    ]
+
+
+def _of_the_run(options: SweepOptions | None) -> list[tuple[str, Any]]:
+    """Return what the latest run was told; nothing for sweeps of other programs."""
+    if options is None:
+        return []
+    return [("candidates to confirm", options.top), ("budget", options.budget)]
+
+
 def _format_options(variant: Mapping[str, Any] | None) -> str:
     """Return the options of the model that change results, as name=value."""
     given = [f"{name}={value}" for name, value in (variant or {}).items() if value is not None]
     return ", ".join(given)
 
 
-def _format_thinking(asking: Mapping[str, Any] | None) -> str:
-    if not asking or not asking.get("thinking"):
-        return ""
-    return f"up to {asking.get('thinking_budget')} tokens"
+def _format_thinking(settings: SweepSettings) -> str:
+    return f"up to {settings.thinking_budget} tokens" if settings.thinking else ""
 
 
-def _format_candidates(n_candidates: int, space: str | None) -> str:
-    return f"{n_candidates:,}, {space}" if space else f"{n_candidates:,}"
+def _format_candidates(n_candidates: int, settings: SweepSettings | None) -> str:
+    return f"{n_candidates:,}, {settings.space}" if settings else f"{n_candidates:,}"
 
 
 def format_duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rys.errors import PlotError
@@ -20,7 +21,7 @@ from rys.plot.style import (
     set_title,
     shorten,
 )
-from rys.plot.sweep_data import ELIMINATED, confirmed_rows
+from rys.plot.sweep_data import ELIMINATED, confirmed_gains
 from rys.sweep.analysis import pareto_front
 from rys.sweep.results import Results
 
@@ -55,9 +56,9 @@ def compute_pareto_points(
     if not len(measured):
         raise PlotError(f"{sweep.path} has no measured candidate yet; run the sweep first")
     confirmed = []
-    for row in [] if probe else confirmed_rows(sweep):
-        low, high = row["interval"]
-        confirmed.append([row["layer_path"], row["extra_slots"], row["effect"], low, high])
+    for gain in [] if probe else confirmed_gains(sweep):
+        low, high = gain.interval or (math.nan, math.nan)
+        confirmed.append([gain.layer_path, gain.extra_slots, gain.effect, low, high])
     columns = ["path", "extra_slots", "effect", "low", "high"]
     return measured, pareto_front(frame), pd.DataFrame(confirmed, columns=columns)
 

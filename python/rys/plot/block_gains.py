@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rys.errors import PlotError
-from rys.plot.sweep_data import block_of, confirmed_rows, contains_zero, n_layer_of, probes_of
+from rys.plot.sweep_data import confirmed_gains, contains_zero, n_layer_of, probes_of
 from rys.sweep.block_map import block_matrix
 from rys.sweep.results import Results
 
@@ -99,24 +99,15 @@ def _map_of(
     frame = frame.assign(uncertain=contains_zero(frame))
     # The matrix holds 0 and 1 as floats, and NaN outside of the blocks.
     is_uncertain = block_matrix(frame, n_layer, "uncertain") == 1
-    done = frame.loc[frame["status"] == "done", "layers"]
+    blocks = frame.loc[frame["status"] == "done", "block"].dropna()
     # Repeats and skips can be confirmed as well; they are no blocks.
-    confirmed = [block_of(row["layer_path"], n_layer) for row in confirmed_rows(sweep)]
+    confirmed = [gain.block for gain in confirmed_gains(sweep)]
     return BlockMap(
         gain=gain,
         what=what,
         is_uncertain=is_uncertain & ~np.isnan(gain),
-        best=_first_block(done, n_layer),
+        best=blocks.iloc[0] if len(blocks) else None,
         confirmed=[block for block in confirmed if block],
         has_intervals=bool(frame["low"].notna().any()),
         label=label,
     )
-
-
-def _first_block(paths: pd.Series, n_layer: int) -> tuple[int, int] | None:
-    """Return the first block among paths, given as the layers that they visit."""
-    for layers in paths:
-        block = block_of(layers, n_layer)
-        if block:
-            return block
-    return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rys.layer_path import LayerPath
+from rys.sweep.report import PathGain
 from rys.sweep.results import Results
-from rys.sweep.space import repeated_block
+from rys.sweep.trial import Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,9 +17,8 @@ __all__ = [
     "ELIMINATED",
     "CachedResults",
     "Row",
-    "block_of",
     "confirm_rows",
-    "confirmed_rows",
+    "confirmed_gains",
     "contains_zero",
     "is_imported",
     "model_title",
@@ -28,14 +28,15 @@ __all__ = [
 ]
 
 Row = dict[str, Any]  # of the confirm stage
-ELIMINATED = "left"  # the status of candidates that a race has dropped
+ELIMINATED = Status.ELIMINATED.value
 
 
 class CachedResults:
     """Results of a sweep that are computed once, however many plots are drawn of them."""
 
     def __init__(self, sweep: Results) -> None:
-        self.path, self.meta = sweep.path, sweep.meta
+        self.path, self.n_layer = sweep.path, sweep.n_layer
+        self.model, self.is_imported = sweep.model, sweep.is_imported
         # A report of a confirmed sweep resamples its scores thousands of times.
         self.report = cache(sweep.report)
         self._results = cache(sweep.results)
@@ -47,27 +48,27 @@ class CachedResults:
 
 def n_layer_of(sweep: Results) -> int:
     """Return the number of layers of the model."""
-    return int(sweep.meta["n_layer"])
+    return sweep.n_layer
 
 
 def model_title(sweep: Results) -> str:
     """Return the model's path or name, or the path of the sweep's file where it is not known."""
-    return str(sweep.meta.get("model") or sweep.path)
+    return str(sweep.model or sweep.path)
 
 
 def is_imported(sweep: Results) -> bool:
     """Return whether another program measured the sweep."""
-    return bool(sweep.meta.get("imported"))
+    return sweep.is_imported
 
 
 def notes_of(sweep: Results) -> list[str]:
     """Return what a reader should know about how the file was read."""
-    return list(sweep.report()["notes"])
+    return list(sweep.report().notes)
 
 
-def confirmed_rows(sweep: Results) -> list[Row]:
-    """Return the confirmed paths: `layer_path`, `extra_slots`, `effect`, `interval` of each."""
-    return list(sweep.report()["confirmed"])
+def confirmed_gains(sweep: Results) -> list[PathGain]:
+    """Return the confirmed paths, largest gain first."""
+    return list(sweep.report().confirmed)
 
 
 def confirm_rows(sweep: Results) -> list[Row]:
@@ -79,10 +80,10 @@ def confirm_rows(sweep: Results) -> list[Row]:
     """
     report = sweep.report()
     rows = []
-    for row in report["top"]:
-        rows.append(row | {"role": "confirmed" if row["confirmed"] else "not confirmed"})
-    for row in report["controls"]:
-        rows.append(row | {"role": "control"})
+    for top in report.top:
+        rows.append(asdict(top) | {"role": "confirmed" if top.confirmed else "not confirmed"})
+    for control in report.controls:
+        rows.append(asdict(control) | {"role": "control"})
     return rows
 
 
@@ -96,14 +97,3 @@ def contains_zero(frame: pd.DataFrame) -> pd.Series:
     """Return per row whether the 95% interval contains 0; False where there is no interval."""
     # Comparisons with NaN are False.
     return (frame["low"] <= 0) & (frame["high"] >= 0)
-
-
-def block_of(path: str | tuple[int, ...], n_layer: int) -> tuple[int, int] | None:
-    """Return the block (i, j) that a path runs twice, None for paths of another form.
-
-    Args:
-        path: Path in its notation, or the layers that it visits.
-        n_layer: Layers of the model.
-    """
-    layers = path if isinstance(path, str) else list(path)
-    return repeated_block(LayerPath(layers, n_layer))

@@ -78,5 +78,6 @@ class Runs:
         if len(self.runs) != 2:
             return None
         (first, end), (start, rest) = self.runs
-        is_block = first == 0 and rest is None and end is not None and start < end
-        return (start, end) if is_block else None
+        if first != 0 or rest is not None or end is None or start >= end:
+            return None
+        return start, end
