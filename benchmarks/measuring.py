@@ -332,8 +332,8 @@ def profiled(call: Callable[[], object]) -> list[tuple[str, float]]:
     llama_cpp = (
         "_core.advance",
         "_core.Context",
-        "model.py:_context",
-        "model.py:close",
+        "session.py:context",
+        "session.py:close",
     )  # close frees the context
     shares = [
         (own / stats.total_tt, f"{Path(file).name}:{function}")
@@ -348,7 +348,7 @@ def profiled(call: Callable[[], object]) -> list[tuple[str, float]]:
 
 def open_context(model: rys.Model) -> rys.Model:
     """Make the model's context, which otherwise the first request would do."""
-    model._context()
+    model._session.context()
     return model
 
 

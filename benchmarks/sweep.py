@@ -44,8 +44,8 @@ from measuring import (
     verdict,
     write_report,
 )
-from rys.engine import convert as runner
-from rys.engine import model as model_module
+from rys.engine import session as session_module
+from rys.engine import view as view_module
 from rys.reference import reference_model_path
 
 
@@ -71,9 +71,8 @@ class TimedCore:
         self.core = core
         self.contexts = Stopwatch(core.Context)
         self.models = Stopwatch(core.Model)
-        self.closes = Stopwatch(
-            model_module.Model.close
-        )  # frees the context, which nothing else holds
+        # frees the context, which nothing else holds
+        self.closes = Stopwatch(view_module.View.close)
         self.advances: list[float] = []
         self.switches: list[float] = []  # of a view and its context
 
@@ -105,10 +104,10 @@ class TimedScheduler:
         self.scheduler = scheduler
         self.advances = advances
 
-    def advance(self, seconds: float) -> Any:
+    def advance(self, *arguments: Any) -> Any:
         start = time.perf_counter()
         try:
-            return self.scheduler.advance(seconds)
+            return self.scheduler.advance(*arguments)
         finally:
             self.advances.append(time.perf_counter() - start)
 
@@ -119,15 +118,18 @@ class TimedScheduler:
 @contextmanager
 def timed_core() -> Iterator[TimedCore]:
     """Time what is llama.cpp's work, of all models."""
-    core = TimedCore(model_module._core)
-    close = model_module.Model.close
-    model_module._core = runner._core = core  # type: ignore[assignment]
-    model_module.Model.close = lambda model: core.closes(model)  # type: ignore[method-assign]
+    core = TimedCore(session_module._core)
+    close = view_module.View.close
+    modules: list[Any] = [session_module, view_module]
+    for module in modules:
+        module._core = core
+    view_module.View.close = lambda view: core.closes(view)  # type: ignore[method-assign]
     try:
         yield core
     finally:
-        model_module._core = runner._core = core.core
-        model_module.Model.close = close  # type: ignore[method-assign]
+        for module in modules:
+            module._core = core.core
+        view_module.View.close = close  # type: ignore[method-assign]
 
 
 def main() -> None:

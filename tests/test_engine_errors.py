@@ -49,15 +49,17 @@ def test_an_assertion_that_fails_while_computing_is_an_error_and_the_model_makes
     # rows that the table of positions does not have; Model itself refuses so many tokens
     with rys.Model(models.positions(12), n_ctx=64, n_threads=1) as model:
         expected = model.logits([1, 2, 3])
-        context = model._context()
-        scheduler = _core.Scheduler(
-            context, [_core.Request(_core.RequestKind.next_token, [1] * 20)], 64
-        )
+        context = model._session.context()
+        scheduler = _core.Scheduler(context, 64)
+        (request,) = scheduler.insert([_core.Request(_core.RequestKind.next_token, [1] * 20)])
         with pytest.raises(EngineError, match=r"ops\.cpp:\d+: GGML_ASSERT\(.*\) failed"):
             scheduler.advance(1.0)
         assert context.is_broken
-        model._end_run(context)
-        assert model._context() is not context
+        done = scheduler.next()
+        assert done is not None
+        assert done[0] == request
+        assert "GGML_ASSERT" in done[1].error
+        assert model._session.context() is not context
         np.testing.assert_array_equal(model.logits([1, 2, 3]), expected)
         with pytest.raises(EngineError, match="GGML_ASSERT"):
             model._open_model.evaluate(params(), [1] * 20, None, True, False)
@@ -67,7 +69,9 @@ def test_an_assertion_that_fails_while_computing_is_an_error_and_the_model_makes
 def test_a_model_is_usable_after_a_run_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     with rys.Model(models.positions(12), n_ctx=64, n_threads=1) as model:
         expected = model.generate([1, 2], max_tokens=4).tokens
-        monkeypatch.setattr(rys.Model, "n_ctx", 64)  # without the check that stands before it
+        # without the check that stands before it
+        model._session._scheduler = None
+        monkeypatch.setattr(model._session, "n_ctx", 64)
         with pytest.raises(EngineError, match="GGML_ASSERT"):
             model.run([rys.Generate([1, 2], max_tokens=3), rys.NextToken([3] * 20)])
         with pytest.raises(EngineError, match="GGML_ASSERT"):
@@ -80,13 +84,11 @@ def test_views_and_bases_do_not_share_a_failure() -> None:
     with rys.Model(models.positions(12), n_ctx=64, n_threads=1) as base:
         view = base.with_path([0, 1, 1])
         expected = base.logits([1, 2]), view.logits([1, 2])
-        scheduler = _core.Scheduler(
-            view._context(), [_core.Request(_core.RequestKind.next_token, [1] * 20)], 64
-        )
+        scheduler = _core.Scheduler(view._session.context(), 64)
+        scheduler.insert([_core.Request(_core.RequestKind.next_token, [1] * 20)])
         with pytest.raises(EngineError):
             scheduler.advance(1.0)
         np.testing.assert_array_equal(base.logits([1, 2]), expected[0])
-        view._end_run(view._context())
         np.testing.assert_array_equal(view.logits([1, 2]), expected[1])
 
 
@@ -99,14 +101,14 @@ def test_more_sequences_than_the_context_has_are_never_asked_for() -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        lambda core, context: _core.Scheduler(
-            context, [_core.Request(_core.RequestKind.generate, [])], 64
+        lambda core, context: _core.Scheduler(context, 64).insert(
+            [_core.Request(_core.RequestKind.generate, [])]
         ),
-        lambda core, context: _core.Scheduler(
-            context, [_core.Request(_core.RequestKind.generate, [10**6])], 64
+        lambda core, context: _core.Scheduler(context, 64).insert(
+            [_core.Request(_core.RequestKind.generate, [10**6])]
         ),
-        lambda core, context: _core.Scheduler(
-            context, [_core.Request(_core.RequestKind.loglikelihood, [1, 2])], 64
+        lambda core, context: _core.Scheduler(context, 64).insert(
+            [_core.Request(_core.RequestKind.loglikelihood, [1, 2])]
         ),
         lambda core, context: core.evaluate(params(), [10**6], None, True, False),
         lambda core, context: core.evaluate(params(), [-5], None, True, False),
@@ -125,7 +127,7 @@ def test_the_binding_checks_what_would_end_the_process(use: Any) -> None:
     with models.open_tiny() as model:
         expected = model.logits("Hello")
         with pytest.raises((EngineError, ValueError, IndexError)):
-            use(model._open_model, model._context())
+            use(model._open_model, model._session.context())
         np.testing.assert_array_equal(model.logits("Hello"), expected)
 
 

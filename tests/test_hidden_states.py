@@ -43,8 +43,8 @@ def path_of(model: rys.Model) -> list[int]:
 @pytest.mark.parametrize("toy", UNCHANGED_AT_ENTRY)
 def test_the_first_state_given_as_embeddings_gives_the_same_logits(toy, write):
     with rys.Model(write(toy), **OPTIONS) as base, base.with_path(path_of(base)) as view:
-        logits, hidden = view._evaluate(tokens=TOKENS, logits=True, hidden=True)
-        assert np.array_equal(view._evaluate(embd=hidden[0], logits=True)[0], logits)
+        logits, hidden = view._session.evaluate(tokens=TOKENS, logits=True, hidden=True)
+        assert np.array_equal(view._session.evaluate(embd=hidden[0], logits=True)[0], logits)
         assert np.array_equal(view.hidden_states(TOKENS), hidden)
 
 

@@ -113,7 +113,7 @@ def test_facts_and_defaults_are_those_of_the_loaded_model():
     for path in (reference_model_path(), models.recurrent("jamba")):
         info = read_model_info(path)
         with rys.Model(path) as model:
-            model._context()
+            model._session.context()
             assert (info.n_layer, info.n_embd, info.n_vocab) == (
                 model.n_layer,
                 model.n_embd,
@@ -121,8 +121,8 @@ def test_facts_and_defaults_are_those_of_the_loaded_model():
             )
             assert (info.n_ctx, info.n_seq_max, info.n_ubatch) == (
                 model.n_ctx,
-                model._params.n_seq_max,
-                model._params.n_ubatch,
+                model._session.params.n_seq_max,
+                model._session.params.n_ubatch,
             )
     assert read_model_info(reference_model_path()).file_type == "Q8_0"
 
@@ -217,7 +217,7 @@ def test_a_slot_costs_what_llama_cpp_allocates_for_it(toy):
             def allocated(layers: list[int]) -> float:
                 sizes.n_mib = 0.0
                 with model.with_path(layers) as view:
-                    view._context()
+                    view._session.context()
                 return sizes.n_mib
 
             order = list(range(info.n_layer))

@@ -359,8 +359,9 @@ def test_a_model_that_does_not_generate_token_by_token_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with models.open_tiny() as model:
-        monkeypatch.setattr(model, "_model", type("Core", (), {"has_memory": False})())
+        core = type("Core", (), {"has_memory": False})()
+        monkeypatch.setattr(model._session, "_model", core)
         with pytest.raises(
             UnsupportedArchitectureError, match="llama does not generate token by token"
         ):
-            model._context()
+            model._session.context()

@@ -9,6 +9,10 @@ PYBIND11_MODULE(_core, m) {
     register_errors(m);
     register_build_info(m);
     register_gguf(m);
+    register_params(m);
+    register_weights(m);
     register_model(m);
+    register_context(m);
+    register_requests(m);
     register_scheduler(m);
 }

@@ -1,15 +1,40 @@
-#include "engine/guard.h"
+#include "engine/model.h"
 #include "register.h"
 #include "text.h"
 
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
+#include <exception>
+#include <new>
+#include <stdexcept>
+
 namespace py = pybind11;
 
 static void raise(const char * name, const std::exception & error) {
     py::object type = py::module_::import("rys.errors").attr(name);
     PyErr_SetObject(type.ptr(), decode_text(error.what()).ptr());
+}
+
+// All that C++ throws becomes an error of rys here, but for what pybind11 itself throws: IndexError, TypeError and so on.
+static void translate(std::exception_ptr pointer) {
+    try {
+        std::rethrow_exception(pointer);
+    } catch (const py::builtin_exception &) {
+        throw;
+    } catch (const py::error_already_set &) {
+        throw;
+    } catch (const rys::layer_path_error & error) {
+        raise("LayerPathError", error);
+    } catch (const rys::unsupported_architecture_error & error) {
+        raise("UnsupportedArchitectureError", error);
+    } catch (const rys::request_error & error) {
+        raise("RequestError", error);
+    } catch (const std::bad_alloc &) {
+        raise("EngineError", std::runtime_error("there is not enough memory"));
+    } catch (const std::exception & error) {
+        raise("EngineError", error);
+    }
 }
 
 static py::typing::List<py::typing::Tuple<py::int_, py::str>> drain_log() {
@@ -21,17 +46,7 @@ static py::typing::List<py::typing::Tuple<py::int_, py::str>> drain_log() {
 }
 
 void register_errors(py::module_ & m) {
-    py::register_exception_translator([](std::exception_ptr pointer) {
-        try {
-            std::rethrow_exception(pointer);
-        } catch (const rys::engine_error & error) {
-            raise("EngineError", error);
-        } catch (const rys::interrupted & error) {
-            raise("EngineError", error);
-        } catch (const rys::request_error & error) {
-            raise("RequestError", error);
-        }
-    });
+    py::register_local_exception_translator(&translate);
 
     m.def("set_log_level", &rys::set_log_level, py::arg("level"),
           "Keep llama.cpp's log lines of at least this ggml_log_level: 1 debug, 2 info, 3 warning, 4 error.");

@@ -79,24 +79,7 @@ class context {
     std::chrono::steady_clock::time_point next_check_;
 };
 
-// Return the bytes of KV cache and recurrent state that a context would have. With weights of metadata only, the KV
-// cache is not allocated. Throws request_error if a cache type does not fit the heads, engine_error if llama.cpp fails.
-uint64_t memory_bytes(const model & model, const context_params & params);
-
-// One sequence in one pass, in a context of its own: the logits and, if asked for, the residual stream of every token.
-// For models without a KV cache this is the only way to run.
-struct evaluation {
-    std::vector<float> logits;  // [n_tokens, n_vocab]
-    std::vector<float> hidden;  // [n_slot + 1, n_tokens, n_stream*n_embd], empty if not asked for
-
-    // Exactly one of `tokens` and `embd` ([n_tokens, n_embd], the residual stream before slot 0) is not empty.
-    static evaluation run(std::shared_ptr<const model>     model,
-                          context_params                   params,
-                          const std::vector<llama_token> & tokens,
-                          const std::vector<float> &       embd,
-                          bool                             want_logits,
-                          bool                             want_hidden,
-                          const interrupt_fn &             interrupt);
-};
+// Rows of logits that a batch may ask for: each is n_vocab floats, in the compute buffer and in the output buffer.
+uint32_t max_outputs(const model & model, const context_params & params);
 
 }  // namespace rys

@@ -3,8 +3,8 @@
 // Loaded weights, and a model that runs them along a layer path.
 
 #include "guard.h"
-#include "llama/layer_path.h"
 #include "llama-cpp.h"
+#include "llama/layer_path.h"
 
 #include <cstdint>
 #include <functional>
@@ -13,6 +13,16 @@
 #include <vector>
 
 namespace rys {
+
+// a path that the model cannot run along; the text is the reason
+struct layer_path_error : std::invalid_argument {
+    using std::invalid_argument::invalid_argument;
+};
+
+// a model that cannot run along any path but the order of the file; the text is the reason
+struct unsupported_architecture_error : std::invalid_argument {
+    using std::invalid_argument::invalid_argument;
+};
 
 struct weights_params {
     std::vector<std::string> devices;      // ggml device names, empty = all that there are
@@ -24,7 +34,6 @@ struct weights_params {
     bool               use_mmap      = true;
     bool               use_mlock     = false;
     bool               check_tensors = false;
-    bool               load_mtp      = false;          // MTP layers are never run here, so they need no memory
     bool               metadata_only = false;          // no tensor data: a model to ask, not to run
 
     std::vector<std::pair<std::string, float>> loras;  // path, scale
@@ -58,7 +67,7 @@ class weights {
 // Weights and the order in which to run them.
 class model {
   public:
-    // an empty path means the order of the file
+    // An empty path means the order of the file. Throws layer_path_error or unsupported_architecture_error.
     model(std::shared_ptr<const weights> weights, const std::vector<uint32_t> & path);
 
     const llama_model * get() const { return view_ ? view_.get() : weights_->base(); }

@@ -1,52 +1,51 @@
 #include "prefix_tree.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace rys {
 
-uint32_t n_evaluated(const request & request) {
-    return request.tokens.size() - (request.kind == request_kind::loglikelihood ? 1 : 0);
-}
+// prompts in lexicographic order, in which those that share a prefix are neighbours
+struct sorted_prompts {
+    std::vector<uint32_t> indices;
+    std::vector<uint32_t> n_common;  // number of leading tokens that a prompt shares with the one before it
+};
 
-uint32_t first_output(const request & request) {
-    switch (request.kind) {
-        case request_kind::logits:
-            return 0;
-        case request_kind::loglikelihood:
-            return request.n_context - 1;
-        default:
-            return n_evaluated(request) - 1;
-    }
-}
-
-std::vector<prefix_node> build_prefix_tree(const std::vector<request> & requests,
-                                           std::vector<uint32_t>        indices,
-                                           uint32_t                     min_saved) {
-    const auto size = [&](size_t i) {
-        return n_evaluated(requests[indices[i]]);
-    };
-
-    // in lexicographic order, requests that share a prefix are neighbours
-    std::stable_sort(indices.begin(), indices.end(), [&](uint32_t a, uint32_t b) {
-        const auto & ta = requests[a].tokens;
-        const auto & tb = requests[b].tokens;
-        return std::lexicographical_compare(ta.begin(), ta.begin() + n_evaluated(requests[a]), tb.begin(),
-                                            tb.begin() + n_evaluated(requests[b]));
+static sorted_prompts sort_prompts(const std::vector<prompt> & prompts) {
+    sorted_prompts sorted;
+    sorted.indices.resize(prompts.size());
+    std::iota(sorted.indices.begin(), sorted.indices.end(), 0);
+    std::stable_sort(sorted.indices.begin(), sorted.indices.end(), [&](uint32_t a, uint32_t b) {
+        const auto ta = prompts[a].tokens->begin();
+        const auto tb = prompts[b].tokens->begin();
+        return std::lexicographical_compare(ta, ta + prompts[a].size, tb, tb + prompts[b].size);
     });
 
-    // number of leading tokens that a request shares with the one before it
-    std::vector<uint32_t> n_common(indices.size(), 0);
-    for (size_t i = 1; i < indices.size(); ++i) {
-        const auto & ta = requests[indices[i - 1]].tokens;
-        const auto & tb = requests[indices[i]].tokens;
-        n_common[i] =
-            std::mismatch(ta.begin(), ta.begin() + std::min(size(i - 1), size(i)), tb.begin()).first - ta.begin();
+    sorted.n_common.resize(prompts.size(), 0);
+    for (size_t i = 1; i < prompts.size(); ++i) {
+        const prompt & a = prompts[sorted.indices[i - 1]];
+        const prompt & b = prompts[sorted.indices[i]];
+
+        const auto begin   = a.tokens->begin();
+        const auto end     = begin + std::min(a.size, b.size);
+        sorted.n_common[i] = std::mismatch(begin, end, b.tokens->begin()).first - begin;
     }
+    return sorted;
+}
+
+// nodes with their prompts, but without children and readers
+static std::vector<prefix_node> make_nodes(const std::vector<prompt> & prompts,
+                                           const sorted_prompts &      sorted,
+                                           uint32_t                    min_saved) {
+    const auto & indices  = sorted.indices;
+    const auto & n_common = sorted.n_common;
+    const auto   size     = [&](size_t i) {
+        return prompts[indices[i]].size;
+    };
 
     std::vector<prefix_node> nodes;
-    std::vector<int32_t>     node_of(requests.size(), -1);  // where the prompt ends
 
-    // requests [lo, hi) share their first `depth` tokens, of which `begin` are evaluated by `parent` and above
+    // prompts [lo, hi) share their first `depth` tokens, of which `begin` are evaluated by `parent` and above
     struct range {
         size_t   lo, hi;
         uint32_t begin, depth;
@@ -82,7 +81,6 @@ std::vector<prefix_node> build_prefix_tree(const std::vector<request> & requests
             size_t rest = lo;
             for (; rest < hi && size(rest) == shared; ++rest) {
                 node.ending.push_back(indices[rest]);
-                node_of[indices[rest]] = nodes.size();
             }
             if (rest < hi) {
                 todo.push_back({ rest, hi, shared, shared, (int32_t) nodes.size() });
@@ -90,21 +88,44 @@ std::vector<prefix_node> build_prefix_tree(const std::vector<request> & requests
             nodes.push_back(std::move(node));
         }
     }
+    return nodes;
+}
 
-    for (size_t i = 0; i < nodes.size(); ++i) {
-        if (nodes[i].parent >= 0) {
-            nodes[nodes[i].parent].children.push_back(i);
+static void link_children(std::vector<prefix_node> & nodes) {
+    for (size_t in = 0; in < nodes.size(); ++in) {
+        if (nodes[in].parent >= 0) {
+            nodes[nodes[in].parent].children.push_back(in);
         }
     }
     for (prefix_node & node : nodes) {
         std::sort(node.children.begin(), node.children.end(),
                   [&](uint32_t a, uint32_t b) { return nodes[a].request < nodes[b].request; });
     }
-    for (const uint32_t ir : indices) {
-        for (int32_t in = node_of[ir]; in >= 0 && nodes[in].end > first_output(requests[ir]); in = nodes[in].parent) {
+}
+
+// a request reads in the node where its prompt ends, and in those above it down to its first output
+static void link_readers(std::vector<prefix_node> &    nodes,
+                         const std::vector<prompt> &   prompts,
+                         const std::vector<uint32_t> & order) {
+    std::vector<int32_t> node_of(prompts.size(), -1);  // where the prompt ends
+    for (size_t in = 0; in < nodes.size(); ++in) {
+        for (const uint32_t ir : nodes[in].ending) {
+            node_of[ir] = in;
+        }
+    }
+    for (const uint32_t ir : order) {
+        for (int32_t in = node_of[ir]; in >= 0 && nodes[in].end > prompts[ir].first_output; in = nodes[in].parent) {
             nodes[in].readers.push_back(ir);
         }
     }
+}
+
+std::vector<prefix_node> build_prefix_tree(const std::vector<prompt> & prompts, uint32_t min_saved) {
+    const sorted_prompts     sorted = sort_prompts(prompts);
+    std::vector<prefix_node> nodes  = make_nodes(prompts, sorted, min_saved);
+
+    link_children(nodes);
+    link_readers(nodes, prompts, sorted.indices);
     return nodes;
 }
 

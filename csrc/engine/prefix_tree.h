@@ -1,13 +1,20 @@
 #pragma once
 
-// The prompts of all requests as a tree: a prefix that requests share is one node, evaluated once.
+// The prompts of several requests as a tree: a prefix that they share is one node, evaluated once.
 
-#include "requests.h"
+#include "llama.h"
 
 #include <cstdint>
 #include <vector>
 
 namespace rys {
+
+// what the tree needs to know of a request
+struct prompt {
+    const std::vector<llama_token> * tokens;
+    uint32_t                         size;          // number of leading tokens that have to be evaluated, at least 1
+    uint32_t                         first_output;  // the first token whose logits are wanted
+};
 
 struct prefix_node {
     int32_t  parent;   // -1 = starts with an empty context
@@ -20,19 +27,11 @@ struct prefix_node {
     std::vector<uint32_t> readers;   // requests that want the logits of some token of the node
 };
 
-// number of leading tokens that have to be evaluated: the last one of a continuation is only scored
-uint32_t n_evaluated(const request & request);
-
-// the first token whose logits the request wants
-uint32_t first_output(const request & request);
-
 constexpr uint32_t no_sharing = UINT32_MAX;
 
-// Build the tree of the requests in `indices`, none of which may be without tokens. Parents stand before their
-// children, and siblings in the order of their requests. A shared prefix becomes a node if that saves at least
-// `min_saved` tokens, or all of the prompt; with no_sharing every request has a node of its own.
-std::vector<prefix_node> build_prefix_tree(const std::vector<request> & requests,
-                                           std::vector<uint32_t>        indices,
-                                           uint32_t                     min_saved);
+// Build the tree of the prompts, by whose indices the nodes name requests. Parents stand before their children, and
+// siblings in the order of their requests. A shared prefix becomes a node if that saves at least `min_saved` tokens, or
+// all of the prompt; with no_sharing every request has a node of its own.
+std::vector<prefix_node> build_prefix_tree(const std::vector<prompt> & prompts, uint32_t min_saved);
 
 }  // namespace rys

@@ -10,6 +10,9 @@
 
 namespace rys {
 
+// of a request in a scheduler; never used twice
+using request_id = uint64_t;
+
 enum class request_kind { generate, loglikelihood, next_token, logits };
 
 struct request {

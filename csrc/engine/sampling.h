@@ -18,9 +18,9 @@ struct sampling_params {
     float       top_p          = 0.95f;
     float       min_p          = 0.05f;
     float       repeat_penalty = 1.0f;
-    int32_t     repeat_last_n  = 64;
+    int32_t     repeat_last_n  = 64;  // tokens that the penalty looks back on
     uint32_t    seed           = 0;
-    std::string grammar;  // GBNF, empty = none
+    std::string grammar;              // GBNF, empty = none
 };
 
 // log(sum(exp(logits))); NaN or infinite if the row tells nothing: a NaN, an infinite maximum, or one value throughout

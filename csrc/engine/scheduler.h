@@ -1,91 +1,135 @@
 #pragma once
 
-// Runs a list of requests on a context: continuous batching over parallel sequences, shared prefixes evaluated once.
+// Evaluates requests on a context: continuous batching over parallel sequences, shared prefixes evaluated once.
+// Requests come and go while others are evaluated.
 
-#include "answers.h"
+#include "cell_budget.h"
 #include "context.h"
-#include "prefix_tree.h"
+#include "request_group.h"
 
+#include <atomic>
+#include <deque>
+#include <list>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace rys {
 
+// Requests that are inserted together are a group. Groups take turns in starting a sequence, and one that finds no
+// room is not overtaken, so every request comes to its turn. What a generation may need is set aside when it starts.
+//
+// Whenever nothing is left to do the memory of the context is cleared. What a mask only hides would otherwise outlive
+// its request: a recurrent state, or a NaN, which stays one when it is multiplied by 0. For the same reason a request
+// whose logits are not finite is evaluated again, alone in a cleared memory, unless it was alone from the start; what
+// was evaluated beside it begins again as well. Generations keep the tokens that they have chosen.
+//
+// Not for several threads, but for hurry().
 class scheduler {
   public:
-    // The context must not be used by anybody else until the scheduler is gone. `n_ctx` is the largest number of
-    // tokens that one request may have, at most the cells of the context.
-    // Throws request_error if a request cannot be right; a request that is too long fails alone, as `context_full`.
-    scheduler(std::shared_ptr<context> context, std::vector<request> requests, uint32_t n_ctx);
+    // The context must not be used by anybody else while there are requests. `n_ctx` is the largest number of tokens
+    // that one request may have, at most the cells of the context.
+    scheduler(std::shared_ptr<context> context, uint32_t n_ctx);
     ~scheduler();
 
     scheduler(const scheduler &)             = delete;
     scheduler & operator=(const scheduler &) = delete;
 
-    // Empty the context and leave it to others; the results stay.
-    void close();
+    // Take requests, which share prefixes with each other, and return their ids in the same order.
+    // Throws request_error if one of them cannot be right, and then takes none; a request that is too long fails
+    // alone, as `context_full`.
+    std::vector<request_id> insert(std::vector<request> requests);
 
-    // Compute batches until all requests are done or, after at least one batch, `seconds` have passed.
-    // Returns whether all are done. Throws what context::decode throws; nothing but destruction is possible then.
-    bool advance(double seconds, const interrupt_fn & interrupt);
+    // Drop requests, whether they wait, are evaluated or are done. Their cells and sequences are free afterwards.
+    // Ids that are not known, such as those of results that were given away, are passed over.
+    void cancel(const std::vector<request_id> & ids);
 
-    const rys::answers & answers() const { return answers_; }
+    // Compute batches until nothing is left to do or, after at least one batch, `seconds` have passed or `n_results`
+    // results can be taken (0 = any number). Returns whether nothing is left to do. Throws what context::decode throws. After `interrupted` the requests are
+    // still there and go on with the next call; after any other exception all that were not done have failed, and the
+    // scheduler is as good as its context, see context::is_broken().
+    bool advance(double seconds, size_t n_results, const interrupt_fn & interrupt);
+
+    // Let advance() return after the batch that is being computed, or the next one. For other threads.
+    void hurry() { hurry_ = true; }
+
+    // Give away the result of a request that is done, in the order in which they were; nothing if there is none.
+    std::optional<std::pair<request_id, result>> next();
+
+    // the bytes of a generation's text, from `begin` on, that later tokens cannot take back; throws std::out_of_range
+    // if there is no such request, or its result was given away
+    std::string settled_text(request_id id, size_t begin) const;
 
     uint64_t n_tokens() const { return n_tokens_; }  // evaluated so far
 
+    uint32_t n_cells_free() const { return budget_.n_cells_free(); }
+
+    uint32_t n_seqs_free() const { return budget_.n_seqs_free(); }
+
+    // requests, nodes and spans that are kept
+    size_t n_kept() const;
+
   private:
+    using task = request_group::task;
+
     // a sequence of the context and what it is doing
     struct sequence {
-        llama_seq_id id;
-        uint32_t     node;       // whose prefix it continues
-        int32_t      generates;  // request, or -1 while it evaluates the node's tokens
-        uint32_t     n_pos;      // tokens that it holds
-        uint32_t     n_cells;    // cells set aside for it, those of its spans not included
-        int32_t      span;       // the last one that it holds
+        llama_seq_id    id;
+        request_group * group;
+        uint32_t        node;       // whose prefix it continues
+        int32_t         generates;  // member of the group, or -1 while it evaluates the node's tokens
+        uint32_t        n_pos;      // tokens that it holds
+        uint32_t        n_cells;    // cells set aside for it, those of its spans not included
+        int32_t         span;       // the last one that it holds
     };
 
-    struct node_state {
-        bool     expanded = false;  // its children and generations are in the queue
-        int32_t  seq      = -1;     // held sequence with exactly the prefix, or -1
-        int32_t  span     = -1;     // the last one that `seq` holds
-        uint32_t n_left   = 0;      // children and generations that have yet to fork from it
-    };
+    struct batch;
 
-    // the cells of one evaluation of a node: one that is evicted and evaluated again can have several at a time
-    struct span {
-        int32_t  parent;   // the span before it, or -1
-        uint32_t n_cells;
-        uint32_t n_users;  // sequences that hold it
-    };
-
-    // what waits for a sequence: a node to evaluate, or a generation whose first token is known
-    struct task {
-        uint32_t node;
-        int32_t  generates;  // request, or -1
-    };
+    enum class outcome { started, waits, no_room };
 
     std::shared_ptr<context> context_;
-    rys::answers             answers_;
+    uint32_t                 n_ctx_;
+    cell_budget              budget_;
 
-    std::vector<prefix_node>  nodes_;
-    std::vector<node_state>   states_;
-    std::vector<span>         spans_;
-    std::vector<task>         queue_;  // last in, first out: depth first keeps few prefixes alive
-    std::vector<sequence>     active_;
-    std::vector<llama_seq_id> free_seqs_;
-    uint32_t                  n_cells_free_;
-    uint64_t                  n_tokens_ = 0;
+    std::map<request_id, std::shared_ptr<response>> responses_;  // whose results were not given away
+    std::deque<request_id>                          finished_;
+    std::list<request_group>                        groups_;     // in the order of their turns
+    std::vector<sequence>                           active_;
+    std::vector<std::shared_ptr<response>>          suspects_;   // not finite in this batch, perhaps not by themselves
 
-    uint32_t cells_of(const task & task) const;
-    bool     start(const task & task);
-    bool     is_active(uint32_t node) const;
-    void     forget_fork(int32_t node);
-    void     start_queued();
-    void     evict_prefixes(int32_t keep, bool ancestors);
-    void     hold_spans(int32_t span, int32_t change);
-    void     release(llama_seq_id id, int32_t span, uint32_t n_cells);
-    void     step(const interrupt_fn & interrupt);
-    void     on_node_evaluated(sequence & seq);
+    uint64_t          n_tokens_         = 0;
+    uint32_t          n_started_        = 0;      // evaluations since the memory was cleared
+    bool              data_must_vanish_ = false;  // the data of the memory as well, and not only what is where
+    std::atomic<bool> hurry_{ false };
+
+    // turns
+    void    start_queued();
+    outcome start_next(request_group & group);
+    outcome start_with_evictions(request_group & group, const task & task);
+    bool    start(request_group & group, const task & task);
+    bool    is_active(const request_group & group, uint32_t node) const;
+    void    forget_fork(request_group & group, int32_t node);
+    void    evict_prefixes(const request_group * group, int32_t keep, bool ancestors);
+
+    // batches
+    void step(const interrupt_fn & interrupt);
+    void fill(batch & batch);
+    void read(const batch & batch);
+    void settle(request_group & group, uint32_t ir);
+    void retire_sequences();
+    void on_node_evaluated(sequence & seq);
+
+    // ends
+    void release(llama_seq_id id, int32_t span, uint32_t n_cells);
+    void prune(request_group & group);
+    void drop_empty_groups();
+    void requeue_active();
+    void isolate_suspects();
+    void fail_all(const std::string & error);
+    void clear_memory();
 };
 
 }  // namespace rys

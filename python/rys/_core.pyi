@@ -13,8 +13,14 @@ class ContextParams:
     offload_kqv: bool
     op_offload: bool
     swa_full: bool
+    @typing.overload
     def __init__(self) -> None:
         ...
+    @typing.overload
+    def __init__(self, other: ContextParams) -> None:
+        """
+        Copy.
+        """
     @property
     def flash_attn(self) -> int:
         ...
@@ -119,7 +125,6 @@ class ContextParams:
         ...
 class WeightsParams:
     check_tensors: bool
-    load_mtp: bool
     metadata_only: bool
     use_mlock: bool
     use_mmap: bool
@@ -197,9 +202,6 @@ class Weights:
     def is_causal(self) -> bool:
         ...
     @property
-    def is_tensor_split(self) -> bool:
-        ...
-    @property
     def layers(self) -> list[LayerDescription]:
         """
         Of all layers, the MTP layers last.
@@ -219,8 +221,6 @@ class Model:
         """
         Run one sequence in a context of its own: (logits [T, V] or None, residual stream [n_slot + 1, T, D] or None).
         """
-    def is_eog(self, token: typing.SupportsInt | typing.SupportsIndex) -> bool:
-        ...
     def memory_bytes(self, params: ContextParams) -> int:
         """
         Return the bytes of KV cache and recurrent state that a Context would have.
@@ -244,9 +244,6 @@ class Model:
     def has_decoder(self) -> bool:
         ...
     @property
-    def has_encoder(self) -> bool:
-        ...
-    @property
     def has_memory(self) -> bool:
         ...
     @property
@@ -265,16 +262,10 @@ class Model:
     def n_embd(self) -> int:
         ...
     @property
-    def n_params(self) -> int:
-        ...
-    @property
     def n_pos_max(self) -> int:
         ...
     @property
     def n_slot(self) -> int:
-        ...
-    @property
-    def n_stream(self) -> int:
         ...
     @property
     def n_vocab(self) -> int:
@@ -413,12 +404,6 @@ class SamplingParams:
     def min_p(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None:
         ...
     @property
-    def repeat_last_n(self) -> int:
-        ...
-    @repeat_last_n.setter
-    def repeat_last_n(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None:
-        ...
-    @property
     def repeat_penalty(self) -> float:
         ...
     @repeat_penalty.setter
@@ -518,28 +503,48 @@ class Result:
     def tokens(self) -> list[int]:
         ...
 class Scheduler:
-    def __init__(self, context: Context, requests: collections.abc.Sequence[Request], n_ctx: typing.SupportsInt | typing.SupportsIndex) -> None:
+    def __init__(self, context: Context, n_ctx: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
-    def advance(self, seconds: typing.SupportsFloat | typing.SupportsIndex) -> bool:
+    def advance(self, seconds: typing.SupportsFloat | typing.SupportsIndex, n_results: typing.SupportsInt | typing.SupportsIndex = 0) -> bool:
         """
-        Compute until all is done or `seconds` have passed; return whether all is done.
+        Compute until nothing is left to do, `seconds` have passed or `n_results` results can be taken (0 = any number); return whether nothing is left to do.
         """
-    def close(self) -> None:
+    def cancel(self, ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
         """
-        Empty the context and leave it to others; the results stay.
+        Drop requests, and free what they hold.
         """
-    def result(self, i: typing.SupportsInt | typing.SupportsIndex) -> Result:
-        ...
-    def settled_text(self, i: typing.SupportsInt | typing.SupportsIndex) -> bytes:
+    def hurry(self) -> None:
         """
-        Return the bytes of a generation that later tokens cannot take back.
+        Let `advance` return after the batch that is being computed. Other threads may call it.
+        """
+    def insert(self, requests: collections.abc.Sequence[Request]) -> list[int]:
+        """
+        Take requests, which share prefixes with each other; return their ids in the same order.
+        """
+    def next(self) -> tuple[int, Result] | None:
+        """
+        Give away the next result that is done, with its id; None if there is none.
+        """
+    def settled_text(self, id: typing.SupportsInt | typing.SupportsIndex, begin: typing.SupportsInt | typing.SupportsIndex = 0) -> bytes:
+        """
+        Return the bytes of a generation, from `begin` on, that later tokens cannot take back.
         """
     @property
-    def n_done(self) -> int:
+    def n_cells_free(self) -> int:
+        ...
+    @property
+    def n_kept(self) -> int:
+        """
+        Requests, nodes and spans that are kept.
+        """
+    @property
+    def n_seqs_free(self) -> int:
         ...
     @property
     def n_tokens(self) -> int:
-        ...
+        """
+        Tokens evaluated so far.
+        """
 def build_info() -> dict[str, typing.Any]:
     """
     Return what was compiled in, and the devices that are there now; memory in bytes.

@@ -275,7 +275,7 @@ class Case:
 
     def check_upstream(self, view: rys.Model, expected: Evaluation) -> bool | None:
         """Compare logits and hidden states with those of upstream's unpatched llama.cpp."""
-        logits, hidden = view._evaluate(tokens=TOKENS, logits=True, hidden=True)
+        logits, hidden = view._session.evaluate(tokens=TOKENS, logits=True, hidden=True)
         require_same("upstream's llama.cpp", {"logits": logits}, {"logits": expected.logits})
         compared = None
         for slot in range(view.n_slot):
@@ -327,7 +327,7 @@ class Case:
             return
         with self.base.with_path(path) as view:
             result = view.run([generate(0, 40, 8)])[0]
-            logits, _ = view._evaluate(tokens=TOKENS[:40] + result.tokens, logits=True)
+            logits, _ = view._session.evaluate(tokens=TOKENS[:40] + result.tokens, logits=True)
         rows = logits[39:-1].astype(np.float64)  # [n generated, V]
         expected = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
         expected = expected[range(len(result.tokens)), result.tokens].astype(np.float32)
@@ -346,7 +346,7 @@ class Case:
 
         pieces: of the path; None = as small as they can be.
         """
-        logits, hidden = self.base._evaluate(tokens=tokens, logits=True, hidden=True)
+        logits, hidden = self.base._session.evaluate(tokens=tokens, logits=True, hidden=True)
         enter, exact = self.entry(hidden[0], logits)
         pieces = pieces or self.cut(path)
         if len(pieces) == 1:
@@ -354,11 +354,11 @@ class Case:
             path = [*pieces[0], *path]
         tolerance = 0.0 if exact else TOLERANCE
         with self.base.with_path(path) as view:
-            expected_logits, expected = view._evaluate(tokens=tokens, logits=True, hidden=True)
+            expected_logits, expected = view._session.evaluate(tokens=tokens, logits=True, hidden=True)
         stream, slot = hidden[0], 0
         for piece in pieces:
             with self.base.with_path(piece) as view:
-                logits, hidden = view._evaluate(embd=enter(stream), logits=True, hidden=True)
+                logits, hidden = view._session.evaluate(embd=enter(stream), logits=True, hidden=True)
             after = {"hidden states": expected[slot + 1 : slot + len(piece) + 1]}
             require_same(
                 f"chain, slots from {slot} on", {"hidden states": hidden[1:]}, after, tolerance
@@ -380,7 +380,7 @@ class Case:
             raise NoChain(BESIDE_THE_STREAM[architecture])
 
         def becomes(given: Array) -> Array:
-            return np.asarray(self.base._evaluate(embd=given, hidden=True)[1][0])
+            return np.asarray(self.base._session.evaluate(embd=given, hidden=True)[1][0])
 
         added = becomes(np.zeros_like(stream))
         factor = np.float32(
@@ -393,7 +393,7 @@ class Case:
         if factor == 0 or not np.allclose(becomes(enter(stream)), stream, rtol=1e-4, atol=1e-6):
             raise NoChain("it normalises what it is given")
         exact = bool(np.frexp(factor)[0] == 0.5 and not added.any())  # a power of two
-        again, _ = self.base._evaluate(embd=enter(stream), logits=True)
+        again, _ = self.base._session.evaluate(embd=enter(stream), logits=True)
         try:
             require_same("", {"logits": again}, {"logits": logits}, 0.0 if exact else TOLERANCE)
         except Difference:

@@ -9,7 +9,6 @@ import numpy as np
 
 import rys
 from rys import Generate, LogLikelihood, NextToken, _core
-from rys.engine import convert as runner
 from rys.requests import FailedRequest, GenerateResult, LogLikelihoodResult, NextTokenResult
 
 LETTERS = "root ::= [a-z]{400}"
@@ -98,8 +97,8 @@ def mixed(n: int) -> list[Any]:
 
 def evaluated(model: rys.Model, requests: Sequence[Any]) -> int:
     """Return how many tokens a run evaluates."""
-    prepared = runner.prepare_all(model, requests)
-    scheduler = _core.Scheduler(model._context(), prepared, model.n_ctx)
+    scheduler = _core.Scheduler(model._session.context(), model.n_ctx)
+    scheduler.insert(model.prepare(requests))
     while not scheduler.advance(1.0):
         pass
     return scheduler.n_tokens

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import threading
-import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
-from rys import _core, _log
-from rys.engine import convert as runner
-from rys.engine import options, perplexity
-from rys.engine.chat_template import render_chat_template
-from rys.engine.prepare import PreparedRequests, prepare_all, prompt_tokens
-from rys.engine.tokenizer import Tokenizer
-from rys.engine.weights import Weights
-from rys.errors import (
-    ChatTemplateError,
-    ContextFullError,
-    EngineError,
-    LayerPathError,
-    ModelClosedError,
-    ModelFileError,
-    ModelFileNotFoundError,
-    RequestError,
-    UnsupportedArchitectureError,
-)
-from rys.layer_path import LayerPath, LayerPathLike
+from rys import _core
+from rys.engine import options
+from rys.engine import params as engine_params
+from rys.engine.convert import convert
+from rys.engine.model_base import ModelBase
+from rys.engine.perplexity import Perplexity, windows
+from rys.engine.prepare import PreparedRequests, RequestPreparer
+from rys.engine.session import Session
+from rys.engine.view import Shared, View, load_weights
+from rys.errors import ContextFullError, EngineError, RequestError
+from rys.layer_path import LayerPathLike
 from rys.requests import (
     FailedRequest,
     Generate,
@@ -48,231 +34,133 @@ from rys.requests import (
 __all__ = ["Model"]
 
 
-class Model:
-    """Run a GGUF model along a layer path.
+class Model(ModelBase):
+    """A GGUF model that runs along a layer path.
 
-    path: the file; of a split model, the first part.
-    layer_path: the layers to visit, slot by slot, in any form that LayerPath reads; None = the
-        file's own order.
-    n_ctx: tokens that the KV cache holds, for all sequences that run in parallel; one request may
-        use them all. 0 = as many as the model was trained with.
-    n_batch, n_ubatch: tokens per batch that is submitted, and that is computed at once.
-    n_seq_max: sequences that run in parallel, 1..256; None = 64, or 16 for recurrent models, whose
-        every sequence has a state of its own.
-    n_gpu_layers: layers to keep on the GPU, -1 = all.
-    n_threads, n_threads_batch: for generation and for prompts; None = the physical cores.
-    flash_attn: None = where the backend is good at it.
-    type_k, type_v: of the KV cache, such as "q8_0"; None = "f16".
-    split_mode, main_gpu, tensor_split, devices: how to use several GPUs; devices by name, see
-        `rys.build_info()`.
-    use_mmap, use_mlock, check_tensors: how to load the file.
-    offload_kqv, op_offload, swa_full: as in llama.cpp.
-    rope_scaling_type, rope_freq_base, rope_freq_scale, yarn_*: as in llama.cpp, whose defaults take
-        the file's values.
-    lora_path, lora_scale: a LoRA adapter in GGUF; it touches every visit of a layer.
-    chat_template: a Jinja template instead of the file's.
-    progress: True = show a progress bar while loading; or a function of the fraction in [0, 1].
+    A model may be used from several threads, and while one of its streams is suspended. Requests of
+    several calls are evaluated side by side; see Session for what happens when one of them fails.
+    Models on the same weights run in parallel.
 
-    A model may be used from several threads: calls wait for each other. Models on the same weights
-    run in parallel.
+    Args:
+        path: The file; of a split model, the first part.
+        layer_path: The layers to visit, slot by slot, in any form that LayerPath reads; None =
+            the file's own order.
+        n_ctx: Tokens that the KV cache holds, for all sequences that run in parallel; one
+            request may use them all. 0 = as many as the model was trained with.
+        n_batch: Tokens per batch that is submitted.
+        n_ubatch: Tokens that are computed at once.
+        n_seq_max: Sequences that run in parallel, 1..256; None = 64, or 16 for recurrent
+            models, whose every sequence has a state of its own.
+        n_gpu_layers: Layers to keep on the GPU, -1 = all.
+        n_threads: Threads for generation; None = the physical cores.
+        n_threads_batch: Threads for prompts; None = n_threads.
+        flash_attn: None = where the backend is good at it.
+        type_k: Type of the keys in the KV cache, such as "q8_0"; None = "f16".
+        type_v: Type of the values in the KV cache; None = "f16".
+        split_mode: How to use several GPUs: "none", "layer", "row" or "tensor".
+        main_gpu: The GPU for what is not split.
+        tensor_split: Share of each GPU.
+        devices: Names of the devices to use; see `rys.build_info()`.
+        use_mmap: Map the file into memory instead of reading it.
+        use_mlock: Keep the weights in RAM.
+        check_tensors: Look for invalid values while loading.
+        offload_kqv: Keep the KV cache on the GPU, as in llama.cpp.
+        op_offload: Compute large batches on the GPU, as in llama.cpp.
+        swa_full: Keep the whole context of sliding-window layers, as in llama.cpp.
+        rope_scaling_type: "none", "linear", "yarn" or "longrope"; None = the file's.
+        rope_freq_base: As in llama.cpp; 0.0 = the file's.
+        rope_freq_scale: As in llama.cpp; 0.0 = the file's.
+        yarn_ext_factor: As in llama.cpp; -1.0 = the file's, as with the next three.
+        yarn_attn_factor: As in llama.cpp.
+        yarn_beta_fast: As in llama.cpp.
+        yarn_beta_slow: As in llama.cpp.
+        yarn_orig_ctx: As in llama.cpp; 0 = the file's.
+        lora_path: A LoRA adapter in GGUF; it touches every visit of a layer.
+        lora_scale: Factor of the adapter.
+        chat_template: A Jinja template instead of the file's.
+        progress: True = show a progress bar while loading; or a function of the fraction in
+            [0, 1].
 
-    Raises ModelFileNotFoundError, ModelFileError, LayerPathError (the path does not fit the file),
-    UnsupportedArchitectureError (no path does) or RequestError (an option is out of range).
+    Raises:
+        LayerPathError: The path does not fit the file.
+        ModelFileError: The file cannot be used.
+        ModelFileNotFoundError: There is no such file.
+        RequestError: An option is out of range.
+        UnsupportedArchitectureError: No path fits the file.
     """
 
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        layer_path: LayerPathLike = None,
-        *,
-        n_ctx: int = 4096,
-        n_batch: int = 2048,
-        n_ubatch: int = 512,
-        n_seq_max: int | None = None,
-        n_gpu_layers: int = -1,
-        n_threads: int | None = None,
-        n_threads_batch: int | None = None,
+        self, path: str | os.PathLike[str], layer_path: LayerPathLike = None, *,
+        n_ctx: int = 4096, n_batch: int = 2048, n_ubatch: int = 512, n_seq_max: int | None = None,
+        n_gpu_layers: int = -1, n_threads: int | None = None, n_threads_batch: int | None = None,
         flash_attn: bool | None = None,
-        type_k: str | int | None = None,
-        type_v: str | int | None = None,
-        split_mode: str | int = "layer",
-        main_gpu: int = 0,
-        tensor_split: Sequence[float] | None = None,
-        devices: Sequence[str] | None = None,
-        use_mmap: bool = True,
-        use_mlock: bool = False,
-        check_tensors: bool = False,
-        offload_kqv: bool = True,
-        op_offload: bool = True,
-        swa_full: bool = False,
+        type_k: str | int | None = None, type_v: str | int | None = None,
+        split_mode: str | int = "layer", main_gpu: int = 0,
+        tensor_split: Sequence[float] | None = None, devices: Sequence[str] | None = None,
+        use_mmap: bool = True, use_mlock: bool = False, check_tensors: bool = False,
+        offload_kqv: bool = True, op_offload: bool = True, swa_full: bool = False,
         rope_scaling_type: str | int | None = None,
-        rope_freq_base: float = 0.0,
-        rope_freq_scale: float = 0.0,
-        yarn_ext_factor: float = -1.0,
-        yarn_attn_factor: float = -1.0,
-        yarn_beta_fast: float = -1.0,
-        yarn_beta_slow: float = -1.0,
-        yarn_orig_ctx: int = 0,
-        lora_path: str | os.PathLike[str] | None = None,
-        lora_scale: float = 1.0,
-        chat_template: str | None = None,
-        progress: bool | Callable[[float], None] = False,
-    ) -> None:
-        if not isinstance(progress, bool) and not callable(progress):
-            raise RequestError(
-                f"progress is {progress!r}, but must be a bool or a function of the fraction in [0, 1]"
-            )
-        if flash_attn is not None and not isinstance(flash_attn, bool):
-            raise RequestError(f"flash_attn is {flash_attn!r}, but must be True, False or None")
-        params = _core.ContextParams()
-        params.n_ctx = options.integer("n_ctx", n_ctx, 0, 2**24)
-        params.n_batch = options.integer("n_batch", n_batch, 1)
-        params.n_ubatch = min(options.integer("n_ubatch", n_ubatch, 1), params.n_batch)
-        params.n_threads = options.integer(
-            "n_threads", n_threads or options.default_n_threads(), 1, 512
+        rope_freq_base: float = 0.0, rope_freq_scale: float = 0.0,
+        yarn_ext_factor: float = -1.0, yarn_attn_factor: float = -1.0,
+        yarn_beta_fast: float = -1.0, yarn_beta_slow: float = -1.0, yarn_orig_ctx: int = 0,
+        lora_path: str | os.PathLike[str] | None = None, lora_scale: float = 1.0,
+        chat_template: str | None = None, progress: bool | Callable[[float], None] = False,
+    ) -> None:  # fmt: skip
+        """Load a file. See the class for the arguments."""
+        engine_params.check_progress(progress)
+        context = engine_params.context_params(
+            n_ctx=n_ctx, n_batch=n_batch, n_ubatch=n_ubatch, n_threads=n_threads,
+            n_threads_batch=n_threads_batch, flash_attn=flash_attn, type_k=type_k, type_v=type_v,
+            offload_kqv=offload_kqv, op_offload=op_offload, swa_full=swa_full,
+        )  # fmt: skip
+        context = engine_params.with_rope_scaling(
+            context, rope_scaling_type=rope_scaling_type, rope_freq_base=rope_freq_base,
+            rope_freq_scale=rope_freq_scale, yarn_ext_factor=yarn_ext_factor,
+            yarn_attn_factor=yarn_attn_factor, yarn_beta_fast=yarn_beta_fast,
+            yarn_beta_slow=yarn_beta_slow, yarn_orig_ctx=yarn_orig_ctx,
+        )  # fmt: skip
+        load = engine_params.weights_params(
+            n_gpu_layers=n_gpu_layers, split_mode=split_mode, main_gpu=main_gpu,
+            tensor_split=tensor_split, devices=devices, use_mmap=use_mmap, use_mlock=use_mlock,
+            check_tensors=check_tensors, lora_path=lora_path, lora_scale=lora_scale,
+        )  # fmt: skip
+        shared = Shared(
+            weights=load_weights(path, load, progress),
+            params=context,
+            n_seq_max=n_seq_max,
+            chat_template=chat_template,
+            variant=options.what_changes_results(context, chat_template, lora_path, lora_scale),
         )
-        params.n_threads_batch = options.integer(
-            "n_threads_batch", n_threads_batch or params.n_threads, 1, 512
-        )
-        params.flash_attn = -1 if flash_attn is None else int(flash_attn)
-        params.type_k = options.choice(
-            "type_k", "f16" if type_k is None else type_k, options.GGML_TYPES
-        )
-        params.type_v = options.choice(
-            "type_v", "f16" if type_v is None else type_v, options.GGML_TYPES
-        )
-        params.offload_kqv = offload_kqv
-        params.op_offload = op_offload
-        params.swa_full = swa_full
-        if rope_scaling_type not in (None, -1):
-            params.rope_scaling_type = options.choice(
-                "rope_scaling_type", rope_scaling_type, options.ROPE_SCALING_TYPES
-            )
-        params.rope_freq_base = options.number("rope_freq_base", rope_freq_base, -1.0)
-        params.rope_freq_scale = options.number("rope_freq_scale", rope_freq_scale, -1.0)
-        params.yarn_ext_factor = options.number("yarn_ext_factor", yarn_ext_factor, -1.0)
-        params.yarn_attn_factor = options.number("yarn_attn_factor", yarn_attn_factor, -1.0)
-        params.yarn_beta_fast = options.number("yarn_beta_fast", yarn_beta_fast, -1.0)
-        params.yarn_beta_slow = options.number("yarn_beta_slow", yarn_beta_slow, -1.0)
-        params.yarn_orig_ctx = options.integer("yarn_orig_ctx", yarn_orig_ctx, 0)
+        self._view = View(shared, layer_path)
 
-        load = _core.WeightsParams()
-        load.n_gpu_layers = options.integer("n_gpu_layers", n_gpu_layers, -1)
-        load.split_mode = options.choice("split_mode", split_mode, options.SPLIT_MODES)
-        load.main_gpu = options.integer("main_gpu", main_gpu, 0)
-        load.tensor_split = [
-            options.number("tensor_split", share, 0.0) for share in tensor_split or []
-        ]
-        if isinstance(devices, str):
-            raise RequestError(f"devices is {devices!r}, but must be a list of names")
-        load.devices = list(devices or [])
-        load.use_mmap = use_mmap
-        load.use_mlock = use_mlock
-        load.check_tensors = check_tensors
-        if lora_path is not None:
-            if not Path(lora_path).is_file():
-                raise ModelFileNotFoundError(f"{lora_path}: no such file (lora_path)")
-            load.add_lora(lora_path, options.number("lora_scale", lora_scale, -float("inf")))
-
-        if progress is True:
-            with tqdm(total=100, unit="%", desc="loading") as bar:
-
-                def show(fraction: float) -> None:
-                    bar.update(round(100 * fraction) - bar.n)
-
-                weights = Weights(path, load, show)
-        else:
-            weights = Weights(path, load, progress or None)
-        self._variant = options.what_changes_results(params, chat_template, lora_path, lora_scale)
-        self._open(weights, layer_path, params, n_seq_max, chat_template)
-
-    def _open(
-        self,
-        weights: Weights,
-        layer_path: LayerPathLike,
-        params: _core.ContextParams,
-        n_seq_max: int | None,
-        chat_template: str | None,
-    ) -> None:
-        self.source = weights.name
-        self._weights: Weights | None = weights
-        self._n_seq_max = n_seq_max
-        self._params = params
-        self._chat_template = chat_template
-        self._lock = threading.Lock()
-        self._busy: tuple[int, str] | None = None  # thread and call that hold the lock
-        self._cached_context: _core.Context | None = None
-        self._streams: weakref.WeakSet[Generator[str, None, None]] = weakref.WeakSet()
-
-        self.layer_path = LayerPath(layer_path, weights.core.n_layer, source=self.source)
-        path = [] if layer_path is None else list(self.layer_path.layers)
-        if path:
-            path = self._check_path(path)
-        self._model: _core.Model | None = _core.Model(weights.core, path)
-        self.tokenizer = Tokenizer(self._model, self.source)
-
-        if not self._model.has_decoder or not (weights.core.is_causal or self._model.is_diffusion):
-            raise ModelFileError(
-                f"{self.source}: {weights.core.architecture} is an encoder, which gives embeddings and no text; "
-                f"rys runs models that predict tokens"
-            )
-        if params.n_ctx == 0:
-            params.n_ctx = max(self._model.n_ctx_train, 0)
-            if params.n_ctx == 0:
-                raise RequestError(
-                    f"n_ctx=0 asks for the model's own, but {self.source} names none; give a number"
-                )
-        default = options.default_n_seq_max(self._model.is_recurrent)
-        params.n_seq_max = options.integer(
-            "n_seq_max", default if n_seq_max is None else n_seq_max, 1, 256
-        )
-
-    def _check_path(self, path: list[int]) -> list[int]:
-        core = self._open_weights.core
-        reason = core.path_unsupported()
-        if core.is_tensor_split:
-            reason = reason or "its tensors are split over the devices (split_mode='tensor')"
-        if reason:
-            if self.layer_path.is_identity:
-                return []
-            raise UnsupportedArchitectureError(
-                f"{self.source}: {core.architecture} cannot be run along a layer path: {reason}"
-            )
-        reason = core.check_path(path)
-        if reason:
-            raise LayerPathError(
-                f"layer_path={str(self.layer_path)!r} is not possible with {self.source} "
-                f"({core.architecture}): {reason}"
-            )
-        return path
+    @classmethod
+    def _of(cls, view: View) -> Model:
+        """Return a model of a view. No file is loaded, so __init__ is not called."""
+        model = cls.__new__(cls)
+        model._view = view
+        return model
 
     def with_path(self, layer_path: LayerPathLike) -> Model:
-        """Return a model that runs the same weights along another path. Nothing is loaded or
-        copied.
+        """Return a model that runs the same weights along another path.
 
-        The other model has its own KV cache and lives on when this one is closed.
-        Raises LayerPathError or UnsupportedArchitectureError.
+        Nothing is loaded or copied. The other model has its own KV cache and lives on when this one
+        is closed.
+
+        Args:
+            layer_path: The path, in any form that LayerPath reads; None = the file's own order.
+
+        Raises:
+            LayerPathError: The path does not fit the file.
+            UnsupportedArchitectureError: No path fits the file.
         """
-        other = object.__new__(Model)
-        other._variant = self._variant
-        other._open(
-            self._open_weights, layer_path, self._params, self._n_seq_max, self._chat_template
-        )
-        return other
+        return self._of(View(self._view.shared, layer_path))
 
     def close(self) -> None:
         """Free the KV cache, and the weights if no other model runs them.
 
-        Ends a stream. Closing twice is fine.
+        Waits for the calls of other threads, and ends suspended streams. Closing twice is fine.
         """
-        for stream in list(self._streams):
-            if inspect.getgeneratorstate(stream) != inspect.GEN_RUNNING:
-                stream.close()
-        with self._exclusive("close()", closing=True):
-            self._cached_context = None
-            self._model = None
-            self._weights = None
-            self.tokenizer.close()
+        self._view.close()
 
     def __enter__(self) -> Model:
         return self
@@ -281,7 +169,7 @@ class Model:
         self.close()
 
     def __repr__(self) -> str:
-        if self._model is None:
+        if self._view.is_closed:
             return f"<rys.Model {self.source!r}, closed>"
         return (
             f"<rys.Model {self.source!r}: {self.description}, layer_path={str(self.layer_path)!r}, "
@@ -289,199 +177,30 @@ class Model:
         )
 
     @property
-    def _open_weights(self) -> Weights:
-        if self._weights is None:
-            raise ModelClosedError(
-                f"the model {self.source} is closed; open it again with rys.Model"
-            )
-        return self._weights
+    def _session(self) -> Session:
+        return self._view.session
 
     @property
-    def _open_model(self) -> _core.Model:
-        if self._model is None:
-            raise ModelClosedError(
-                f"the model {self.source} is closed; open it again with rys.Model"
-            )
-        return self._model
-
-    @contextmanager
-    def _exclusive(self, call: str, closing: bool = False) -> Iterator[None]:
-        """Hold the model's context for a call.
-
-        Others wait; inside of it, and during a stream, they are refused.
-        """
-        busy = self._busy
-        if busy is not None and (busy[0] == threading.get_ident() or busy[1] == "stream()"):
-            raise EngineError(
-                f"{call} cannot begin while {busy[1]} of the same model is not finished"
-            )
-        with self._lock:
-            self._busy = (threading.get_ident(), call)
-            try:
-                if not closing:
-                    self._open_model  # noqa: B018  (raises if another thread closed it meanwhile)
-                yield
-            finally:
-                self._busy = None
-
-    def _context(self) -> _core.Context:
-        """Return the context, made when it is first needed and kept while it is sound."""
-        model = self._open_model
-        if not model.has_memory:
-            raise UnsupportedArchitectureError(
-                f"{self.source}: {self._open_weights.core.architecture} does not generate token by token "
-                f"(it has no KV cache, or an encoder); logits() and hidden_states() work"
-            )
-        if self._cached_context is None:
-            _log.follow_level()
-            try:
-                self._cached_context = _core.Context(model, self._params)
-            finally:
-                _log.flush()
-        return self._cached_context
-
-    def _end_run(self, context: _core.Context) -> None:
-        if context.is_broken:
-            self._cached_context = None
-        _log.flush()
-
-    @property
-    def n_layer(self) -> int:
-        """Layers of the file, without MTP layers."""
-        return self._open_weights.core.n_layer
-
-    @property
-    def n_slot(self) -> int:
-        """Slots of the path."""
-        return self.layer_path.n_slot
-
-    @property
-    def n_ctx(self) -> int:
-        """Tokens that one request may have: those of the context, or of a learned position table if
-        that is shorter.
-        """
-        n_pos_max = self._open_model.n_pos_max
-        return min(self._params.n_ctx, n_pos_max) if n_pos_max else self._params.n_ctx
-
-    @property
-    def n_vocab(self) -> int:
-        """Tokens of the vocabulary."""
-        return self._open_model.n_vocab
-
-    @property
-    def n_embd(self) -> int:
-        """Width of the residual stream."""
-        return self._open_model.n_embd
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The key-values of the file."""
-        return self._open_weights.metadata
-
-    @property
-    def size(self) -> int:
-        """Bytes of the tensors, which all models on these weights share."""
-        return self._open_model.size
-
-    @property
-    def description(self) -> str:
-        """Architecture, size and quantisation in llama.cpp's words."""
-        return self._open_model.description
-
-    @property
-    def fingerprint(self) -> str:
-        """A content id of the file, 32 hexadecimal digits; fast for any size.
-
-        See Weights.fingerprint.
-        """
-        return self._open_weights.fingerprint
-
-    @property
-    def variant(self) -> dict[str, Any]:
-        """The options that change what the model computes, beside its file: for telling results
-        apart.
-        """
-        return dict(self._variant)
-
-    @property
-    def has_tokenizer(self) -> bool:
-        """Whether the file has a vocabulary of texts; without one, only token ids work."""
-        return self._open_model.has_tokenizer
-
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja template that renders conversations; None if there is none."""
-        return self._chat_template or self.metadata.get("tokenizer.chat_template") or None
-
-    @property
-    def special_tokens(self) -> dict[str, int]:
-        """Ids of the special tokens that the model has: bos, eos, eot, sep, nl, pad, mask."""
-        return dict(self.tokenizer.special)
-
-    @property
-    def bos_token(self) -> int | None:
-        """Id of the token that begins a sequence."""
-        return self.tokenizer.special.get("bos")
-
-    @property
-    def eos_token(self) -> int | None:
-        """Id of the token that ends a sequence."""
-        return self.tokenizer.special.get("eos")
-
-    def tokenize(
-        self, text: str, *, add_special: bool = True, parse_special: bool = True
-    ) -> list[int]:
-        """Return the tokens of a text; see Tokenizer.tokenize."""
-        return self.tokenizer.tokenize(text, add_special=add_special, parse_special=parse_special)
-
-    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
-        """Return the text of tokens; see Tokenizer.detokenize."""
-        return self.tokenizer.detokenize(tokens, special=special)
-
-    def token_strings(self, tokens: Sequence[int]) -> list[str]:
-        """Return the text of every single token, special ones written out."""
-        return self.tokenizer.token_strings(tokens)
-
-    def apply_chat_template(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        add_generation_prompt: bool = True,
-        **template_variables: Any,
-    ) -> str:
-        """Return the text of a conversation, as the model's chat template renders it.
-
-        messages: mappings with "role" and "content".
-        add_generation_prompt: end where the assistant's answer begins.
-        template_variables: whatever the template knows, such as `enable_thinking=False`.
-
-        The template comes from an untrusted file: it runs in a sandbox, with limits on time and
-        size.
-        Raises ChatTemplateError if there is no template or it fails.
-        """
-        template = self.chat_template
-        if not template:
-            raise ChatTemplateError(
-                f"{self.source} has no chat template; give one as rys.Model(chat_template=...)"
-            )
-        special = {
-            f"{name}_token": self.token_strings([token])[0]
-            for name, token in self.tokenizer.special.items()
-            if name in ("bos", "eos")
-        }
-        return render_chat_template(
-            template,
-            messages,
-            add_generation_prompt=add_generation_prompt,
-            **{**special, **template_variables},
+    def _preparer(self) -> RequestPreparer:
+        return RequestPreparer(
+            self.tokenizer,
+            self.apply_chat_template,
+            source=self.source,
+            has_tokenizer=self._view.has_tokenizer,
         )
 
     def prepare(self, requests: Sequence[Request]) -> PreparedRequests:
-        """Return requests checked and in tokens, to be run along many paths of these weights
-        without doing so again.
+        """Return requests checked and in tokens.
 
-        Raises RequestError if a request cannot be right.
+        They can be run along many paths of these weights without doing so again.
+
+        Args:
+            requests: Of any kind, mixed.
+
+        Raises:
+            RequestError: A request cannot be right.
         """
-        return PreparedRequests(prepare_all(self, list(requests)))
+        return PreparedRequests(self._preparer.prepare(list(requests)))
 
     def run(
         self, requests: Sequence[Request] | PreparedRequests, progress: bool = False
@@ -489,45 +208,155 @@ class Model:
         """Run requests of any kind, mixed, and return their results in the same order.
 
         Sequences run in parallel as the context has room, and a prefix that requests share is
-        evaluated once. Greedy results are the same each time for the same list of requests.
-        A request that cannot be computed fails alone: its place holds a FailedRequest.
-        requests: or what `prepare` made of them, with any model on these weights.
-        progress: show a progress bar.
+        evaluated once. Greedy results are the same each time for the same list of requests, if no
+        other call runs beside. A request that cannot be computed fails alone: its place holds a
+        FailedRequest.
 
-        Raises RequestError if a request cannot be right, EngineError if llama.cpp fails, and
-        KeyboardInterrupt on Ctrl-C; the model stays usable.
+        Args:
+            requests: A list, or what `prepare` made of it with any model on these weights.
+            progress: Show a progress bar.
+
+        Raises:
+            EngineError: llama.cpp failed. The model stays usable, here and in the next case.
+            KeyboardInterrupt: Ctrl-C.
+            ModelClosedError: The model is closed.
+            RequestError: A request cannot be right.
         """
         if not isinstance(requests, Iterable):
             raise RequestError(f"run takes a list of requests, not {type(requests).__name__}")
-        return runner.run(
-            self, requests if isinstance(requests, PreparedRequests) else list(requests), progress
-        )
+        if isinstance(requests, PreparedRequests):
+            prepared: Sequence[_core.Request] = requests
+        else:
+            prepared = self._preparer.prepare(list(requests))
+        results = self._session.run(prepared, progress=progress)
+        pairs = zip(prepared, results, strict=True)
+        return [self._convert(request, result) for request, result in pairs]
 
     def generate(self, prompt: Prompt, **options: Any) -> GenerateResult:
-        """Continue a prompt. options: those of Generate.
+        """Continue a prompt.
 
-        Raises what `run` raises, and the error of a FailedRequest.
+        Args:
+            prompt: Text, token ids or messages.
+            **options: Those of Generate.
+
+        Raises:
+            RysError: What `run` raises, and the error of a FailedRequest.
         """
         return cast(GenerateResult, self._run_one(Generate(prompt, **options)))
 
     def chat(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> GenerateResult:
-        """Answer a conversation. options: those of Generate."""
+        """Answer a conversation.
+
+        Args:
+            messages: Mappings with "role" and "content".
+            **options: Those of Generate.
+
+        Raises:
+            RysError: What `run` raises, and the error of a FailedRequest.
+        """
         return self.generate(messages, **options)
 
     def stream(self, prompt: Prompt, **options: Any) -> Generator[str, None, None]:
-        """Continue a prompt and yield the text piece by piece. options: those of Generate.
+        """Continue a prompt and yield the text piece by piece.
 
-        The model is busy until the iterator ends or is closed; other calls are refused meanwhile.
+        Other calls may come in between; they compute the stream's next tokens, too. A stream that
+        is closed or dropped is given up.
+
+        Args:
+            prompt: Text, token ids or messages.
+            **options: Those of Generate.
+
+        Raises:
+            RysError: What `generate` raises, when the first piece is asked for or later.
         """
-        stream = runner.stream(self, Generate(prompt, **options))
-        self._streams.add(stream)
-        return stream
+        prepared = self._preparer.prepare([Generate(prompt, **options)])[0]
+        core = yield from self._session.stream(prepared)
+        if core is None:  # the model was closed
+            return
+        result = self._convert(prepared, core)
+        if isinstance(result, FailedRequest):
+            raise result.error
 
     def loglikelihood(
         self, context: Prompt, continuation: str | Sequence[int]
     ) -> LogLikelihoodResult:
-        """Return how probable a continuation is after a context; see LogLikelihood."""
+        """Return how probable a continuation is after a context.
+
+        Args:
+            context: Text, token ids or messages.
+            continuation: Text or token ids; see LogLikelihood.
+
+        Raises:
+            RysError: What `run` raises, and the error of a FailedRequest.
+        """
         return cast(LogLikelihoodResult, self._run_one(LogLikelihood(context, continuation)))
+
+    def logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+        """Return the logits after every token: float32 [T, V].
+
+        Args:
+            prompt: Text, token ids or messages.
+
+        Raises:
+            ContextFullError: There are more tokens than the context holds.
+        """
+        tokens = self._tokens(prompt)
+        if not self._open_model.has_memory:
+            logits, _ = self._session.evaluate(tokens=tokens, logits=True)
+            return cast(npt.NDArray[np.float32], logits)
+        n_vocab = self.n_vocab
+        request = _core.Request(_core.RequestKind.logits, tokens)
+        core = self._session.run([request])[0]
+        if core.state == _core.Finish.failed:
+            raise EngineError(core.error)
+        return core.logits.reshape(len(tokens), n_vocab)
+
+    def hidden_states(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+        """Return the residual stream before every slot and after the last.
+
+        Args:
+            prompt: Text, token ids or messages.
+
+        Returns:
+            float32 [n_slot + 1, T, D]. D is n_embd, times the number of parallel streams for the
+            architectures that have several (Gemma 3n, and those with hyper-connections). Row 0 is
+            the embedding as slot 0 sees it; the last row is what the output norm sees.
+
+        Raises:
+            ContextFullError: There are more tokens than the context holds.
+        """
+        _, hidden = self._session.evaluate(tokens=self._tokens(prompt), hidden=True)
+        return cast(npt.NDArray[np.float32], hidden)
+
+    def perplexity(
+        self, text: str | Sequence[int], *, n_window: int = 512, progress: bool = False
+    ) -> Perplexity:
+        """Return how well the model predicts a text.
+
+        The text is cut into windows of n_window tokens that do not overlap. Each begins with the
+        model's BOS token, if it has one, and without context; every token but the first of a window
+        is scored.
+
+        Args:
+            text: The text, or its token ids.
+            n_window: Tokens of a window; n_ctx if that is smaller.
+            progress: Show a progress bar.
+
+        Raises:
+            RequestError: The text is too short to score a token.
+        """
+        n_window = min(options.integer("n_window", n_window, 2), self.n_ctx)
+        if isinstance(text, str):
+            tokens = self.tokenize(text, add_special=False)
+        else:
+            tokens = self.tokenizer.check(text)
+        bos = self.bos_token if self.tokenizer.add_bos else None
+        logprobs = []
+        for result in self.run(windows(tokens, n_window, bos), progress):
+            if isinstance(result, FailedRequest):
+                raise result.error
+            logprobs.append(cast(LogLikelihoodResult, result).token_logprobs)
+        return Perplexity.from_logprobs(logprobs)
 
     def _run_one(self, request: Request) -> Result:
         result = self.run([request])[0]
@@ -535,65 +364,20 @@ class Model:
             raise result.error
         return result
 
-    def logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
-        """Return the logits after every token: float32 [T, V].
-
-        Raises ContextFullError if there are more tokens than the context holds.
-        """
-        tokens = self._tokens(prompt)
-        if not self._open_model.has_memory:
-            return cast(npt.NDArray[np.float32], self._evaluate(tokens=tokens, logits=True)[0])
-        core = runner.run_core(self, [_core.Request(_core.RequestKind.logits, tokens)])[0]
-        return core.logits.reshape(len(tokens), self.n_vocab)
-
-    def hidden_states(self, prompt: Prompt) -> npt.NDArray[np.float32]:
-        """Return the residual stream before every slot and after the last: float32 [n_slot + 1, T,
-        D].
-
-        D is n_embd, times the number of parallel streams for the architectures that have several
-        (Gemma 3n, and those with hyper-connections). Row 0 is the embedding as slot 0 sees it; the
-        last row is what the output norm sees.
-        """
-        return cast(
-            npt.NDArray[np.float32], self._evaluate(tokens=self._tokens(prompt), hidden=True)[1]
+    def _convert(self, request: _core.Request, core: _core.Result) -> Result:
+        # another thread may have closed the model since, so nothing here asks the engine
+        return convert(
+            request,
+            core,
+            layer_path=self.layer_path,
+            n_ctx=self._session.n_ctx,
+            n_vocab=self._view.n_vocab,
         )
 
     def _tokens(self, prompt: Prompt) -> list[int]:
-        tokens = prompt_tokens(self, prompt, {})
+        tokens = self._preparer.prompt_tokens(prompt)
         if len(tokens) > self.n_ctx:
             raise ContextFullError(
                 f"the prompt has {len(tokens)} tokens, but the context holds {self.n_ctx}"
             )
         return tokens
-
-    def _evaluate(
-        self,
-        *,
-        tokens: list[int] | None = None,
-        embd: npt.NDArray[np.float32] | None = None,
-        logits: bool = False,
-        hidden: bool = False,
-    ) -> tuple[Any, Any]:
-        """Run one sequence in a context of its own, from tokens or from a residual stream [T, D]
-        before slot 0.
-        """
-        with self._exclusive("an evaluation"):
-            _log.follow_level()
-            try:
-                return self._open_model.evaluate(self._params, tokens or [], embd, logits, hidden)
-            finally:
-                _log.flush()
-
-    def perplexity(
-        self, text: str | Sequence[int], *, n_window: int = 512, progress: bool = False
-    ) -> perplexity.Perplexity:
-        """Return how well the model predicts a text.
-
-        The text is cut into windows of n_window tokens that do not overlap. Each begins with the
-        model's BOS token, if it has one, and without context; every token but the first of a window
-        is scored.
-        n_window: taken as n_ctx if that is smaller.
-
-        Raises RequestError if the text is too short to score a token.
-        """
-        return perplexity.perplexity(self, text, n_window, progress)

@@ -1,0 +1,174 @@
+"""What a model tells without evaluating anything: its file, its sizes and its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rys import _core
+from rys.engine.chat_template import render_chat_template
+from rys.engine.tokenizer import Tokenizer
+from rys.engine.view import View
+from rys.errors import ChatTemplateError
+from rys.layer_path import LayerPath
+
+__all__ = ["ModelBase"]
+
+
+class ModelBase:
+    """The part of rys.Model that needs no context."""
+
+    _view: View
+
+    @property
+    def _open_model(self) -> _core.Model:
+        return self._view.core
+
+    @property
+    def source(self) -> str:
+        """The name of the file."""
+        return self._view.source
+
+    @property
+    def layer_path(self) -> LayerPath:
+        """The layers that are visited, slot by slot."""
+        return self._view.layer_path
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The vocabulary of the file."""
+        return self._view.tokenizer
+
+    @property
+    def n_layer(self) -> int:
+        """Layers of the file, without MTP layers."""
+        return self._view.shared.weights.core.n_layer
+
+    @property
+    def n_slot(self) -> int:
+        """Slots of the path."""
+        return self.layer_path.n_slot
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that one request may have.
+
+        Those of the context, or of a learned position table if that is shorter.
+        """
+        self._view.core  # noqa: B018  (raises if the model is closed)
+        return self._view.session.n_ctx
+
+    @property
+    def n_vocab(self) -> int:
+        """Tokens of the vocabulary."""
+        return self._open_model.n_vocab
+
+    @property
+    def n_embd(self) -> int:
+        """Width of the residual stream."""
+        return self._open_model.n_embd
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The key-values of the file."""
+        return self._view.shared.weights.metadata
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tensors, which all models on these weights share."""
+        return self._open_model.size
+
+    @property
+    def description(self) -> str:
+        """Architecture, size and quantisation in llama.cpp's words."""
+        return self._open_model.description
+
+    @property
+    def fingerprint(self) -> str:
+        """A content id of the file, 32 hexadecimal digits; fast for any size."""
+        return self._view.shared.weights.fingerprint
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        """The options, beside the file, that change what the model computes.
+
+        Results of models with different variants are not the same measurement.
+        """
+        return dict(self._view.shared.variant)
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether the file has a vocabulary of texts; without one, only token ids work."""
+        return self._open_model.has_tokenizer
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template that renders conversations; None if there is none."""
+        return (
+            self._view.shared.chat_template or self.metadata.get("tokenizer.chat_template") or None
+        )
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Ids of the special tokens that the model has: bos, eos, eot, sep, nl, pad, mask."""
+        return dict(self.tokenizer.special)
+
+    @property
+    def bos_token(self) -> int | None:
+        """Id of the token that begins a sequence."""
+        return self.tokenizer.special.get("bos")
+
+    @property
+    def eos_token(self) -> int | None:
+        """Id of the token that ends a sequence."""
+        return self.tokenizer.special.get("eos")
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        """Return the tokens of a text; see Tokenizer.tokenize."""
+        return self.tokenizer.tokenize(text, add_special=add_special, parse_special=parse_special)
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """Return the text of tokens; see Tokenizer.detokenize."""
+        return self.tokenizer.detokenize(tokens, special=special)
+
+    def token_strings(self, tokens: Sequence[int]) -> list[str]:
+        """Return the text of every single token, special ones written out."""
+        return self.tokenizer.token_strings(tokens)
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool = True,
+        **template_variables: Any,
+    ) -> str:
+        """Return the text of a conversation, as the model's chat template renders it.
+
+        The template comes from an untrusted file: it runs in a sandbox, with limits on time and
+        size.
+
+        Args:
+            messages: Mappings with "role" and "content".
+            add_generation_prompt: End where the assistant's answer begins.
+            **template_variables: Whatever the template knows, such as `enable_thinking=False`.
+
+        Raises:
+            ChatTemplateError: There is no template, or it fails.
+        """
+        template = self.chat_template
+        if not template:
+            raise ChatTemplateError(
+                f"{self.source} has no chat template; give one as rys.Model(chat_template=...)"
+            )
+        variables: dict[str, Any] = {}
+        for name in ("bos", "eos"):
+            if name in self.tokenizer.special:
+                token = self.tokenizer.special[name]
+                variables[f"{name}_token"] = self.token_strings([token])[0]
+        return render_chat_template(
+            template,
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            **(variables | template_variables),
+        )
