@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import rys
-from rys.errors import EngineError, ModelClosedError
+from rys.errors import ModelClosedError
 from support import models
 from support.child_processes import heeding
 

@@ -4,8 +4,12 @@
 
 namespace rys {
 
-request_group::request_group(std::vector<std::shared_ptr<response>> members, uint32_t min_saved, bool is_alone) :
+request_group::request_group(std::vector<std::shared_ptr<response>> members,
+                             uint32_t                               min_saved,
+                             bool                                   is_alone,
+                             uint64_t                               number) :
     is_alone(is_alone),
+    number(number),
     members_(std::move(members)),
     is_here_(members_.size(), true),
     n_here_(members_.size()) {
@@ -33,6 +37,11 @@ void request_group::leave(uint32_t ir) {
         is_here_[ir] = false;
         n_here_--;
     }
+}
+
+bool request_group::is_shared(const task & task) const {
+    const prefix_node & node = nodes[task.node];
+    return task.generates < 0 && (!node.children.empty() || node.ending.size() > 1);
 }
 
 int32_t request_group::prefix_of(const task & task) const {

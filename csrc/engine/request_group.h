@@ -34,8 +34,11 @@ class request_group {
     // nothing else may be in the context while it runs
     const bool is_alone;
 
+    // groups with a smaller number were there before
+    const uint64_t number;
+
     // The members must not be done. They share a prefix if that saves `min_saved` tokens, see build_prefix_tree().
-    request_group(std::vector<std::shared_ptr<response>> members, uint32_t min_saved, bool is_alone);
+    request_group(std::vector<std::shared_ptr<response>> members, uint32_t min_saved, bool is_alone, uint64_t number);
 
     response & member(uint32_t ir) const { return *members_[ir]; }
 
@@ -50,6 +53,12 @@ class request_group {
 
     // The member is not evaluated here any more. Its tokens are kept, for other members may share them.
     void leave(uint32_t ir);
+
+    // whether sequences are held for others to fork from
+    bool is_tree() const { return nodes.size() > 1 || nodes[0].ending.size() > 1; }
+
+    // whether others fork from what the task evaluates
+    bool is_shared(const task & task) const;
 
     // the node that a task forks from, or -1
     int32_t prefix_of(const task & task) const;

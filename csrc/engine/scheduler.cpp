@@ -87,7 +87,7 @@ std::vector<request_id> scheduler::insert(std::vector<request> requests) {
     if (!members.empty()) {
         // with one sequence there is none left to keep a prefix in
         const uint32_t min_saved = context_->n_seq_max() > 1 ? n_min_saved : no_sharing;
-        groups_.emplace_back(std::move(members), min_saved, /* is_alone */ false);
+        groups_.emplace_back(std::move(members), min_saved, /* is_alone */ false, n_groups_++);
     }
     return ids;
 }
@@ -194,11 +194,20 @@ void scheduler::start_queued() {
         }
         return;
     }
-    // a group that has started something comes again after all others; one that waits has nothing to start before the
-    // next step
+    const uint64_t last_tree = last_open_tree();
+
+    // A group that has started a request comes again after all others. One that has only started a prefix keeps its
+    // turn: else groups could give up each other's prefixes for ever. One that waits has nothing to start before the
+    // next step.
     for (auto it = groups_.begin(); it != groups_.end();) {
         const auto group = it++;
+        if (group->is_tree() && group->number > last_tree) {
+            continue;
+        }
         switch (start_next(*group)) {
+            case outcome::started_prefix:
+                it = group;
+                break;
             case outcome::started:
                 groups_.splice(groups_.end(), groups_, group);
                 if (it == groups_.end()) {
@@ -211,6 +220,20 @@ void scheduler::start_queued() {
                 return;  // until something ends
         }
     }
+}
+
+// number of the youngest group that may hold prefixes
+uint64_t scheduler::last_open_tree() const {
+    const size_t n_open = is_crowded_ ? 1 : std::max(1u, context_->n_seq_max() / 8);
+
+    std::vector<uint64_t> numbers;
+    for (const request_group & group : groups_) {
+        if (group.is_tree() && !group.queue.empty()) {
+            numbers.push_back(group.number);
+        }
+    }
+    std::sort(numbers.begin(), numbers.end());
+    return n_open < numbers.size() ? numbers[n_open - 1] : UINT64_MAX;
 }
 
 // start the next task of a group
@@ -238,7 +261,7 @@ scheduler::outcome scheduler::start_next(request_group & group) {
             return active_.empty() ? start_with_evictions(group, task) : outcome::no_room;
         }
         group.queue.pop_back();  // start() leaves the queue alone
-        return outcome::started;
+        return group.is_shared(task) ? outcome::started_prefix : outcome::started;
     }
     return outcome::waits;
 }
@@ -246,10 +269,12 @@ scheduler::outcome scheduler::start_next(request_group & group) {
 // nothing is active, so only prefixes that are held can stand in the way
 scheduler::outcome scheduler::start_with_evictions(request_group & group, const task & task) {
     for (const bool ancestors : { false, true }) {
-        evict_prefixes(&group, group.prefix_of(task), ancestors);
+        if (evict_prefixes(&group, group.prefix_of(task), ancestors)) {
+            is_crowded_ = true;
+        }
         if (start(group, task)) {
             group.queue.pop_back();
-            return outcome::started;
+            return group.is_shared(task) ? outcome::started_prefix : outcome::started;
         }
     }
     for (uint32_t ir = 0; ir < group.n_members(); ++ir) {
@@ -328,9 +353,10 @@ void scheduler::forget_fork(request_group & group, int32_t in) {
     }
 }
 
-// Give up all held prefixes but `keep` of the group; they are evaluated again when they are needed. Those above `keep`
+// Give up all held prefixes but `keep` of the group, and return whether others had any; they are evaluated again when they are needed. Those above `keep`
 // share its cells, so that giving them up, too, frees nothing but sequences.
-void scheduler::evict_prefixes(const request_group * group, int32_t keep, bool ancestors) {
+bool scheduler::evict_prefixes(const request_group * group, int32_t keep, bool ancestors) {
+    bool any_of_others = false;
     for (request_group & other : groups_) {
         std::vector<bool> is_kept(other.nodes.size(), false);
         if (&other == group) {
@@ -342,10 +368,12 @@ void scheduler::evict_prefixes(const request_group * group, int32_t keep, bool a
             auto & state = other.states[in];
             if (!is_kept[in] && state.seq >= 0) {
                 release(state.seq, state.span, 0);
-                state.seq = -1;
+                state.seq     = -1;
+                any_of_others = any_of_others || &other != group;
             }
         }
     }
+    return any_of_others;
 }
 
 //
@@ -536,6 +564,7 @@ void scheduler::drop_empty_groups() {
         }
         prune(*group);  // members that failed early may have left something
         const bool was_alone = group->is_alone;
+        is_crowded_          = is_crowded_ && !group->is_tree();
         groups_.erase(group);
         if (was_alone && active_.empty()) {
             clear_memory();
@@ -564,7 +593,8 @@ void scheduler::requeue_active() {
             const std::shared_ptr<response> member = group.shared_member(seq->generates);
             group.leave(seq->generates);
             member->resume();
-            groups_.emplace_front(std::vector<std::shared_ptr<response>>{ member }, no_sharing, group.is_alone);
+            groups_.emplace_front(std::vector<std::shared_ptr<response>>{ member }, no_sharing, group.is_alone,
+                                  n_groups_++);
         }
     }
     budget_.reset();
@@ -578,7 +608,8 @@ void scheduler::isolate_suspects() {
     requeue_active();
     clear_memory();
     for (auto suspect = suspects_.rbegin(); suspect != suspects_.rend(); ++suspect) {
-        groups_.emplace_front(std::vector<std::shared_ptr<response>>{ *suspect }, no_sharing, /* is_alone */ true);
+        groups_.emplace_front(std::vector<std::shared_ptr<response>>{ *suspect }, no_sharing, /* is_alone */ true,
+                              n_groups_++);
     }
     suspects_.clear();
 }

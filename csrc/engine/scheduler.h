@@ -19,8 +19,11 @@
 
 namespace rys {
 
-// Requests that are inserted together are a group. Groups take turns in starting a sequence, and one that finds no
-// room is not overtaken, so every request comes to its turn. What a generation may need is set aside when it starts.
+// Requests that are inserted together are a group. Groups take turns: each starts one request, with the prefixes that
+// lead to it, and one that finds no room is not overtaken, so every request comes to its turn. Prefixes that wait for
+// others to fork from them take sequences and cells, so only a few groups that have such prefixes are under way at a
+// time, the oldest ones; if they still get into each other's way it is one, until some group is done. What a generation
+// may need is set aside when it starts.
 //
 // Whenever nothing is left to do the memory of the context is cleared. What a mask only hides would otherwise outlive
 // its request: a recurrent state, or a NaN, which stays one when it is multiplied by 0. For the same reason a request
@@ -88,7 +91,7 @@ class scheduler {
 
     struct batch;
 
-    enum class outcome { started, waits, no_room };
+    enum class outcome { started, started_prefix, waits, no_room };
 
     std::shared_ptr<context> context_;
     uint32_t                 n_ctx_;
@@ -101,18 +104,21 @@ class scheduler {
     std::vector<std::shared_ptr<response>>          suspects_;   // not finite in this batch, perhaps not by themselves
 
     uint64_t          n_tokens_         = 0;
+    uint64_t          n_groups_         = 0;      // so far
+    bool              is_crowded_       = false;  // a group had to give up prefixes for another one
     uint32_t          n_started_        = 0;      // evaluations since the memory was cleared
     bool              data_must_vanish_ = false;  // the data of the memory as well, and not only what is where
     std::atomic<bool> hurry_{ false };
 
     // turns
-    void    start_queued();
-    outcome start_next(request_group & group);
-    outcome start_with_evictions(request_group & group, const task & task);
-    bool    start(request_group & group, const task & task);
-    bool    is_active(const request_group & group, uint32_t node) const;
-    void    forget_fork(request_group & group, int32_t node);
-    void    evict_prefixes(const request_group * group, int32_t keep, bool ancestors);
+    void     start_queued();
+    uint64_t last_open_tree() const;
+    outcome  start_next(request_group & group);
+    outcome  start_with_evictions(request_group & group, const task & task);
+    bool     start(request_group & group, const task & task);
+    bool     is_active(const request_group & group, uint32_t node) const;
+    void     forget_fork(request_group & group, int32_t node);
+    bool     evict_prefixes(const request_group * group, int32_t keep, bool ancestors);
 
     // batches
     void step(const interrupt_fn & interrupt);

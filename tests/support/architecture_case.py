@@ -354,11 +354,15 @@ class Case:
             path = [*pieces[0], *path]
         tolerance = 0.0 if exact else TOLERANCE
         with self.base.with_path(path) as view:
-            expected_logits, expected = view._session.evaluate(tokens=tokens, logits=True, hidden=True)
+            expected_logits, expected = view._session.evaluate(
+                tokens=tokens, logits=True, hidden=True
+            )
         stream, slot = hidden[0], 0
         for piece in pieces:
             with self.base.with_path(piece) as view:
-                logits, hidden = view._session.evaluate(embd=enter(stream), logits=True, hidden=True)
+                logits, hidden = view._session.evaluate(
+                    embd=enter(stream), logits=True, hidden=True
+                )
             after = {"hidden states": expected[slot + 1 : slot + len(piece) + 1]}
             require_same(
                 f"chain, slots from {slot} on", {"hidden states": hidden[1:]}, after, tolerance
