@@ -11,7 +11,6 @@ import json
 import math
 import re
 import shlex
-import sqlite3
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,10 @@ from rys.html_report.page import format_signed
 from rys.next_steps import sweep_command
 from rys.sweep.block_map import colour_limit
 from rys.sweep.results import open_results
+from rys.sweep.settings import Progress
 from rys.sweep.store import Store
 from rys.sweep.sweep_file import SweepFile
-from support.simulated_sweep import write_sweep
+from support.simulated_sweep import with_field, write_sweep
 
 EVIL = "</script><img src=x onerror=document.title='owned'>"
 QUICK: dict[str, Any] = {"strategy": "scan", "with_confirmation": False}
@@ -159,9 +159,8 @@ def test_strings_of_a_sweep_stay_strings(tmp_path: Path) -> None:
         tmp_path / "evil.db", 8, sizes=[1, 2], probes=(EVIL, "eq"), model=EVIL, **QUICK
     )
     opened = Store.open(path)
-    opened.set_status(
-        "search", {"0,0..7": EVIL}, "failed", {"stopped": EVIL, "preflight": {EVIL: [EVIL]}}
-    )
+    progress = Progress(stopped=EVIL, preflight={EVIL: (EVIL,)})
+    opened.set_status("search", {"0,0..7": EVIL}, "failed", progress)
     opened.close()
     found = Page(render(open_results(path)))
     assert {tag for tag, _ in found.tags} & {"img"} == set()
@@ -268,14 +267,18 @@ def test_a_report_that_cannot_be_written_is_told(tmp_path: Path, output: str, sa
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("n_layer", '"many"'), ("n_layer", "3"), ("preflight", "[1]"), ("variant", "[2]")],
+    ("key", "field", "value"),
+    [
+        ("settings", "n_layer", "many"),
+        ("settings", "n_layer", 3),
+        ("progress", "preflight", [1]),
+        ("settings", "variant", [2]),
+    ],
 )
-def test_a_file_that_contradicts_itself_is_told(tmp_path: Path, key: str, value: str) -> None:
+def test_a_file_that_contradicts_itself_is_told(
+    tmp_path: Path, key: str, field: str, value: Any
+) -> None:
     copy = write_sweep(tmp_path / "damaged.db", 6, sizes=[1], **QUICK)
-    connection = sqlite3.connect(copy)
-    connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
-    connection.commit()
-    connection.close()
+    with_field(copy, key, field, value)
     with pytest.raises(StoreError, match="is damaged"):
         open_results(copy)

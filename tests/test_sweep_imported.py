@@ -184,7 +184,7 @@ def test_the_layers_of_the_model_are_those_of_the_unchanged_one(
     tmp_path: Path, row: dict[str, Any], n_layer: int
 ) -> None:
     sweep = ImportedSweep(written(tmp_path, BASE, row | {"math_score": 0.6, "eq_score": 90}))
-    assert sweep.meta["n_layer"] == n_layer
+    assert sweep.n_layer == n_layer
     assert not [note for note in sweep.notes if "how many layers" in note]
 
 

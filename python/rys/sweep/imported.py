@@ -101,7 +101,7 @@ class _Lines:
         notes = []
         if self.unusable:
             notes.append(
-                f"{len(self.unusable)} scores are no finite numbers and count as not measured, "
+                f"{len(self.unusable)} scores are not finite numbers and count as not measured, "
                 f"the first in {self.unusable[0]}"
             )
         if self.n_repeated:
