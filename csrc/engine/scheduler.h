@@ -110,7 +110,7 @@ class scheduler {
     bool              data_must_vanish_ = false;  // the data of the memory as well, and not only what is where
     std::atomic<bool> hurry_{ false };
 
-    // turns
+    // which request starts next: scheduler_turns.cpp
     void     start_queued();
     uint64_t last_open_tree() const;
     outcome  start_next(request_group & group);
@@ -120,7 +120,7 @@ class scheduler {
     void     forget_fork(request_group & group, int32_t node);
     bool     evict_prefixes(const request_group * group, int32_t keep, bool ancestors);
 
-    // batches
+    // what is computed: scheduler_batches.cpp
     void step(const interrupt_fn & interrupt);
     void fill(batch & batch);
     void read(const batch & batch);
@@ -128,7 +128,7 @@ class scheduler {
     void retire_sequences();
     void on_node_evaluated(sequence & seq);
 
-    // ends
+    // what ends, or begins again
     void release(llama_seq_id id, int32_t span, uint32_t n_cells);
     void prune(request_group & group);
     void drop_empty_groups();

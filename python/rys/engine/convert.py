@@ -57,6 +57,7 @@ def _failure(core: _core.Result, layer_path: LayerPath, n_ctx: int) -> FailedReq
                 f"the values overflowed"
             )
         )
+    # a grammar at a dead end, or llama.cpp failed while another call was computing
     if core.state == _core.Finish.failed:
         return FailedRequest(EngineError(core.error))
     return None
@@ -64,6 +65,7 @@ def _failure(core: _core.Result, layer_path: LayerPath, n_ctx: int) -> FailedReq
 
 def _generated(request: _core.Request, core: _core.Result) -> GenerateResult:
     return GenerateResult(
+        # the last token may have ended in the middle of a character
         text=core.text.decode("utf-8", "replace"),
         tokens=core.tokens,
         logprobs=core.logprobs if request.logprobs else None,

@@ -302,12 +302,13 @@ class Model(ModelBase):
         """
         tokens = self._tokens(prompt)
         if not self._open_model.has_memory:
+            # diffusion models and encoder-decoders see the whole sequence at once
             logits, _ = self._session.evaluate(tokens=tokens, logits=True)
             return cast(npt.NDArray[np.float32], logits)
-        n_vocab = self.n_vocab
+        n_vocab = self.n_vocab  # another thread may close the model while the request runs
         request = _core.Request(_core.RequestKind.logits, tokens)
         core = self._session.run([request])[0]
-        if core.state == _core.Finish.failed:
+        if core.state == _core.Finish.failed:  # llama.cpp failed in another call beside this one
             raise EngineError(core.error)
         return core.logits.reshape(len(tokens), n_vocab)
 

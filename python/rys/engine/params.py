@@ -37,8 +37,10 @@ def context_params(
     if flash_attn is not None and not isinstance(flash_attn, bool):
         raise RequestError(f"flash_attn is {flash_attn!r}, but must be True, False or None")
     params = _core.ContextParams()
+    # more cells than any model was trained with would only end in a failed allocation
     params.n_ctx = options.integer("n_ctx", n_ctx, 0, 2**24)
     params.n_batch = options.integer("n_batch", n_batch, 1)
+    # llama.cpp lowers it as well, but then params would not say what is used
     params.n_ubatch = min(options.integer("n_ubatch", n_ubatch, 1), params.n_batch)
     params.n_threads = options.integer(
         "n_threads", n_threads or options.default_n_threads(), 1, 512
@@ -46,6 +48,7 @@ def context_params(
     params.n_threads_batch = options.integer(
         "n_threads_batch", n_threads_batch or params.n_threads, 1, 512
     )
+    # -1 leaves the choice to llama.cpp
     params.flash_attn = -1 if flash_attn is None else int(flash_attn)
     params.type_k = _cache_type("type_k", type_k)
     params.type_v = _cache_type("type_v", type_v)
@@ -74,6 +77,7 @@ def with_rope_scaling(
     Raises:
         RequestError: An option is out of range.
     """
+    # -1 is llama.cpp's number for "as the file says", which is the default of the parameters
     if rope_scaling_type not in (None, -1):
         params.rope_scaling_type = options.choice(
             "rope_scaling_type", rope_scaling_type, options.ROPE_SCALING_TYPES
@@ -114,6 +118,7 @@ def weights_params(
     params.tensor_split = [
         options.number("tensor_split", share, 0.0) for share in tensor_split or []
     ]
+    # a str would be taken for a list of names of one letter
     if isinstance(devices, str):
         raise RequestError(f"devices is {devices!r}, but must be a list of names")
     params.devices = list(devices or [])

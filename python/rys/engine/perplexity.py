@@ -60,6 +60,7 @@ def windows(tokens: Sequence[int], n_window: int, bos: int | None) -> list[LogLi
     size = n_window - len(head)
     requests = []
     for begin in range(0, len(tokens), size):
+        # the first token has no context, so BOS stands in its place where the model has one
         window = [*head, *tokens[begin : begin + size]]
         if len(window) > 1:
             requests.append(LogLikelihood(window[:1], window[1:]))

@@ -196,6 +196,7 @@ class Session:
             ModelClosedError: The session is closed.
         """
         with self._call("an evaluation"):
+            # two computations at once would only take each other's cores
             with self._between_ticks():
                 self._driver = threading.get_ident()
             try:

@@ -77,6 +77,7 @@ class View:
         self.tokenizer = Tokenizer(core, self.source)
         _check_predicts_tokens(self.source, weights.core, core)
         params = self._context_params(shared, core)
+        # a learned position table may have fewer rows than the context has cells
         n_ctx = params.n_ctx
         if core.n_pos_max:
             n_ctx = min(n_ctx, core.n_pos_max)
@@ -87,6 +88,7 @@ class View:
             source=self.source,
             architecture=weights.core.architecture,
         )
+        # asked for while another thread may be closing the view
         self.has_tokenizer = core.has_tokenizer
         self.n_vocab = core.n_vocab
         self._shared: Shared | None = shared
@@ -94,6 +96,7 @@ class View:
 
     def _core_model(self, weights: _core.Weights, *, has_path: bool) -> _core.Model:
         """Make the view in C++, which checks the path."""
+        # Without a path the file's own model runs, so that nothing can be refused.
         try:
             return _core.Model(weights, list(self.layer_path.layers) if has_path else [])
         except UnsupportedArchitectureError as error:
