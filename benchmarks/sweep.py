@@ -118,12 +118,12 @@ class TimedScheduler:
 @contextmanager
 def timed_core() -> Iterator[TimedCore]:
     """Time what is llama.cpp's work, of all models."""
-    core = TimedCore(session_module._core)
-    close = view_module.View.close
     modules: list[Any] = [session_module, view_module]
+    core = TimedCore(modules[0]._core)
+    close = view_module.View.close
     for module in modules:
         module._core = core
-    view_module.View.close = lambda view: core.closes(view)  # type: ignore[method-assign]
+    view_module.View.close = lambda self: core.closes(self)  # type: ignore[method-assign]
     try:
         yield core
     finally:
