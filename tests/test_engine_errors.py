@@ -43,9 +43,7 @@ def test_an_assertion_that_fails_while_a_context_is_made_is_an_error_with_its_te
         np.testing.assert_array_equal(model.logits("Hello"), expected)
 
 
-def test_an_assertion_that_fails_while_computing_is_an_error_and_the_model_makes_a_new_context() -> (
-    None
-):
+def test_an_assertion_that_fails_while_computing_is_an_error_and_the_context_is_new() -> None:
     # rows that the table of positions does not have; Model itself refuses so many tokens
     with rys.Model(models.positions(12), n_ctx=64, n_threads=1) as model:
         expected = model.logits([1, 2, 3])
@@ -141,7 +139,8 @@ from pathlib import Path
 import rys
 from rys.errors import RysError
 
-source, scratch, first, last = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+source, scratch = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])
+first, last = int(sys.argv[3]), int(sys.argv[4])
 tokens, tensors = source.index(b"tokenizer.ggml.tokens"), source.index(b"token_embd.weight")
 loaded = 0
 for seed in range(first, last):
@@ -149,7 +148,8 @@ for seed in range(first, last):
     data = bytearray(source)
     for _ in range(rng.choice([1, 1, 2, 8])):
         # the key-values and the shapes, and less often the words in between
-        at = rng.choice([rng.randrange(4, tokens), rng.randrange(tensors, tensors + 900), rng.randrange(4, tensors)])
+        places = [(4, tokens), (tensors, tensors + 900), (4, tensors)]
+        at = rng.choice([rng.randrange(*place) for place in places])
         match rng.randrange(5):
             case 0:
                 data[at] ^= 1 << rng.randrange(8)

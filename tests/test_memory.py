@@ -24,7 +24,8 @@ import rys
 
 def resident(key="Rss"):
     gc.collect()
-    return int(re.search(rf"^{key}:\\s+(\\d+) kB", Path("/proc/self/smaps_rollup").read_text(), re.M)[1]) / 1024
+    text = Path("/proc/self/smaps_rollup").read_text()
+    return int(re.search(rf"^{key}:\\s+(\\d+) kB", text, re.M)[1]) / 1024
 
 out = {}
 """
@@ -161,7 +162,8 @@ out["before"] = resident()
 kept = []
 for _ in range(4):
     view = base.with_path(None)
-    kept += view.run([rys.Generate([1], max_tokens=2), rys.NextToken([1]), rys.LogLikelihood([1], [2])])
+    requests = [rys.Generate([1], max_tokens=2), rys.NextToken([1]), rys.LogLikelihood([1], [2])]
+    kept += view.run(requests)
     kept += [view.logits([1, 2]), view.hidden_states([1, 2])]
     del view
 out["after"] = resident()

@@ -111,7 +111,8 @@ def test_the_repr_says_what_matters() -> None:
     model = models.open_tiny("0..3,2..", n_ctx=200)
     name = models.tiny().name
     assert repr(model) == (
-        f"<rys.Model {name!r}: {model.description}, layer_path='0..3,2..5', n_layer=6, n_slot=8, n_ctx=200>"
+        f"<rys.Model {name!r}: {model.description}, layer_path='0..3,2..5', n_layer=6, n_slot=8, "
+        "n_ctx=200>"
     )
     model.close()
     assert repr(model) == f"<rys.Model {name!r}, closed>"

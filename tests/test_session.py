@@ -1,4 +1,4 @@
-"""Several calls on one model at once: streams beside streams, and what one call's end does to others."""
+"""Several calls on one model at once, and what one call's end does to others."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from rys import statistics
 from rys._util.json_values import json_value
 from rys.layer_path import LayerPath
 from rys.sweep import analysis, stage_scores
@@ -417,7 +418,7 @@ def test_too_few_controls_are_told(searched, gain):
 def test_families_of_one_item_make_their_probe_one_stratum():
     families = np.array([0, 0, 1, 2, 2, 3, 3])
     probes = ["eq", "eq", "eq", "math", "math", "math", "math"]
-    strata = stage_scores.strata_of(families, probes)
+    strata = statistics.strata_of(families, probes)
     assert len(set(strata[:3])) == 1
     assert len(set(strata[3:5])) == len(set(strata[5:])) == 1
     assert len(set(strata)) == 3

@@ -216,6 +216,7 @@ import rys
 
 model = rys.Model(sys.argv[1], n_ctx=8192, n_threads=1)
 long = [[5 + i] * 1500 for i in range(40)]
+letters = 'root ::= ' + '[a-z]{{2000}} ' * 3
 small = lambda: (model.generate([1, 9, 9], max_tokens=5).tokens, model.logits([7, 8]).tolist())
 expected = small()
 print("ready", flush=True)
@@ -231,7 +232,7 @@ print("usable", flush=True)
 USES = {
     "prompts": "model.run([rys.NextToken(tokens) for tokens in long])",
     "generations": "model.run([rys.Generate([1, 5 + i], max_tokens=8000) for i in range(64)])",
-    "stream": "list(model.stream([1, 5, 6], max_tokens=8000, grammar='root ::= [a-z]{2000} [a-z]{2000} [a-z]{2000}'))",
+    "stream": "list(model.stream([1, 5, 6], max_tokens=8000, grammar=letters))",
     "logits": "[model.logits(tokens) for tokens in long]",
     "hidden_states": "[model.hidden_states([5] * 1500) for _ in range(20)]",
 }

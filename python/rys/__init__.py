@@ -4,7 +4,8 @@ from rys._extension import load_core
 
 load_core()
 
-from rys import compare, export, plot, probes  # noqa: E402  (what follows needs the extension module)
+# what follows needs the extension module
+from rys import compare, export, plot, probes  # noqa: E402
 from rys.build_info import build_info  # noqa: E402
 from rys.engine.model import Model  # noqa: E402
 from rys.errors import RysError  # noqa: E402

@@ -24,7 +24,7 @@ def greedy(model: rys.Model, prompt: Sequence[int], n: int) -> list[int]:
 
 
 def content(result: Any) -> tuple[Any, ...]:
-    """Return what must not depend on the requests beside: everything but times and shared tokens."""
+    """Return what must not depend on other requests: all but times and shared tokens."""
     match result:
         case GenerateResult():
             logprobs = None if result.logprobs is None else result.logprobs.round(4).tolist()

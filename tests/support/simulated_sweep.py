@@ -237,7 +237,7 @@ def _race(
             [scores[probe][running, :look] - base[probe][:look] for probe in base], axis=1
         )
         weights = statistics.weights_of(np.repeat(np.arange(len(base)), look))
-        bounds = statistics.leaves_race(differences, weights, TOP, len(looks))
+        bounds = statistics.elimination_bounds(differences, weights, TOP, len(looks))
         for k, bound in zip(running[bounds < 0], bounds[bounds < 0], strict=True):
             n_measured[k] = look
             reasons[int(k)] = (

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rys import _core
-from rys.engine import options
+from rys._util import checks
 from rys.engine import params as engine_params
 from rys.engine.convert import convert
 from rys.engine.model_base import ModelBase
 from rys.engine.perplexity import Perplexity, windows
 from rys.engine.prepare import PreparedRequests, RequestPreparer
 from rys.engine.session import Session
+from rys.engine.variant import result_variant
 from rys.engine.view import Shared, View, load_weights
 from rys.errors import ContextFullError, EngineError, RequestError
 from rys.layer_path import LayerPathLike
@@ -129,7 +130,7 @@ class Model(ModelBase):
             params=context,
             n_seq_max=n_seq_max,
             chat_template=chat_template,
-            variant=options.what_changes_results(context, chat_template, lora_path, lora_scale),
+            variant=result_variant(context, chat_template, lora_path, lora_scale),
         )
         self._view = View(shared, layer_path)
 
@@ -346,7 +347,7 @@ class Model(ModelBase):
         Raises:
             RequestError: The text is too short to score a token.
         """
-        n_window = min(options.integer("n_window", n_window, 2), self.n_ctx)
+        n_window = min(checks.integer("n_window", n_window, 2), self.n_ctx)
         if isinstance(text, str):
             tokens = self.tokenize(text, add_special=False)
         else:

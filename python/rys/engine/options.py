@@ -6,20 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-# Names under which these were found before; users import them from where they are now.
-from rys._util.checks import choice, integer, number
-from rys.engine.variant import result_variant as what_changes_results
-
 __all__ = [
     "GGML_TYPES",
     "ROPE_SCALING_TYPES",
     "SPLIT_MODES",
-    "choice",
     "default_n_seq_max",
     "default_n_threads",
-    "integer",
-    "number",
-    "what_changes_results",
 ]
 
 # The types that a KV cache may have, with ggml's numbers.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rys import _core
+from rys._util import checks
 from rys.engine import options
 from rys.errors import ModelFileNotFoundError, RequestError
 
@@ -38,14 +39,12 @@ def context_params(
         raise RequestError(f"flash_attn is {flash_attn!r}, but must be True, False or None")
     params = _core.ContextParams()
     # more cells than any model was trained with would only end in a failed allocation
-    params.n_ctx = options.integer("n_ctx", n_ctx, 0, 2**24)
-    params.n_batch = options.integer("n_batch", n_batch, 1)
+    params.n_ctx = checks.integer("n_ctx", n_ctx, 0, 2**24)
+    params.n_batch = checks.integer("n_batch", n_batch, 1)
     # llama.cpp lowers it as well, but then params would not say what is used
-    params.n_ubatch = min(options.integer("n_ubatch", n_ubatch, 1), params.n_batch)
-    params.n_threads = options.integer(
-        "n_threads", n_threads or options.default_n_threads(), 1, 512
-    )
-    params.n_threads_batch = options.integer(
+    params.n_ubatch = min(checks.integer("n_ubatch", n_ubatch, 1), params.n_batch)
+    params.n_threads = checks.integer("n_threads", n_threads or options.default_n_threads(), 1, 512)
+    params.n_threads_batch = checks.integer(
         "n_threads_batch", n_threads_batch or params.n_threads, 1, 512
     )
     # -1 leaves the choice to llama.cpp
@@ -79,16 +78,16 @@ def with_rope_scaling(
     """
     # -1 is llama.cpp's number for "as the file says", which is the default of the parameters
     if rope_scaling_type not in (None, -1):
-        params.rope_scaling_type = options.choice(
+        params.rope_scaling_type = checks.choice(
             "rope_scaling_type", rope_scaling_type, options.ROPE_SCALING_TYPES
         )
-    params.rope_freq_base = options.number("rope_freq_base", rope_freq_base, -1.0)
-    params.rope_freq_scale = options.number("rope_freq_scale", rope_freq_scale, -1.0)
-    params.yarn_ext_factor = options.number("yarn_ext_factor", yarn_ext_factor, -1.0)
-    params.yarn_attn_factor = options.number("yarn_attn_factor", yarn_attn_factor, -1.0)
-    params.yarn_beta_fast = options.number("yarn_beta_fast", yarn_beta_fast, -1.0)
-    params.yarn_beta_slow = options.number("yarn_beta_slow", yarn_beta_slow, -1.0)
-    params.yarn_orig_ctx = options.integer("yarn_orig_ctx", yarn_orig_ctx, 0)
+    params.rope_freq_base = checks.number("rope_freq_base", rope_freq_base, -1.0)
+    params.rope_freq_scale = checks.number("rope_freq_scale", rope_freq_scale, -1.0)
+    params.yarn_ext_factor = checks.number("yarn_ext_factor", yarn_ext_factor, -1.0)
+    params.yarn_attn_factor = checks.number("yarn_attn_factor", yarn_attn_factor, -1.0)
+    params.yarn_beta_fast = checks.number("yarn_beta_fast", yarn_beta_fast, -1.0)
+    params.yarn_beta_slow = checks.number("yarn_beta_slow", yarn_beta_slow, -1.0)
+    params.yarn_orig_ctx = checks.integer("yarn_orig_ctx", yarn_orig_ctx, 0)
     return params
 
 
@@ -112,11 +111,11 @@ def weights_params(
         RequestError: An option is out of range.
     """
     params = _core.WeightsParams()
-    params.n_gpu_layers = options.integer("n_gpu_layers", n_gpu_layers, -1)
-    params.split_mode = options.choice("split_mode", split_mode, options.SPLIT_MODES)
-    params.main_gpu = options.integer("main_gpu", main_gpu, 0)
+    params.n_gpu_layers = checks.integer("n_gpu_layers", n_gpu_layers, -1)
+    params.split_mode = checks.choice("split_mode", split_mode, options.SPLIT_MODES)
+    params.main_gpu = checks.integer("main_gpu", main_gpu, 0)
     params.tensor_split = [
-        options.number("tensor_split", share, 0.0) for share in tensor_split or []
+        checks.number("tensor_split", share, 0.0) for share in tensor_split or []
     ]
     # a str would be taken for a list of names of one letter
     if isinstance(devices, str):
@@ -128,7 +127,7 @@ def weights_params(
     if lora_path is not None:
         if not Path(lora_path).is_file():
             raise ModelFileNotFoundError(f"{lora_path}: no such file (lora_path)")
-        params.add_lora(lora_path, options.number("lora_scale", lora_scale, -float("inf")))
+        params.add_lora(lora_path, checks.number("lora_scale", lora_scale, -float("inf")))
     return params
 
 
@@ -145,4 +144,4 @@ def check_progress(progress: object) -> None:
 
 
 def _cache_type(name: str, value: str | int | None) -> int:
-    return options.choice(name, "f16" if value is None else value, options.GGML_TYPES)
+    return checks.choice(name, "f16" if value is None else value, options.GGML_TYPES)

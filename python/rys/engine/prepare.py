@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from rys import _core
-from rys.engine import options
+from rys._util import checks
 from rys.engine.tokenizer import Tokenizer
 from rys.errors import RequestError, RysError
 from rys.requests import Generate, LogLikelihood, NextToken, Prompt, Request
@@ -128,7 +128,7 @@ class RequestPreparer:
         tokens = self.prompt_tokens(request.prompt, request.template_variables)
         core = _core.Request(_core.RequestKind.generate, tokens)
         if request.max_tokens is not None:  # 0 = until the context is full
-            core.max_tokens = options.integer("max_tokens", request.max_tokens, 1)
+            core.max_tokens = checks.integer("max_tokens", request.max_tokens, 1)
         core.stop = [_text_bytes(text) for text in stop]
         core.logprobs = bool(request.logprobs)
         core.sampling = sampling
@@ -213,14 +213,14 @@ class RequestPreparer:
 
 def _sampling(request: Generate) -> _core.SamplingParams:
     sampling = _core.SamplingParams()
-    temperature = options.number("temperature", request.temperature, 0.0)
+    temperature = checks.number("temperature", request.temperature, 0.0)
     sampling.temperature = temperature if temperature > _MIN_TEMPERATURE else 0.0
-    sampling.top_k = options.integer("top_k", request.top_k, 0)
-    sampling.top_p = options.number("top_p", request.top_p, 0.0, 1.0)
-    sampling.min_p = options.number("min_p", request.min_p, 0.0, 1.0)
-    sampling.repeat_penalty = options.number("repeat_penalty", request.repeat_penalty, 1e-6)
+    sampling.top_k = checks.integer("top_k", request.top_k, 0)
+    sampling.top_p = checks.number("top_p", request.top_p, 0.0, 1.0)
+    sampling.min_p = checks.number("min_p", request.min_p, 0.0, 1.0)
+    sampling.repeat_penalty = checks.number("repeat_penalty", request.repeat_penalty, 1e-6)
     # the largest number means a random seed to llama.cpp
-    sampling.seed = options.integer("seed", request.seed, -(2**63), 2**63) % (2**32 - 1)
+    sampling.seed = checks.integer("seed", request.seed, -(2**63), 2**63) % (2**32 - 1)
     sampling.grammar = _text_bytes(request.grammar or "").decode()
     return sampling
 

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rys import _core
+from rys._util import checks
 from rys.engine import options
 from rys.engine.session import Session
 from rys.engine.tokenizer import Tokenizer
@@ -121,7 +122,7 @@ class View:
         n_seq_max = shared.n_seq_max
         if n_seq_max is None:
             n_seq_max = options.default_n_seq_max(core.is_recurrent)
-        params.n_seq_max = options.integer("n_seq_max", n_seq_max, 1, 256)
+        params.n_seq_max = checks.integer("n_seq_max", n_seq_max, 1, 256)
         return params
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rys.engine import options
+from rys._util import checks
 from rys.engine.prepare import PreparedRequests
 from rys.errors import ProbeError
 from rys.probes.base import Item, Probe, Reading, SearchSplit
@@ -124,8 +124,8 @@ class Evaluation:
         """
         if split not in ("search", "confirm"):
             raise ProbeError(f'split is {split!r}, but must be "search" or "confirm"')
-        n = options.integer("n", n, 1)
-        thinking_budget = options.integer("thinking_budget", thinking_budget, 0)
+        n = checks.integer("n", n, 1)
+        thinking_budget = checks.integer("thinking_budget", thinking_budget, 0)
         self.split: SearchSplit = split
         self.seed = seed
         self._fingerprint = model.fingerprint

@@ -1,8 +1,8 @@
 """The probe `reasoning`: generated puzzles and judgements about causes.
 
 The puzzles are in the manner of BIG-Bench-Hard. Their families, `rys.probes.families`, make any
-number of questions; the vignettes of data/causal.json are a fixed list. The right answers stand at every position equally often, so that
-no constant answer scores much above chance.
+number of questions; the vignettes of data/causal.json are a fixed list. The right answers stand at
+every position equally often, so that no constant answer scores much above chance.
 """
 
 from __future__ import annotations

@@ -38,7 +38,6 @@ __all__ = [
     "Ints",
     "Verdict",
     "adjusted_p_values",
-    "bar_of",
     "bootstrap_intervals",
     "control_threshold",
     "deviation_at_most",
@@ -46,7 +45,6 @@ __all__ = [
     "elimination_bounds",
     "is_confirmed",
     "items_needed",
-    "leaves_race",
     "mean_interval",
     "paired_interval",
     "power",
@@ -56,7 +54,3 @@ __all__ = [
     "weights_of",
     "welch_test",
 ]
-
-# Former names, for the callers that still use them.
-leaves_race = elimination_bounds
-bar_of = control_threshold

@@ -333,7 +333,7 @@ def confirmation(store: Store) -> Confirmation | None:
     n_items = len(scores.baseline)
     # Where no path was measured: one changed item in n, as in statistics.deviations_of.
     deviation = max([deviation_of(scores, i) for i in measured], default=1 / math.sqrt(n_items))
-    bar, power = statistics.bar_of(controls), 0.0
+    bar, power = statistics.control_threshold(controls), 0.0
     if not math.isnan(bar):
         power = statistics.power(deviation, plan.min_effect, n_top, n_items, bar=bar)
     return Confirmation(

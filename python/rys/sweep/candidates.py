@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
 
-from rys.engine import options
+from rys._util import checks
 from rys.errors import SpaceError
 from rys.layer_path import MAX_SLOTS, LayerPath, LayerPathLike
 
@@ -101,7 +101,7 @@ def blocks(
         stride: Layers between the starts of blocks.
     """
     chosen = None if sizes is None else _distinct("size", sizes, 1)
-    options.integer("stride", stride, 1)
+    checks.integer("stride", stride, 1)
     said = "all" if chosen is None else ",".join(map(str, chosen))
 
     def build(n: int) -> Iterator[list[int]]:
@@ -156,7 +156,7 @@ def interleaved(block: Block, times: int = 2) -> Space:
         block: The block (i, j), layers i..j-1.
         times: Visits of each layer.
     """
-    options.integer("times", times, 2)
+    checks.integer("times", times, 2)
 
     def build(n: int) -> Iterator[list[int]]:
         _check_block(block, n)
@@ -281,8 +281,8 @@ def random(n: int, extra: int, seed: int = 0) -> Space:
         extra: The longest block; a path has 1 to `extra` slots more than the file's order.
         seed: Which paths.
     """
-    options.integer("n", n, 1)
-    options.integer("extra", extra, 1)
+    checks.integer("n", n, 1)
+    checks.integer("extra", extra, 1)
 
     def build(n_layer: int) -> Iterator[list[int]]:
         rng = random_module.Random(f"random paths {seed}")
@@ -334,7 +334,7 @@ def repeated_block(path: LayerPath) -> Block | None:
 
 def _distinct(name: str, values: Iterable[int], low: int) -> list[int]:
     """Return checked numbers in ascending order, each once."""
-    return sorted({options.integer(name, value, low) for value in values})
+    return sorted({checks.integer(name, value, low) for value in values})
 
 
 def _blocks_of(space: Space, n: int) -> Iterator[Block]:

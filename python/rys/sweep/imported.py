@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rys._util import checks
 from rys._util.printable import printable
-from rys.engine import options
 from rys.errors import StoreError
 from rys.layer_path import MAX_SLOTS
 from rys.sweep import analysis
@@ -173,7 +173,7 @@ class ImportedSweep:
                 f"the file does not say how many layers the model has; {least} is the end of the "
                 "last block"
             )
-        n_layer = options.integer("n_layer", given or max(said, least), least, MAX_SLOTS)
+        n_layer = checks.integer("n_layer", given or max(said, least), least, MAX_SLOTS)
         for runs in self._trials:
             n_slot = n_layer + runs.extra_slots(n_layer)
             if n_slot > MAX_SLOTS:

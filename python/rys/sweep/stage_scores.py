@@ -5,7 +5,7 @@ Letters: C trials beside the baseline, N items.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,6 @@ __all__ = [
     "load_scores",
     "mean_of",
     "plain_effects",
-    "strata_of",
     "weights_among",
 ]
 
@@ -139,31 +138,10 @@ def _intervals(
     scores: StageScores, rows: list[int], mask: Mask, confidence: float, resamples: int
 ) -> Floats:
     """Return the intervals of some trials over some of the items, chosen by bool [N]."""
-    strata = strata_of(scores.strata[mask], _probes_among(scores, mask))
+    strata = statistics.strata_of(scores.strata[mask], _probes_among(scores, mask))
     part = scores.differences[rows][:, mask]
     weights = weights_among(scores, mask)
     return statistics.bootstrap_intervals(part, weights, strata, confidence, resamples)
-
-
-def strata_of(families: npt.NDArray[np.intp], probes: Sequence[str]) -> npt.NDArray[np.intp]:
-    """Return the strata of items: their families, or whole probes that have a family of one item.
-
-    A single item never varies within its family, so its share of the noise would be overlooked.
-
-    Args:
-        families: int [N], the family of each item.
-        probes: The N probes.
-
-    Returns:
-        int [N], negative for whole probes.
-    """
-    names = np.array(probes)
-    _, which, sizes = np.unique(families, return_inverse=True, return_counts=True)
-    # Numbers of whole probes are negative, so that they meet no family's.
-    is_whole = np.isin(names, names[sizes[which] == 1])
-    numbers = np.unique(names, return_inverse=True)[1]
-    strata: npt.NDArray[np.intp] = np.where(is_whole, -1 - numbers, which)
-    return strata
 
 
 def _probes_among(scores: StageScores, mask: Mask) -> list[str]:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rys._util import checks
 from rys.build_info import build_info
-from rys.engine import options as checked
 from rys.engine.model import Model
 from rys.errors import ProbeError, SpaceError
 from rys.layer_path import LayerPath
@@ -91,8 +91,8 @@ class Sweep(SweepFile):
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         check_strategy(strategy)
-        seed = checked.integer("seed", seed, -(2**63) + 1, 2**63 - 1)
-        min_effect = checked.number("min_effect", min_effect, 0.001, 1.0)
+        seed = checks.integer("seed", seed, -(2**63) + 1, 2**63 - 1)
+        min_effect = checks.number("min_effect", min_effect, 0.001, 1.0)
         self._model = model
         self._plan = as_plan(space or blocks(sizes=range(1, min(8, model.n_layer) + 1)))
         limit = Budget.parse(budget)
@@ -100,7 +100,7 @@ class Sweep(SweepFile):
         n_first = _count_first(self._plan, model.n_layer)
         strategy = chosen_strategy(strategy, n_first, isinstance(space, Plan))
         wanted = STRATEGIES[strategy].default_items if items is None else items
-        wanted = checked.integer("items", wanted, 2, MAX_ITEMS)
+        wanted = checks.integer("items", wanted, 2, MAX_ITEMS)
         thinks: dict[str, Any] = {"thinking": thinking, "thinking_budget": thinking_budget}
         search = Evaluation(model, loaded, n=wanted, seed=seed, **thinks)
         found = {probe.id: len(search.items(probe.id)) for probe in loaded}
@@ -115,7 +115,7 @@ class Sweep(SweepFile):
             **thinks,
         )
         options = SweepOptions(
-            top=checked.integer("top", top, 1, 100),
+            top=checks.integer("top", top, 1, 100),
             min_effect=min_effect,
             force=bool(force),
             budget=budget,

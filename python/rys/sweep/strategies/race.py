@@ -16,7 +16,7 @@ class Race(Strategy):
     """Evaluation in rounds, each of about as many items as all before it.
 
     After a round, candidates are eliminated whose upper bound lies below the running top-th best;
-    see `rys.statistics.leaves_race`.
+    see `rys.statistics.elimination_bounds`.
     """
 
     default_items = 256
@@ -27,7 +27,9 @@ class Race(Strategy):
 
     def eliminated(self, look: Look) -> Mapping[str, str]:
         """Return the candidates whose upper bound lies below the running top-th best."""
-        bounds = statistics.leaves_race(look.differences, look.weights, look.top, look.n_looks)
+        bounds = statistics.elimination_bounds(
+            look.differences, look.weights, look.top, look.n_looks
+        )
         reasons = {}
         for path, bound in zip(look.paths, bounds, strict=True):
             if bound < 0:
