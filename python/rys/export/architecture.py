@@ -17,11 +17,13 @@ from rys.export.source import Source
 
 __all__ = ["Architecture", "Period", "SharedKV", "Windows"]
 
+# Keys that hold one number for all layers, or a list with one number per layer.
 HEADS = "attention.head_count"
 KV_HEADS = "attention.head_count_kv"
 FFN = "feed_forward_length"
 EXPERT_FFN = "expert_feed_forward_length"
 EXPERTS_USED = "expert_used_count"
+# Which layers are of a kind: a list, or for WINDOWS also the length of a period.
 WINDOWS = "attention.sliding_window_pattern"
 RECURRENT = "attention.recurrent_layers"
 INDEXERS = "attention.indexer.types"
@@ -35,6 +37,7 @@ def n_layer_by_key(m: Source) -> int:
 
 def heads_of(m: Source, layer: int) -> int:
     """Return how many heads a layer has."""
+    # A single number holds for every layer.
     listed = m.listed(HEADS) or [m.get(HEADS, 0)] * m.n_all
     return int(listed[layer])
 
@@ -56,11 +59,13 @@ def is_recurrent(m: Source, layer: int, n: int, period: int | None) -> bool:
             None means that it goes by the heads of keys and values instead.
     """
     if period is None:
+        # Recurrent layers have no keys and values, and so no heads for them.
         kv_heads = m.listed(KV_HEADS) or [1] * m.n_all
         return bool(kv_heads[layer] == 0)
     listed = m.listed(RECURRENT)
     if listed is not None:
         return bool(listed[layer])
+    # The last layer of each interval has full attention. MTP layers, from n on, have it too.
     interval = m.integer("full_attention_interval", period)
     return layer < n and (layer + 1) % interval > 0
 
@@ -97,6 +102,7 @@ class Windows:
             return layer < len(listed) and bool(listed[layer])
         m.require_file(self.period is not None, "it does not say which layers have a window")
         period = m.integer(WINDOWS, self.period or 0)
+        # llama.cpp takes a period of 0 for windows everywhere; MTP layers have none.
         if layer >= n or period == 0:
             return layer < n
         return layer % period > 0 if self.full_first else (layer + 1) % period > 0
@@ -200,6 +206,7 @@ class Architecture:
     def n_layer(self, m: Source) -> int:
         """Return the layers of a model without those of MTP."""
         n = n_layer_by_key(m)
+        # A file may count MTP layers in its metadata and still lack their weights.
         if self.mtp_by_tensor and f"blk.{n}.nextn.eh_proj.weight" not in m.tensors:
             return m.n_all
         return n

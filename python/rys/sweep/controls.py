@@ -11,7 +11,7 @@ from rys.layer_path import MAX_SLOTS, LayerPath
 __all__ = ["MIN_CONTROLS", "changed_layers", "control_path", "control_paths", "is_apart"]
 
 MIN_CONTROLS = 3  # two are the least that have a standard deviation
-_N_TRIES = 200
+_N_TRIES = 200  # draws of one kind before the next kind is tried
 
 
 def control_paths(tops: Sequence[LayerPath], n_layer: int, rng: random.Random) -> list[LayerPath]:

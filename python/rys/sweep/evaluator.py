@@ -84,6 +84,7 @@ class Measurement:
             in this process.
     """
 
+    # By probe id. Whoever evaluates elsewhere must be able to send this as plain data.
     scores: Mapping[str, ItemScores] = field(default_factory=dict)
     failure: str = ""
     error: RysError | None = None

@@ -37,6 +37,7 @@ def to_json(record: Any) -> dict[str, Any]:
     values = {field.name: getattr(record, field.name) for field in fields(record)}
     for name, value in values.items():
         values[name] = _plain(value)
+    # Through the text and back: what cannot be stored fails here and not when it is read.
     document: dict[str, Any] = json.loads(json.dumps(values))
     return document
 
@@ -74,6 +75,7 @@ def from_json(kind: type[Record], document: Any) -> Record:
     return kind(**values)
 
 
+# The same few classes are asked for again and again, and resolving annotations is slow.
 @cache
 def _hints(kind: type[Any]) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
@@ -133,6 +135,7 @@ def differences(old: Any, new: Any) -> Iterator[str]:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], within: str) -> Iterator[str]:
+    # A dict of both keeps the order of the fields, which a set would not.
     for name in {**old, **new}:
         before, after = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(after, dict):

@@ -84,6 +84,7 @@ def _cell(value: float, is_best: bool, width: int, colour: bool) -> str:
     if colour:
         mark = "*" if is_best else " "
         return f"\x1b[48;5;{_colour(value)}m\x1b[30m{mark.center(width)}\x1b[0m"
+    # Seven shades for the range from -1 to 1.
     shade = _SHADES[min(6, int((value + 1) * 3.5))]
     return ("@" if is_best else shade).rjust(width)
 
@@ -180,6 +181,7 @@ def _describe_controls(report: SweepReport) -> str:
         )
     else:
         lines.append(f"A gain of {smallest} would be confirmed with a probability of {power:.0%}.")
+    # Their gain may be that of the best itself, which makes the threshold too high.
     near = sum(not control.is_apart for control in measured)
     if near:
         lines.append(
