@@ -292,7 +292,7 @@ def test_another_model_does_not_go_on_with_the_file(
         with pytest.raises(StoreError, match=r"fingerprint was .* and is 'fff"):
             make(model, store)
     with monkeypatch.context() as patch:  # the same weights in another place are the same model
-        patch.setattr(model, "source", "moved.gguf")
+        patch.setattr(rys.Model, "source", "moved.gguf")
         make(model, store).close()
 
 
