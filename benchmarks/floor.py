@@ -115,7 +115,7 @@ def main() -> None:
     base = Model(options.model, n_threads=options.n_threads)
     n = base.n_layer
     path = LayerPath.block(n // 3, n // 3 + max(1, n // 6), n)
-    exams = {what: Evaluation(base, probes, n=n_items) for what, probes in KINDS.items()}
+    evaluations = {what: Evaluation(base, probes, n=n_items) for what, probes in KINDS.items()}
     n_plain = 512
     plain = random_tokens(np.random.default_rng(0), base.n_vocab, n_plain)
 
@@ -124,11 +124,11 @@ def main() -> None:
             evaluation.run(view)
 
     with base.with_path(path) as view:
-        kinds = [describe(what, evaluation, view) for what, evaluation in exams.items()]
+        kinds = [describe(what, evaluation, view) for what, evaluation in evaluations.items()]
         open_context(view)
         sides = {
             what: partial(seconds, partial(evaluate, evaluation))
-            for what, evaluation in exams.items()
+            for what, evaluation in evaluations.items()
         }
         times = take_turns(
             {"plain": lambda: prefill_seconds(view, plain), **sides}, options.rounds, n_warm_up=0

@@ -120,12 +120,12 @@ def test_llama_cpp_computes_what_the_weights_say(model, path):
 
 
 def test_the_planted_block_answers_hard_questions_and_a_far_one_does_not(model):
-    exam = Evaluation(model, [Reference("hard")], n=100, split="confirm")
+    evaluation = Evaluation(model, [Reference("hard")], n=100, split="confirm")
     right = {}
     for name, block in {"plain": None, "planted": BLOCK, "far": (9, 12), "early": (0, 3)}.items():
         path = None if block is None else rys.LayerPath.block(*block, n_layer=model.n_layer)
         with model.with_path(path) as view:
-            right[name] = exam.run(view)["reference"].mean
+            right[name] = evaluation.run(view)["reference"].mean
     assert right["planted"] > 0.85
     assert right["plain"] < 0.45
     assert right["far"] < right["planted"] - 0.2
@@ -133,10 +133,10 @@ def test_the_planted_block_answers_hard_questions_and_a_far_one_does_not(model):
 
 
 def test_easy_questions_are_answered_along_both_paths(model):
-    exam = Evaluation(model, [Reference("easy")], n=100)
+    evaluation = Evaluation(model, [Reference("easy")], n=100)
     for path in (None, rys.LayerPath.block(*BLOCK, n_layer=model.n_layer)):
         with model.with_path(path) as view:
-            assert exam.run(view)["reference"].mean > 0.88
+            assert evaluation.run(view)["reference"].mean > 0.88
 
 
 def test_training_and_probe_share_no_question():
