@@ -280,7 +280,7 @@ def test_max_tokens_of_load_holds_where_an_entry_has_none(tmp_path):
         ("{", "it is not JSON: "),
         (
             '{"prompt": "Q?", "answer": NaN, "scorer": "number"}',
-            "it is not JSON: NaN is no number of JSON",
+            "it is not JSON: NaN is not a number in JSON",
         ),
         (
             '{"prompt": "Q?", "answer": ' + "9" * 5000 + ', "scorer": "number"}',

@@ -369,7 +369,7 @@ def test_a_gain_that_random_paths_have_too_is_not_confirmed(searched):
         f"these items cannot confirm it.\n"
     ) in text
     assert "%" not in text.split("Confirmation on")[1].split("Blocks (i, j)")[0]
-    assert "No others were found" not in text
+    assert "No better controls were found" not in text
 
 
 def test_where_random_paths_gain_the_bar_is_told_instead_of_the_power(searched):
@@ -396,8 +396,8 @@ def test_controls_that_change_what_the_best_change_are_named(searched):
     assert "why" not in said["controls"][1]
     text = summary(report(searched.store), analysis.search(searched.store).frame, colour=False)
     assert (
-        "\nNo others were found: 1 of the 2 random paths change mostly the layers that one of the "
-        "best changes" in text
+        "\nNo better controls were found: 1 of the 2 random paths change mostly the layers "
+        "that one of the best changes" in text
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 import subprocess
 import sys
@@ -112,8 +113,15 @@ def test_an_interrupted_race_is_resumed_to_the_end_that_the_old_version_came_to(
         [t.stage.value, t.role.value, t.path, t.status.value, t.reason, t.n_items, t.tokens]
         for t in trials
     ]
-    for row in expected["trials"]:
+    for row, today in zip(expected["trials"], found, strict=True):
         row[3] = "eliminated" if row[3] == "left" else row[3]
+        # That version put a reason into other words. Those of the first round stay in the file.
+        if today[4].startswith("after 32 items"):
+            row[4] = re.sub(
+                r"at most -(\S+) from (place \d+ of the race), at all (2 looks) .*",
+                r"at least \1 below \2 (95% confidence over all \3)",
+                row[4],
+            )
     assert found == expected["trials"]
     scores = {
         f"{stage} {path}": rows["score"].tolist()

@@ -60,6 +60,7 @@ def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
+    # "0+3?" becomes "+?"
     without_digits = [re.sub("[0-9]", "", text) for text in texts]
     tokenizer.train_from_iterator(without_digits, trainer)
     return tokenizer

@@ -51,9 +51,9 @@ class scheduler {
     void cancel(const std::vector<request_id> & ids);
 
     // Compute batches until nothing is left to do or, after at least one batch, `seconds` have passed or `n_results`
-    // results can be taken (0 = any number). Returns whether nothing is left to do. Throws what context::decode throws. After `interrupted` the requests are
-    // still there and go on with the next call; after any other exception all that were not done have failed, and the
-    // scheduler is as good as its context, see context::is_broken().
+    // results can be taken (0 = any number). Returns whether nothing is left to do. Throws what context::decode throws.
+    // After `interrupted` the requests are still there and go on with the next call; after any other exception all that
+    // were not done have failed, and the scheduler is as good as its context, see context::is_broken().
     bool advance(double seconds, size_t n_results, const interrupt_fn & interrupt);
 
     // Let advance() return after the batch that is being computed, or the next one. For other threads.

@@ -172,8 +172,8 @@ void scheduler::forget_fork(request_group & group, int32_t in) {
     }
 }
 
-// Give up all held prefixes but `keep` of the group, and return whether others had any; they are evaluated again when they are needed. Those above `keep`
-// share its cells, so that giving them up, too, frees nothing but sequences.
+// Give up all held prefixes but `keep` of the group, and return whether others had any; they are evaluated again when
+// they are needed. Those above `keep` share its cells, so that giving them up, too, frees nothing but sequences.
 bool scheduler::evict_prefixes(const request_group * group, int32_t keep, bool ancestors) {
     bool any_of_others = false;
     for (request_group & other : groups_) {

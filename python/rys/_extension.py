@@ -19,7 +19,7 @@ def load_core() -> ModuleType:
     """Import `rys._core` and return it.
 
     Raises:
-        ImportError: If it is missing or does not load. The message says how to build it.
+        ImportError: The module is missing or does not load. The message says how to build it.
     """
     if not hasattr(sys, "setdlopenflags"):
         return _import_core()

@@ -69,7 +69,7 @@ class LayerPath:
             source: What error messages call the model, such as its file name.
 
         Raises:
-            LayerPathError: If the path is malformed, empty, longer than MAX_SLOTS, or leaves the
+            LayerPathError: The path is malformed, empty, longer than MAX_SLOTS, or leaves the
                 model's layers.
         """
         if n_layer is not None:
@@ -133,7 +133,7 @@ class LayerPath:
             times: How often the block is visited, where this path visits it once.
 
         Raises:
-            LayerPathError: If the path skips, repeats or reorders one of these layers: where to
+            LayerPathError: The path skips, repeats or reorders one of these layers: where to
                 repeat would be a guess.
         """
         i, j, times = _integer(i, "i"), _integer(j, "j"), _integer(times, "times")
@@ -165,7 +165,7 @@ class LayerPath:
             source: What error messages call the model.
 
         Raises:
-            LayerPathError: If a layer is out of range, or if the path is bound to another number of
+            LayerPathError: A layer is out of range, or the path is bound to another number of
                 layers.
         """
         return LayerPath(self, n_layer, source=source)
@@ -200,7 +200,7 @@ class LayerPath:
         """Count the slots that visit `layer`.
 
         Raises:
-            LayerPathError: If the model has no such layer.
+            LayerPathError: The model has no such layer.
         """
         layer = _integer(layer, "layer")
         _check_layer(layer, self.n_layer, "the model", "layer is")
@@ -293,7 +293,7 @@ def _read_string(text: str, n_layer: int | None, source: str) -> tuple[int, ...]
         _check_n_slot(0)
     layers: list[int] = []
     offset = 0
-    for part in re.split("[,+]", text):
+    for part in re.split("[,+]", text):  # "0..3,7+9.." has the parts "0..3", "7" and "9.."
         term = part.strip()
         try:
             first, last, times = _read_term(term, n_layer, source)

@@ -185,9 +185,9 @@ def read_model_info(
         The description.
 
     Raises:
-        ModelFileNotFoundError: If there is no such file.
-        ModelFileError: If the file cannot be used.
-        RequestError: If an option is out of range, or the cache types do not fit the model.
+        ModelFileNotFoundError: There is no such file.
+        ModelFileError: The file cannot be used.
+        RequestError: An option is out of range, or the cache types do not fit the model.
     """
     params = _context_params(n_ctx, n_ubatch, type_k, type_v)
     core = _load_metadata(path)

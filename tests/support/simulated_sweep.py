@@ -241,8 +241,8 @@ def _race(
         for k, bound in zip(running[bounds < 0], bounds[bounds < 0], strict=True):
             n_measured[k] = look
             reasons[int(k)] = (
-                f"after {look} items at most {bound:+.3f} from place {TOP} of the race, "
-                f"at all {len(looks)} looks together with 95% confidence"
+                f"after {look} items at least {-bound:.3f} below place {TOP} of the race "
+                f"(95% confidence over all {len(looks)} looks)"
             )
         running = running[bounds >= 0]
     return n_measured, reasons

@@ -24,7 +24,7 @@ def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
         The value as an int.
 
     Raises:
-        RequestError: If it is not an integer, or out of range.
+        RequestError: It is not an integer, or out of range.
     """
     # numpy's integers have __index__ as well
     if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -47,7 +47,7 @@ def number(name: str, value: Any, low: float, high: float = float("inf")) -> flo
         The value as a float.
 
     Raises:
-        RequestError: If it is not a number, not finite, or out of range.
+        RequestError: It is not a number, not finite, or out of range.
     """
     is_number = hasattr(value, "__float__") and not isinstance(value, bool)
     # a NaN fails every comparison, and so the first of these
@@ -68,7 +68,7 @@ def choice(name: str, value: Any, choices: Mapping[str, int]) -> int:
         The number.
 
     Raises:
-        RequestError: If it is none of them.
+        RequestError: The value is none of the choices.
     """
     if isinstance(value, str) and value.lower() in choices:
         return choices[value.lower()]

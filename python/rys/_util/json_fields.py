@@ -1,4 +1,4 @@
-"""Fields of a JSON document that somebody else wrote: a wrong type is nothing, and no error."""
+"""Fields of a JSON document that somebody else wrote: a value of a wrong type counts as missing."""
 
 from __future__ import annotations
 

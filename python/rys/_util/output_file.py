@@ -33,7 +33,7 @@ def checked_output(
             None if there are no such files.
 
     Raises:
-        OutputFileError: If another file would be overwritten, or nothing can be written there.
+        OutputFileError: Another file would be overwritten, or nothing can be written there.
     """
     given = Path(destination)
     name = printable(str(given), limit=None)
@@ -86,7 +86,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         The name of the temporary file, which does not exist yet.
 
     Raises:
-        OutputFileError: If the system cannot write the file.
+        OutputFileError: The system cannot write the file.
     """
     # the ending stays: some writers go by it
     temporary = path.with_name(f".rys-{secrets.token_hex(4)}{path.suffix}")

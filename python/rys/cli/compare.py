@@ -1,4 +1,4 @@
-"""`rys compare`: what a run gained and lost against another, and which of it is not noise."""
+"""`rys compare`: compare runs, and tell gains and losses from noise."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "base",
         metavar="A",
-        help="what the others are compared with: results of lm-evaluation-harness (results_*.json "
-        "or a folder), the output of rys probe --json, or the file of a sweep; FILE::PATH for one "
-        "layer path of the latter two",
+        help="the base: results of lm-evaluation-harness (results_*.json or a folder), the output "
+        "of rys probe --json, or the file of a sweep; FILE::PATH names one layer path of the "
+        "latter two",
     )
     parser.add_argument(
         "others",
@@ -60,8 +60,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--unpaired",
         action="store_true",
-        help="go on where items, prompts or settings differ: compare the reported values, and mark "
-        "the rows",
+        help="compare runs although items, prompts or settings differ: by their reported values, "
+        "with a note in each such row",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a list of rows instead of a table")

@@ -59,7 +59,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def add_thinking_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of rys.probes.evaluate for models that think."""
-    parser.add_argument("--thinking", action="store_true", help="let models think that can")
+    parser.add_argument("--thinking", action="store_true", help="let a model that can think do so")
     parser.add_argument(
         "--thinking-budget",
         type=int,
@@ -73,7 +73,7 @@ def open_model(options: argparse.Namespace) -> Model:
     """Return the model that the options name, along the file's own order.
 
     Raises:
-        RysError: If it cannot be opened, or an option is wrong.
+        RysError: The model cannot be opened, or an option is wrong.
     """
     given: dict[str, Any] = {}
     for name in _OPTIONS:

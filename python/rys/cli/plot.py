@@ -1,6 +1,6 @@
 """`rys plot`: draw a sweep's results.
 
-Reads a file of `rys sweep`, or JSON lines of llm-circuit-finder and its forks.
+It reads a file of `rys sweep`, or JSON lines of llm-circuit-finder and its forks.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def add_parser(commands: Any) -> None:
         help="a .png, .svg or .pdf file (default: FILE.kind.png)",
     )
     parser.add_argument(
-        "--force", action="store_true", help="overwrite a file even if it is no plot of rys"
+        "--force", action="store_true", help="overwrite a file even if it is not a plot of rys"
     )
     parser.set_defaults(run=run)
 
@@ -111,8 +111,8 @@ def draw(sweep: Results, kind: SweepPlot, probe: str | None) -> Any:
     Without a probe, a heatmap shows every probe and their balanced combination side by side.
 
     Raises:
-        PlotError: If the sweep has no data for this kind.
-        RequestError: If the sweep has no such probe.
+        PlotError: The sweep has no data for this kind.
+        RequestError: The sweep has no such probe.
     """
     n_probes = len(probes_of(sweep.results()))
     # One probe needs no panels: its heatmap and the mean over probes are the same.
@@ -136,7 +136,7 @@ def save(figure: Any, file: Path, source: Path, *, force: bool) -> None:
         force: Whether any other file may be overwritten.
 
     Raises:
-        OutputFileError: If the file cannot be written, or must not be overwritten.
+        OutputFileError: The file cannot be written, or must not be overwritten.
     """
     path = checked_output(file, sources=[source], force=force, mark=MARK.encode())
     # The formats have different names for the program that wrote a file.

@@ -77,12 +77,12 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="print N items of each probe with the answers",
+        help="print N items of each probe, with the answers",
     )
     parser.add_argument(
         "--force",
         action="store_true",
-        help="compare also with probes that cannot measure, and mark the result",
+        help="compare also with probes that cannot measure this model; the result says so",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object instead of tables"

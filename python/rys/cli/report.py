@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
         "--n-layer", type=int, metavar="N", help="layers of the model, for JSON lines without them"
     )
     parser.add_argument(
-        "--force", action="store_true", help="overwrite OUT even if it is no report of rys"
+        "--force", action="store_true", help="overwrite OUT even if it is not a report of rys"
     )
     parser.set_defaults(run=run)
 

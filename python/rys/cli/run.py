@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--chat",
         action="store_true",
-        help="hold a conversation; Ctrl-C ends an answer, Ctrl-D the command",
+        help="hold a conversation; Ctrl-C stops an answer, Ctrl-D ends the conversation",
     )
     parser.add_argument(
         "--raw", action="store_true", help="take the prompt as it is, without the chat template"
@@ -58,7 +58,7 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=512,
         metavar="N",
-        help="tokens of an answer at most (default: 512)",
+        help="largest number of tokens in an answer (default: 512)",
     )
     parser.add_argument(
         "--temperature",
@@ -76,7 +76,7 @@ def add_parser(commands: Any) -> None:
         "only used with a temperature",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the random choices (default: 0)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the random choices (default: 0)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)

@@ -1,4 +1,4 @@
-"""`rys sweep`: find the layers to repeat, and tell how sure that is."""
+"""`rys sweep`: find layers worth repeating, and say how certain the gain is."""
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ def add_parser(commands: Any) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options of `rys sweep`."""
     add_model_options(parser)
+    # such as "scan 64, race 256"
+    default_items = ", ".join(f"{name} {one.default_items}" for name, one in STRATEGIES.items())
     parser.add_argument(
         "--probes",
         metavar="A,B",
@@ -72,9 +74,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--strategy", choices=list(STRATEGIES), help="default: race for more than 50 candidates"
     )
     parser.add_argument(
-        "--items", type=int, metavar="N", help="items of each probe (default: 64, race: 256)"
+        "--items", type=int, metavar="N", help=f"items of each probe (default: {default_items})"
     )
-    parser.add_argument("--seed", type=int, default=0, help="which items and controls")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the items and controls (default: 0)"
+    )
     parser.add_argument(
         "--top", type=int, default=5, metavar="K", help="candidates to confirm (default: 5)"
     )
@@ -86,11 +90,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="smallest gain to find (default: 0.03)",
     )
+    parser.add_argument("--budget", metavar="B", help="limit of this run: 2h, 30min or 500M-tokens")
     parser.add_argument(
-        "--budget", metavar="B", help="what to spend at most: 2h, 30min, 500M-tokens"
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="use probes that cannot measure; marks the result"
+        "--force",
+        action="store_true",
+        help="use probes that cannot measure this model; the result says so",
     )
     add_thinking_options(parser)
     parser.add_argument(
@@ -101,26 +105,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         metavar="FILE",
-        help="go on with this file; the other options are those it was made with",
+        help="continue the sweep in this file, with the options it was made with",
     )
     parser.add_argument(
         "--json", action="store_true", help="print JSON lines; the last one is the result"
     )
     parser.add_argument(
-        "--quiet", action="store_true", help="no progress bar, and only the verdict"
+        "--quiet", action="store_true", help="print only the verdict, and no progress bar"
     )
 
 
 def _add_candidate_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "candidates (default: every block of up to 8 layers; all that are given are tried)"
+        "candidates (default: every block of up to 8 layers; these options can be combined)"
     )
     group.add_argument(
         "--blocks",
         type=int,
         nargs="*",
         metavar="SIZE",
-        help="blocks run twice; no SIZE = all sizes",
+        help="blocks of SIZE layers run twice; without SIZE, of all sizes",
     )
     group.add_argument(
         "--start", type=int, default=0, metavar="N", help="first layer of the blocks"
@@ -130,18 +134,20 @@ def _add_candidate_options(parser: argparse.ArgumentParser) -> None:
         "--stride", type=int, default=1, metavar="N", help="layers between the starts of blocks"
     )
     group.add_argument(
-        "--repeats", type=int, nargs="+", metavar="N", help="single layers run N times"
+        "--repeats", type=int, nargs="+", metavar="N", help="single layers, run N times in a row"
     )
     group.add_argument(
-        "--skips", type=int, nargs="+", metavar="SIZE", help="SIZE neighbouring layers left out"
+        "--skips", type=int, nargs="+", metavar="SIZE", help="leave out SIZE neighbouring layers"
     )
     group.add_argument(
-        "--multi", type=int, nargs="+", metavar="N", help="the blocks run N times instead of twice"
+        "--multi", type=int, nargs="+", metavar="N", help="run the blocks N times instead of twice"
     )
     group.add_argument(
-        "--interleave", action="store_true", help="the blocks layer by layer as well: i,i,i+1,i+1"
+        "--interleave",
+        action="store_true",
+        help="also repeat the blocks layer by layer: i,i,i+1,i+1",
     )
-    group.add_argument("--paths", nargs="+", metavar="P", help="paths given by hand")
+    group.add_argument("--paths", nargs="+", metavar="P", help="these paths")
     group.add_argument(
         "--beam",
         metavar="WIDTHxDEPTH",
@@ -285,12 +291,12 @@ def resumed(options: argparse.Namespace) -> argparse.Namespace:
     """
     path = Path(options.resume)
     if options.store:
-        raise RequestError(f"--resume goes on in {path} itself: leave out --store")
+        raise RequestError(f"--resume writes to {path} itself: leave out --store")
     with SweepFile.open(path) as file:
         provenance = file.options.provenance
     if provenance is None:
         raise RequestError(
-            f"{path} was made in Python; go on there, with rys.Sweep and the same arguments"
+            f"{path} was made in Python; continue it there, with rys.Sweep and the same arguments"
         )
     made_with = {**options.defaults, **_parsed(path, provenance)}
     # All but these are fixed, so a new option is refused unless it is named here.
@@ -302,8 +308,8 @@ def resumed(options: argparse.Namespace) -> argparse.Namespace:
             refused.append(f"--{name.replace('_', '-')}")
     if refused:
         raise RequestError(
-            f"--resume goes on as {path} was begun: leave out {', '.join(refused)}, or begin "
-            f"another --store"
+            f"--resume continues {path} with the options it was made with: leave out "
+            f"{', '.join(refused)}, or begin another --store"
         )
     return argparse.Namespace(**{**made_with, **now, "store": str(path)})
 

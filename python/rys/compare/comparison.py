@@ -46,7 +46,8 @@ class Comparison:
         if not tested:
             return "No row could be tested."
         found = [row for row in tested if row.q < 0.05]
-        verb = "differs" if len(found) == 1 else "differ"
+        rows = "row" if len(tested) == 1 else "rows"
+        verb = "differs" if 1 in (len(found), len(tested)) else "differ"
         which = ""
         if found:
             n_better = [row.is_better for row in found].count(True)
@@ -54,9 +55,8 @@ class Comparison:
         n_untested = len(self.rows) - len(tested)
         untested = f" {n_untested} more could not be tested." if n_untested else ""
         return (
-            f"{len(found)} of {len(tested)} rows {verb} after correction for their number "
-            f"(q < 0.05){which}; without correction about {0.05 * len(tested):.1f} would by chance "
-            f"alone, if nothing had changed.{untested}"
+            f"{len(found)} of {len(tested)} {rows} {verb} (q < 0.05){which}; if nothing had "
+            f"changed, about {0.05 * len(tested):.1f} would have p < 0.05 by chance.{untested}"
         )
 
     def to_frame(self) -> pd.DataFrame:

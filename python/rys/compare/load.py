@@ -45,6 +45,6 @@ def load_run(what: str | Path, is_base: bool) -> Run:
             f"neither"
         )
     raise CompareError(
-        f"{path} is not a results file of lm-evaluation-harness, not an output of "
-        f"`rys probe --json` and not the file of a sweep"
+        f"{path} is neither a results file of lm-evaluation-harness, nor the output of "
+        f"`rys probe --json`, nor the file of a sweep"
     )

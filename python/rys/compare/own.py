@@ -138,8 +138,8 @@ def load_sweep(path: Path, name: str, layer_path: str | None, is_base: bool) -> 
     # The best path was chosen for its scores on these items.
     if not is_base and any(key.filter == "search" for key in run.scores):
         run.notes.append(
-            f"{run.name}: rows of 'search' are of the items by which paths are chosen, so gains "
-            f"look larger there"
+            f"{run.name}: rows of 'search' use the items by which the paths were chosen, so their "
+            f"gains look larger than they are"
         )
     return run
 

@@ -261,7 +261,7 @@ class Model(ModelBase):
         """Continue a prompt and yield the text piece by piece.
 
         Other calls may come in between; they compute the stream's next tokens, too. A stream that
-        is closed or dropped is given up.
+        is closed or dropped is cancelled.
 
         Args:
             prompt: Text, token ids or messages.

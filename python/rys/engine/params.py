@@ -132,7 +132,7 @@ def weights_params(
 
 
 def check_progress(progress: object) -> None:
-    """Refuse what can neither switch a progress bar nor be called.
+    """Check that `progress` is a bool or a function.
 
     Raises:
         RequestError: It is neither a bool nor a function.

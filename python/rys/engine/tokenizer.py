@@ -65,7 +65,7 @@ class Tokenizer:
                 plain text.
 
         Raises:
-            RequestError: If it is not a str.
+            RequestError: It is not a str.
         """
         if not isinstance(text, str):
             raise RequestError(f"a text is a str, not {reprlib.repr(text)}")
@@ -111,7 +111,7 @@ class Tokenizer:
         """Return the one token that a text is.
 
         Raises:
-            RequestError: If it is no token, or several.
+            RequestError: It is not a token, or several.
         """
         tokens = self.tokenize(text, add_special=False)
         if len(tokens) != 1:
@@ -126,7 +126,7 @@ class Tokenizer:
         """Return the tokens as a list of ints.
 
         Raises:
-            RequestError: If they are not integers, or one is outside of the vocabulary.
+            RequestError: They are not integers, or one is outside of the vocabulary.
         """
         n_vocab = self._open_model.n_vocab
         try:

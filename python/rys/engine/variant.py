@@ -45,7 +45,7 @@ def result_variant(
         rounding.
 
     Raises:
-        OSError: If the adapter cannot be read.
+        OSError: The adapter cannot be read.
     """
     variant: dict[str, Any] = {name: getattr(params, name) for name in _NAMES}
     variant["chat_template"] = None

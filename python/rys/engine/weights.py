@@ -45,8 +45,8 @@ class Weights:
             progress: Called with the part that is loaded, from 0 to 1; None for no report.
 
         Raises:
-            ModelFileNotFoundError: If there is no such file.
-            ModelFileError: If the file cannot be used.
+            ModelFileNotFoundError: There is no such file.
+            ModelFileError: The file cannot be used.
         """
         self.path = Path(path)
         self._file = self.path.absolute()  # the process may change its directory
@@ -81,8 +81,8 @@ def check_file(path: Path) -> None:
         path: The file; of a split model, the first part.
 
     Raises:
-        ModelFileNotFoundError: If there is no such file.
-        ModelFileError: If it cannot be used.
+        ModelFileNotFoundError: There is no such file.
+        ModelFileError: It cannot be used.
     """
     if not path.exists():
         raise ModelFileNotFoundError(f"{path}: no such file")
@@ -124,7 +124,7 @@ def read_layout(file: Path) -> tuple[int, list[tuple[int, int]]]:
         file may still be shorter than that.
 
     Raises:
-        ModelFileError: If llama.cpp cannot parse the header.
+        ModelFileError: llama.cpp cannot parse the header.
     """
     with _parsing(file):
         return _core.read_layout(file)
@@ -137,8 +137,8 @@ def parts(path: Path) -> list[Path]:
         path: The file; of a split model, the first part.
 
     Raises:
-        ModelFileNotFoundError: If a part is missing.
-        ModelFileError: If a file is not the part that its name says, or the name of the first does
+        ModelFileNotFoundError: A part is missing.
+        ModelFileError: A file is not the part that its name says, or the name of the first does
             not tell those of the others.
     """
     _, count = _split(path)
@@ -176,7 +176,7 @@ def fingerprint(path: Path) -> str:
         path: The file; of a split model, the first part.
 
     Raises:
-        ModelFileError: If a file cannot be parsed.
+        ModelFileError: A file cannot be parsed.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts(path):

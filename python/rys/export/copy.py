@@ -76,11 +76,11 @@ def export(
         What has been written.
 
     Raises:
-        ModelFileError: If the source cannot be read. Nothing is written then, nor after the errors
+        ModelFileError: The source cannot be read. Nothing is written then, nor after the errors
             below.
-        LayerPathError: If the model lacks a layer.
-        CannotExpressError: If no GGUF of this architecture says what the path says.
-        OutputFileError: If the destination cannot be written.
+        LayerPathError: The model lacks a layer.
+        CannotExpressError: No GGUF of this architecture says what the path says.
+        OutputFileError: The destination cannot be written.
     """
     source, destination = Path(source), Path(destination)
     weights.check_file(source)

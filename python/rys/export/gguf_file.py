@@ -123,7 +123,7 @@ class GGUFFile:
         """Read the header.
 
         Raises:
-            ModelFileError: If it cannot be parsed, or if the file ends before its data do.
+            ModelFileError: The header cannot be parsed, or the file ends before its data do.
         """
         data_offset, places = weights.read_layout(path)
         self.fields: dict[str, Field] = {}

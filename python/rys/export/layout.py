@@ -110,7 +110,7 @@ def lay_out(copy: PlannedCopy, fingerprint: str) -> Layout:
         What to write.
 
     Raises:
-        CannotExpressError: If the tensors cannot be gathered along the path.
+        CannotExpressError: The tensors cannot be gathered along the path.
     """
     add_origin(copy, fingerprint)
     pieces = list(gather(copy))

@@ -16,7 +16,7 @@ def keep_peculiarities(copy: PlannedCopy, entry: Architecture) -> None:
     """Apply the rules that the entry of an architecture asks for.
 
     Raises:
-        CannotExpressError: If no metadata say what the path says.
+        CannotExpressError: No metadata say what the path says.
     """
     if entry.scales_by_depth:
         keep_residual_scale(copy)

@@ -79,9 +79,9 @@ def plan_copy(m: Source, layer_path: LayerPathLike) -> PlannedCopy:
         The plan.
 
     Raises:
-        ModelFileError: If the file has no layers, or more than llama.cpp allows.
-        LayerPathError: If the path does not fit the model.
-        CannotExpressError: If no metadata say what the path says.
+        ModelFileError: The file has no layers, or more than llama.cpp allows.
+        LayerPathError: The path does not fit the model.
+        CannotExpressError: No metadata say what the path says.
     """
     examined = ARCHITECTURES.get(m.arch)
     entry = examined or Architecture()

@@ -43,7 +43,7 @@ class Source:
             file: The model; of a split one, the first part.
 
         Raises:
-            ModelFileError: If the file cannot be read, or cannot be copied whatever the path is.
+            ModelFileError: The file cannot be read, or cannot be copied whatever the path is.
         """
         self.file_name = os.fsencode(file.name).decode("utf-8", "replace")
         self.files = weights.parts(file)
@@ -88,7 +88,7 @@ class Source:
         """Return the value of a key.
 
         Raises:
-            ModelFileError: If it is an array that is too long to belong to layers.
+            ModelFileError: It is an array that is too long to belong to layers.
         """
         field = self.fields.get(self.name(key))
         if field is None:
@@ -139,9 +139,9 @@ class PlannedCopy:
             max_layers: Layers that llama.cpp loads at most, with those of MTP.
 
         Raises:
-            ModelFileError: If the source has no layers, or more than llama.cpp allows.
-            LayerPathError: If the path does not fit the model.
-            CannotExpressError: If no copy is possible along the path.
+            ModelFileError: The source has no layers, or more than llama.cpp allows.
+            LayerPathError: The path does not fit the model.
+            CannotExpressError: No copy is possible along the path.
         """
         source.require_file(
             1 <= n_layer <= source.n_all <= MAX_SLOTS,
@@ -178,7 +178,7 @@ class PlannedCopy:
             cures: What the user can do. None given means USE_RYS alone.
 
         Raises:
-            CannotExpressError: If the statement does not hold.
+            CannotExpressError: The statement does not hold.
         """
         if holds:
             return

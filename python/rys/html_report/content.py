@@ -124,9 +124,10 @@ def list_candidates(frame: pd.DataFrame, probes: list[str], confirmed: set[str])
         values = frame[column.key]
         if (values.notna() & (values != "")).any():
             columns.append(column)
+    values_by_key = {column.key: frame[column.key].tolist() for column in columns}
     return {
         "columns": [column._asdict() for column in columns],
-        "values": {column.key: frame[column.key].tolist() for column in columns},
+        "values": values_by_key,
         "blocks": frame["block"].tolist(),
         "confirmed": np.flatnonzero(frame["path"].isin(confirmed)).tolist(),
     }

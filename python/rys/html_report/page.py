@@ -33,7 +33,7 @@ def write_report(
         force: Whether any other file may be overwritten. The sweep's own file never is.
 
     Raises:
-        OutputFileError: If the file cannot be written, or must not be overwritten.
+        OutputFileError: The file cannot be written, or must not be overwritten.
     """
     path = checked_output(
         destination, sources=[results.path], force=force, mark=_GENERATOR.encode()

@@ -34,8 +34,8 @@ def heatmap(sweep: Results, probe: str | None = None, *, ax: Axes | None = None)
         ax: Axes to draw in. None = those of a new figure.
 
     Raises:
-        PlotError: If no block was measured.
-        RequestError: If the sweep has no such probe.
+        PlotError: No block was measured.
+        RequestError: The sweep has no such probe.
     """
     found = compute_block_map(sweep, probe)
     ax = axes_or_new(ax, SIZE)

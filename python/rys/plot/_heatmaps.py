@@ -31,8 +31,8 @@ def heatmaps(
         figure: A matplotlib Figure or SubFigure to draw in. None = a new one.
 
     Raises:
-        PlotError: If no block was measured.
-        RequestError: If the sweep has no such probe.
+        PlotError: No block was measured.
+        RequestError: The sweep has no such probe.
     """
     sweep = CachedResults(sweep)  # every map asks for the report again
     chosen = probes_of(sweep.results()) if probes is None else list(probes)

@@ -46,8 +46,8 @@ def compute_pareto_points(
         probe, since the confirm stage judges the mean over probes.
 
     Raises:
-        PlotError: If nothing was measured.
-        RequestError: If the sweep has no such probe.
+        PlotError: Nothing was measured.
+        RequestError: The sweep has no such probe.
     """
     import pandas as pd
 
@@ -75,12 +75,12 @@ def pareto(sweep: Results, probe: str | None = None, *, ax: Axes | None = None) 
         ax: Axes to draw in. None = those of a new figure.
 
     Raises:
-        PlotError: If nothing was measured.
-        RequestError: If the sweep has no such probe.
+        PlotError: Nothing was measured.
+        RequestError: The sweep has no such probe.
     """
     measured, front, confirmed = compute_pareto_points(sweep, probe)
     ax = axes_or_new(ax, SIZE)
-    # Those that were eliminated have fewer items than the others, so their effects are no rivals.
+    # Those that were eliminated answered fewer items, so their effects cannot be compared.
     is_compared = measured["status"] != ELIMINATED
     _draw_candidates(ax, measured[~is_compared], "0.8", "eliminated, not compared")
     _draw_candidates(ax, measured[is_compared], GREY, "candidates")

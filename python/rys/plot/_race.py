@@ -72,7 +72,7 @@ def race(sweep: Results, *, ax: Axes | None = None) -> Axes:
         ax: Axes to draw in. None = those of a new figure.
 
     Raises:
-        PlotError: If no candidate was eliminated.
+        PlotError: No candidate was eliminated.
     """
     frame = sweep.results()
     rounds = compute_race_rounds(frame)

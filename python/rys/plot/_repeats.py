@@ -73,8 +73,8 @@ def repeats(sweep: Results, probe: str | None = None, *, ax: Axes | None = None)
         ax: Axes to draw in. None = those of a new figure.
 
     Raises:
-        PlotError: If the sweep has no such paths.
-        RequestError: If the sweep has no such probe.
+        PlotError: The sweep has no such paths.
+        RequestError: The sweep has no such probe.
     """
     n_layer = n_layer_of(sweep)
     frame = sweep.results(probe)

@@ -41,7 +41,7 @@ def collect_confirm_stage(sweep: Results) -> pd.DataFrame:
         "control". search is the gain in the search, NaN for controls that the search did not try.
 
     Raises:
-        PlotError: If the sweep has no confirm stage.
+        PlotError: The sweep has no confirm stage.
     """
     import pandas as pd
 
@@ -75,7 +75,7 @@ def shrinkage(sweep: Results, *, ax: Axes | None = None) -> Axes:
         ax: Axes to draw in. None = those of a new figure.
 
     Raises:
-        PlotError: If the sweep has no confirm stage.
+        PlotError: The sweep has no confirm stage.
     """
     frame = collect_confirm_stage(sweep)
     low, high, margin = _limits(frame)

@@ -78,8 +78,8 @@ def skyline(sweep: Results, probe: str | None = None, *, ax: Axes | None = None)
         ax: Axes to draw in. None = those of a new figure.
 
     Raises:
-        PlotError: If no block was measured.
-        RequestError: If the sweep has no such probe.
+        PlotError: No block was measured.
+        RequestError: The sweep has no such probe.
     """
     found = compute_skyline(compute_block_map(sweep, probe))
     ax = axes_or_new(ax, SIZE)

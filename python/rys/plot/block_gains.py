@@ -52,8 +52,8 @@ def compute_block_map(sweep: Results, probe: str | None = None) -> BlockMap:
     """Return the differences to the baseline of one probe, or the mean over all.
 
     Raises:
-        PlotError: If no block was measured.
-        RequestError: If the sweep has no such probe.
+        PlotError: No block was measured.
+        RequestError: The sweep has no such probe.
     """
     frame = sweep.results(probe)
     what = probe or ("mean over probes" if len(probes_of(frame)) > 1 else "")
@@ -68,7 +68,7 @@ def compute_balanced_map(sweep: Results) -> BlockMap:
     contains 0.
 
     Raises:
-        PlotError: If no block was measured.
+        PlotError: No block was measured.
     """
     frame = sweep.results()
     names = [f"{probe}_difference" for probe in probes_of(frame)]
@@ -100,7 +100,7 @@ def _map_of(
     # The matrix holds 0 and 1 as floats, and NaN outside of the blocks.
     is_uncertain = block_matrix(frame, n_layer, "uncertain") == 1
     blocks = frame.loc[frame["status"] == "done", "block"].dropna()
-    # Repeats and skips can be confirmed as well; they are no blocks.
+    # Repeats and skips can be confirmed as well; they are not blocks.
     confirmed = [gain.block for gain in confirmed_gains(sweep)]
     return BlockMap(
         gain=gain,

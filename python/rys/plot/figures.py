@@ -40,7 +40,7 @@ def require_matplotlib() -> None:
     """Check that matplotlib can be imported.
 
     Raises:
-        PlotLibraryError: If it cannot.
+        PlotLibraryError: matplotlib cannot be imported.
     """
     try:
         import matplotlib as mpl  # noqa: F401
@@ -58,7 +58,7 @@ def axes_or_new(ax: Axes | None, size: Size) -> Axes:
         size: Of the new figure. A notebook shows the figure by itself.
 
     Raises:
-        PlotLibraryError: If a figure is needed and matplotlib is missing.
+        PlotLibraryError: A figure is needed and matplotlib is missing.
     """
     if ax is not None:
         return ax

@@ -52,7 +52,7 @@ def square_root(rng: random.Random, digits: int) -> Question:
     """Ask for the square root of a number of so many digits, to the nearest whole number."""
     a = _of_digits(rng, digits)
     root = math.isqrt(a)
-    # up from (root + 1/2)^2 on, which is no whole number
+    # up from (root + 1/2)^2 on, which is not a whole number
     nearest = root + (a > root * root + root)
     return Question(
         f"What is the square root of {a}, rounded to the nearest whole number?", str(nearest)

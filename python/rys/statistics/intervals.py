@@ -204,8 +204,9 @@ def ratio_interval(
 ) -> tuple[float, float]:
     """Return the 95% interval of the difference of two aggregates over the same items.
 
-    An aggregate is a function of a ratio of sums, such as a perplexity: it is no mean over items,
-    so `paired_interval` does not apply. Percentiles of a paired bootstrap over items (scipy).
+    An aggregate is a function of a ratio of sums, such as a perplexity. It is not a mean over
+    items, so `paired_interval` does not apply; this is the percentile interval of a paired
+    bootstrap over items, from scipy.
 
     Args:
         base: float64 [N], the numerators of the items in the base.

@@ -75,7 +75,7 @@ def read_row(row: Row, where: str) -> RowReading:
         where: File and line, for errors.
 
     Raises:
-        StoreError: If the row does not name its layers in a way that is known. The message names
+        StoreError: The row does not name its layers in a way that is known. The message names
             the field and what is allowed.
     """
     try:
@@ -107,7 +107,7 @@ def _choose_form(row: Row) -> _Form | None:
     """Return the form of a row, None for a baseline, which has -1 for a start.
 
     Raises:
-        ValueError: If no form fits, or more than one.
+        ValueError: No form fits, or more than one.
     """
     if "repeat_layers" in row:
         raise ValueError(
@@ -141,7 +141,7 @@ def _choose_mode(row: Row, used: tuple[str, ...], forms: Mapping[str | None, _Fo
     """Return the form for the row's mode.
 
     Raises:
-        ValueError: If this mode is not known with these fields.
+        ValueError: This mode is not known with these fields.
     """
     mode = row.get("mode")
     if mode == "dup" and used == ("start",) and "block_size" in row:
@@ -168,7 +168,7 @@ def _check_block(
     """Return start and exclusive end of a block.
 
     Raises:
-        ValueError: If they are not those of a block. `names` is what the message calls them.
+        ValueError: The two numbers are not those of a block. The message calls them `names`.
     """
     start, end = block
     if type(start) is int and type(end) is int:
@@ -341,9 +341,9 @@ def _check_size(row: Row, form: _Form) -> None:
     """Check a size that is given beside a block: it tells if an end is meant in another way.
 
     Raises:
-        ValueError: If the size is not that of the block.
+        ValueError: The size is not that of the block.
     """
-    # Two blocks have no one size, and a replaced layer and its replacement are no block.
+    # Two blocks do not have one size, and a replaced layer and its replacement are not a block.
     if len(form.fields) != 2 or form.read is _replace_one:
         return
     start, end = (row[name] for name in form.fields)
@@ -359,7 +359,7 @@ def _n_layer(row: Row, path: Runs) -> int | None:
     """Return the layers of the model, None if the row does not tell.
 
     Raises:
-        ValueError: If the path does not fit into so many layers.
+        ValueError: The path does not fit into so many layers.
     """
     n_slot = _count(row.get("total_layers")) or _count(row.get("remaining_layers"))
     n_layer = _count(row.get("n_layers"))
@@ -391,7 +391,7 @@ def _check_layer_path(row: Row, path: Runs, n_layer: int | None) -> None:
     """Check the path that a row gives in full beside the fields that were read.
 
     Raises:
-        ValueError: If the row gives another path than its fields say.
+        ValueError: The row gives another path than its fields say.
     """
     text = row.get("layer_path")
     if text is None:

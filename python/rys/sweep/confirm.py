@@ -95,7 +95,7 @@ def measure_confirmation(
 
     Args:
         store: The sweep's file.
-        measurer: Whoever measures.
+        measurer: What measures the paths.
         plan: The paths.
         evaluation: The fresh items.
         progress: Whether to show a progress bar.

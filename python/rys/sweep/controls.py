@@ -79,7 +79,7 @@ def is_apart(path: LayerPath, tops: Iterable[LayerPath], n_layer: int) -> bool:
     """Return whether a path changes other layers than each of the best.
 
     It does if less than half of the layers that either of the two changes are changed by both.
-    Otherwise it would have a part in the best path's gain, and be no control.
+    Otherwise it would share the best path's gain, and would not be a control.
     """
     mine = changed_layers(path, n_layer)
     for top in tops:

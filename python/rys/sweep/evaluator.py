@@ -91,10 +91,10 @@ class Measurement:
 
 
 class Evaluator(Protocol):
-    """Whoever evaluates candidates."""
+    """What evaluates candidates: a model in this process, or workers elsewhere."""
 
     def evaluate(self, task: Task) -> Measurement:
-        """Evaluate a task. What fails is part of the result, not an exception."""
+        """Evaluate a task. A failure is part of the result, not an exception."""
 
 
 class LocalEvaluator:

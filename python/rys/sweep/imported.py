@@ -44,7 +44,7 @@ class _Lines:
         trials: Scores by path.
         n_layers: Numbers of layers that lines give for the model.
         n_repeated: Lines about a path that an earlier line is about.
-        unusable: Scores that are no finite numbers, by line and name.
+        unusable: Scores that are not finite numbers, by line and name.
         readings: How lines were understood that scripts mean in different ways.
         unknown: Fields that are not known, with the first line that has them.
     """
@@ -61,7 +61,7 @@ class _Lines:
         """Add a line.
 
         Raises:
-            StoreError: If it is not a line of a sweep.
+            StoreError: It is not a line of a sweep.
         """
         where = f"{file}, line {number}"
         scores = self._scores(row, number, where)
@@ -84,7 +84,7 @@ class _Lines:
         names = [name for name in row if name.endswith("_score")]
         if not names:
             raise StoreError(
-                f"{where}: no number whose name ends in _score; this is no sweep of "
+                f"{where}: no number whose name ends in _score; this is not a sweep of "
                 "llm-circuit-finder"
             )
         scores = {}
@@ -124,7 +124,7 @@ class _Lines:
 class ImportedSweep:
     """Results of another program's sweep, read as `rys.Sweep.open` reads those of rys.
 
-    Scores that are no finite numbers count as not measured. A probe whose scores exceed 1.5 is
+    Scores that are not finite numbers count as not measured. A probe whose scores exceed 1.5 is
     taken for percent. A path that occurs twice counts as it was measured last. Half a line at the
     end, as a killed program leaves it, is passed over. The notes of the report tell of all these.
 
@@ -133,7 +133,7 @@ class ImportedSweep:
         n_layer: Layers of the model. None = what the file says, or else the end of the last block.
 
     Raises:
-        StoreError: If the file is no such sweep. The message names the line.
+        StoreError: The file is not such a sweep. The message names the line.
         RequestError: If `n_layer` is fewer layers than the lines need.
     """
 

@@ -1,4 +1,4 @@
-"""The one who writes to a sweep's file what an evaluator measured."""
+"""The way of a measurement: from the sweep to the evaluator, and from there to the file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Measurer"]
 
 
 class Measurer:
-    """Tasks from the sweep to the evaluator, and their results to the file.
+    """The evaluation of tasks, each saved to the sweep's file as soon as it is done.
 
     Args:
         store: The sweep's file.
-        evaluator: Whoever evaluates.
+        evaluator: What evaluates the tasks.
         budget: What the sweep may spend; evaluated tokens are added to it.
         on_measured: Called after each task with a dict: stage, role, layer_path, status, reason,
             n_items, score and seconds.

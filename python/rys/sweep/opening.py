@@ -37,7 +37,7 @@ def check_header(path: Path) -> None:
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from None
     if len(header) < 100 or not header.startswith(SQLITE_MAGIC):
-        raise StoreError(f"{path} is not the file of a sweep (it is no SQLite database)")
+        raise StoreError(f"{path} is not the file of a sweep (it is not an SQLite database)")
     # The database file format of sqlite.org: user_version at byte 60, application_id at byte 68.
     version, application = struct.unpack(">I4xI", header[60:72])
     if application != APPLICATION_ID:

@@ -160,6 +160,8 @@ def make_report(store: Store, search: Search, confirmation: Confirmation | None)
     forced = options.force and any(preflight.values())
     statuses = search.frame["status"]
     trials = [*store.trials(Stage.SEARCH), *store.trials(Stage.CONFIRM)]
+    seconds = sum(trial.seconds for trial in trials)
+    tokens = sum(trial.tokens for trial in trials)
     best = _best_of_search(store, search)
     confirmed: list[PathGain] = []
     if confirmation is not None:
@@ -185,8 +187,8 @@ def make_report(store: Store, search: Search, confirmation: Confirmation | None)
         stopped=progress.stopped,
         forced=forced,
         preflight=preflight,
-        seconds=sum(trial.seconds for trial in trials),
-        tokens=sum(trial.tokens for trial in trials),
+        seconds=seconds,
+        tokens=tokens,
         store=str(store.path),
         model=options.model,
         n_layer=settings.n_layer,

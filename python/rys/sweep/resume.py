@@ -1,4 +1,4 @@
-"""The file of a sweep that begins or goes on: only if it is the same sweep."""
+"""The file of a sweep, made or resumed. A file is resumed only by the sweep that made it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def open_or_create(
         except StoreError:
             store.close()
             raise
-        if options.provenance is None:  # resumed in Python: it was made as it was made
+        if options.provenance is None:  # resumed in Python: the file still says how it was made
             options = replace(options, provenance=store.options.provenance)
         store.write(options)
     for probe in evaluation.probes:

@@ -263,5 +263,5 @@ def _plan_of_1(plan: Any, n_layer: int) -> Any:
         try:
             texts[name] = [str(LayerPath(layers, n_layer)) for layers in plan.get(name, [])]
         except (LayerPathError, TypeError) as error:
-            raise RecordError(f"its confirm has {name} that are no paths: {error}") from None
+            raise RecordError(f"its confirm has {name} that are not paths: {error}") from None
     return texts

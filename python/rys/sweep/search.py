@@ -29,7 +29,7 @@ class CandidateSearch:
     Args:
         sweep: The sweep's file, for its results so far.
         store: The same file, for writing.
-        measurer: Whoever measures.
+        measurer: What measures the candidates.
         plan: The candidates.
         share: Of the budget, what the search may spend.
         progress: Whether to show a progress bar.

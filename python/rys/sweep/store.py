@@ -91,9 +91,7 @@ class Store:
             try:
                 from_json(type(record), to_json(record))
             except RecordError as error:
-                raise StoreError(
-                    f"{path}: no sweep can be kept whose settings are wrong: {error}"
-                ) from None
+                raise StoreError(f"{path}: cannot keep these settings: {error}") from None
         lock = Lock(path)
         # Under another name until it is whole: a kill leaves either no sweep or one that can be
         # resumed.

@@ -38,8 +38,8 @@ SEARCH_SHARE = 0.75  # of the budget, if a confirmation is to follow
 class Sweep(SweepFile):
     """A search for layer paths that make a model better, and its confirmation.
 
-    A sweep that was interrupted goes on where it was: make it again with the same arguments. It
-    reads its file as `SweepFile` does; `Sweep.open` opens a file without a model.
+    A sweep that was interrupted continues where it stopped: make it again with the same arguments.
+    It reads its file as `SweepFile` does; `Sweep.open` opens a file without a model.
 
     Args:
         model: The model, with any path. The baseline is the file's own order.
@@ -56,7 +56,7 @@ class Sweep(SweepFile):
             scores, 0.001 to 1.
         budget: What one run may spend, such as "2h", "30min" or "500M-tokens"; None for no limit.
             What is not measured then is left for another run.
-        force: Whether to use probes that the preflight refuses. The result is marked.
+        force: Whether to use probes that the preflight refuses. The result says so.
         thinking: Whether a model that can think does so.
         thinking_budget: Tokens for it.
         on_measured: Called after each measured part of a path with a dict: stage, role,
@@ -193,8 +193,8 @@ class Sweep(SweepFile):
     def confirm(self, progress: bool = False) -> None:
         """Measure the best candidates and random paths of the same extra length on fresh items.
 
-        There are as many items as find an effect of `min_effect` with a power of 0.9, as far as
-        the probes have so many and up to 1024 of each. There are as many random paths as best
+        There are enough items to find an effect of `min_effect` with a power of 0.9, but at most
+        1024 of each probe, and no more than the probe has. There are as many random paths as best
         ones, and at least three.
 
         Args:

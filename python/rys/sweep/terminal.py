@@ -119,7 +119,7 @@ def summary(
     if drawn:
         parts.append(f"Blocks (i, j), layers i..j-1 run twice:\n{drawn}")
     if report.forced:
-        parts.append("Marked: probes were used that cannot measure this model (--force).")
+        parts.append("Careful: --force used probes that cannot measure this model.")
     parts.append(next_steps(report))
     return "\n\n".join(parts)
 
@@ -185,8 +185,8 @@ def _describe_controls(report: SweepReport) -> str:
     near = sum(not control.is_apart for control in measured)
     if near:
         lines.append(
-            f"No others were found: {near} of the {len(measured)} random paths change mostly the "
-            f"layers that one of the best changes, and may share its gain."
+            f"No better controls were found: {near} of the {len(measured)} random paths change "
+            f"mostly the layers that one of the best changes, and may share its gain."
         )
     return "\n".join(lines)
 

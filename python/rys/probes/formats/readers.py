@@ -114,7 +114,7 @@ def _parse(text: str) -> Any:
 
 def _refuse(constant: str) -> NoReturn:
     # Python's json reads NaN and Infinity, which are not in the standard.
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a number in JSON")
 
 
 def _is_json(text: str) -> bool:

@@ -89,8 +89,8 @@ def parse_choice(text: str, labels: Sequence[str]) -> str | None:
     4. the label that the first line begins with, unless it begins a list of the options;
     5. the only "(D)" or "option D" of the text, else of its last line.
 
-    A letter within prose is no choice, and a small letter only where it stands alone or is marked
-    off.
+    A letter within prose is not a choice. A small letter is one only where it stands alone or is
+    marked off.
 
     Args:
         text: The answer.

@@ -34,7 +34,7 @@ _STYLED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox)[ ]?\{(
 # ". ", "! ", "?" at the end, a line break; not the "." of "3.5"
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 
-_MAX_BOXED = 300  # characters: more is no answer but a text that ran on
+_MAX_BOXED = 300  # characters: more is not an answer but a text that ran on
 
 
 def plain_text(text: str) -> str:

@@ -18,7 +18,7 @@ _MAX_LEADING = 400  # characters of a line that is looked at for a number alone
 
 _NUMBER = re.compile(
     r"""
-    # "H2", "x_1", "x_{1": a letter before the digit, so it is no amount
+    # "H2", "x_1", "x_{1": a letter before the digit, so it is not an amount
     (?P<glued>[A-Za-z](?:_\{?)?(?=\d))?
     # "-5", "= - 5", "-$5", "$-5"; in "3-5" and "x) - 5" the sign is an operator
     (?P<sign>(?<![\w)\]}])[-+]|(?<==[ ])-[ ])?(?:\\?[$€£¥₹][ ]?(?P<inner>-)?)?
@@ -172,7 +172,7 @@ def _leading_number(text: str, ends: re.Pattern[str] = _LEADS) -> Decimal | None
 def _last_number(text: str) -> Decimal | None:
     """Return the last number outside of parentheses and reasons, else the last one of all."""
     markers = LIST_MARKER.search(text)
-    if markers and markers[1] == "1":  # a line that begins with "42." is no list
+    if markers and markers[1] == "1":  # a line that begins with "42." is not a list
         text = LIST_MARKER.sub("", text)
     text = _NUMBERED.sub("", text)
     outside, n_aside = _ASIDE.subn(" ", text)

@@ -70,7 +70,7 @@ def _rating(match: re.Match[str]) -> float | None:
 
 
 def _bare_numbers(text: str) -> list[float | None]:
-    """Return the numbers of a bare list, None for what is no rating."""
+    """Return the numbers of a bare list, None for what is not a rating."""
     text = LIST_MARKER.sub("", text.partition(":")[2] or text)
     numbers: list[float | None] = []
     for part in _BETWEEN_BARE.split(text.strip(" \n,;|[]()*")):

@@ -34,7 +34,7 @@ class Race(Strategy):
         for path, bound in zip(look.paths, bounds, strict=True):
             if bound < 0:
                 reasons[path] = (
-                    f"after {look.n_items} items at most {bound:+.3f} from place {look.top} of "
-                    f"the race, at all {look.n_looks} looks together with 95% confidence"
+                    f"after {look.n_items} items at least {-bound:.3f} below place {look.top} of "
+                    f"the race (95% confidence over all {look.n_looks} looks)"
                 )
         return reasons
