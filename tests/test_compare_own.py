@@ -121,7 +121,7 @@ def test_a_path_of_a_sweep_in_any_notation(sweep, capsys):
         compare(sweep, f"{sweep}::0..9")
 
 
-def test_a_path_that_left_the_race_is_compared_on_its_own_items(sweep):
+def test_an_eliminated_path_is_compared_on_its_own_items(sweep):
     (row,) = compare(sweep, f"{sweep}::{LEFT}").rows
     assert (row.n, row.base, row.other, row.lost, row.paired) == (
         8,

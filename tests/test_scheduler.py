@@ -256,9 +256,14 @@ def test_cells_of_one_are_free_while_others_generate(driver: Driver) -> None:
 
 
 def test_unknown_requests_are_passed_over(driver: Driver) -> None:
-    (request,) = driver.insert([NextToken([1])])
+    (done,) = driver.insert([NextToken([1])])
     driver.finish()
-    driver.scheduler.cancel([request, request, 10**9])
+    (running,) = driver.insert([Generate([1, 5], max_tokens=9)])
+    driver.step(2)
+    driver.scheduler.cancel([done, done, 10**9])
+    driver.finish()
+    assert len(driver.results[running].tokens) == 9
+    driver.check_empty()
 
 
 # a long life

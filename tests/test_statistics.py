@@ -567,8 +567,8 @@ def test_a_deviation_exceeds_what_it_is_at_most_as_rarely_as_promised():
 def race(
     differences: np.ndarray, probes: np.ndarray, positions: np.ndarray
 ) -> tuple[list[int], int]:
-    """Return who is in the race to its end, and how many items were answered: as the race and
-    _leave do it.
+    """Return who is in the race to its end, and how many items were answered, by the rounds of
+    `Race` and its bounds.
     """
     running = np.arange(len(differences))
     looks = [*LOOKS, Race.default_items]
@@ -634,7 +634,7 @@ def test_race_weighs_probes():
     assert bounds[others] == pytest.approx((effects - effects[best] + reach)[others])
 
 
-def test_nobody_leaves_a_race_of_the_top_or_after_one_item():
+def test_nobody_is_eliminated_from_a_race_of_the_top_or_after_one_item():
     assert np.isinf(elimination_bounds(np.zeros((5, 20)) - 1, equal(20)[0], top=5, n_looks=4)).all()
     assert np.isinf(
         elimination_bounds(np.linspace(-1, 1, 9)[:, None], equal(1)[0], top=2, n_looks=4)
