@@ -53,6 +53,11 @@ for _ in range(2):
 """
 
 
+def all_libraries() -> list[Path]:
+    """Return the libraries of the package, and its extension module."""
+    return [*sorted(LIBRARIES.glob("librys-*.so")), Path(rys._core.__file__)]
+
+
 def symbols_of(library: Path, kind: str) -> set[str]:
     """Return the dynamic symbols that a library defines, of one of nm's kinds."""
     nm = shutil.which("nm") or pytest.skip("needs nm")
@@ -60,6 +65,13 @@ def symbols_of(library: Path, kind: str) -> set[str]:
         [nm, "-D", "--defined-only", library], capture_output=True, text=True, check=True
     ).stdout
     return set(re.findall(rf"^\w+ {kind} ([A-Za-z_]\w*)$", listed, re.MULTILINE))
+
+
+@pytest.mark.parametrize("library", all_libraries(), ids=lambda path: path.name)
+def test_nothing_is_shared_with_the_whole_process(library: Path) -> None:
+    # neither a unique symbol nor a copy of the C++ library, where that is linked statically
+    assert symbols_of(library, "u") == set()
+    assert not {"_ZNSt6locale7classicEv", "_ZNSo9_M_insertIlEERSoT_"} & symbols_of(library, r"\w")
 
 
 @pytest.fixture(scope="module")
