@@ -2,10 +2,11 @@
 
     python tools/check_gpu.py --output check_gpu.json              all of it, with the installed rys
     python tools/check_gpu.py --output check_gpu.json --minutes 8  leaves out what no longer fits
+    python tools/check_gpu.py --output check_gpu.json --steps equality sweep
 
 Without a GPU the same steps run on the CPU, on small models: so the script can be rehearsed.
 
-The steps, each on its own, so that one that fails does not cost the others:
+The steps, each in a process of its own, so that one that crashes does not cost the others:
 
 - environment: what was built in, which devices are there.
 - equality: logits along paths against physical copies of the file, with all layers and with half of
@@ -24,8 +25,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,7 @@ Logits = npt.NDArray[np.float32]
 TOLERANCE = 1e-4  # of the mean square: kernels of different backends add up in different orders
 N_SWITCHES = 30
 N_CANDIDATES = 6
+STEPS = ("environment", "equality", "large", "benchmark", "sweep")
 N_COPIES = 2  # writing and loading the copy of a 7B model takes a while
 
 
@@ -71,7 +71,7 @@ def normalised_error(found: Logits, expected: Logits) -> float:
 
 def environment() -> Step:
     """Say what was built in and which devices there are."""
-    return {"build": rys.build_info()}
+    return {"has_gpu": bool(gpus()), "build": rys.build_info()}
 
 
 def equality(folder: Path) -> Step:
@@ -195,50 +195,79 @@ def candidates(base: rys.Model, evaluation: Evaluation, file: Path, folder: Path
 
 
 def benchmark(rounds: int) -> Step:
-    """Run benchmarks/gpu.py and take its report, the last line that it prints."""
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--rounds", str(rounds)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise RuntimeError(result.stderr[-2000:])
-    report: Step = json.loads(result.stdout.splitlines()[-1])
+    """Run benchmarks/gpu.py, print what it prints, and take its report, which is the last line."""
+    report: Step = json.loads(last_line([str(BENCHMARKS / "gpu.py"), "--rounds", str(rounds)]))
     return report
+
+
+def last_line(arguments: list[str]) -> str:
+    """Run a Python program, print all that it prints but the last line, and return that.
+
+    Raises:
+        RuntimeError: The program failed, or crashed. The message ends with what it said last.
+    """
+    command = [sys.executable, "-X", "faulthandler", *arguments]
+    last = ""
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(last, end="", flush=True)  # a run that is cut short has told something
+            last = line
+        if status := process.wait():
+            errors.seek(0)
+            raise RuntimeError(f"exit status {status}\n{last}{errors.read()[-4000:]}")
+    return last
+
+
+def run_step(step: str, rounds: int) -> Step:
+    """Run one step, in this process."""
+    with tempfile.TemporaryDirectory(prefix="rys-check-gpu-") as name:
+        folder = Path(name)
+        if step == "equality":
+            return equality(folder)
+        if step == "large":
+            return large(folder, "7b" if gpus() else "tiny")
+        if step == "benchmark":
+            return benchmark(rounds)
+        if step == "sweep":
+            return sweep(folder)
+        return environment()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, required=True, help="the JSON file to write")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--output", type=Path, help="the JSON file to write")
+    what.add_argument("--here", choices=STEPS, help="run one step in this process, and print it")
     parser.add_argument("--minutes", type=float, default=10, help="begin no step after this time")
     parser.add_argument("--rounds", type=int, default=5, help="of the benchmark")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="default: all")
     options = parser.parse_args()
-    has_gpu = bool(gpus())
-    deadline = time.monotonic() + 60 * options.minutes
-    results: Step = {"has_gpu": has_gpu}
+    if options.here:
+        print(json.dumps(json_value(run_step(options.here, options.rounds))))
+        return 0
 
-    with tempfile.TemporaryDirectory(prefix="rys-check-gpu-") as name:
-        folder = Path(name)
-        steps: dict[str, Callable[[], Step]] = {
-            "environment": environment,
-            "equality": lambda: equality(folder),
-            "large": lambda: large(folder, "7b" if has_gpu else "tiny"),
-            "benchmark": lambda: benchmark(options.rounds),
-            "sweep": lambda: sweep(folder),
-        }
-        for step, run in steps.items():
-            if time.monotonic() > deadline:
-                results[step] = {"skipped": f"it was not begun within {options.minutes} minutes"}
-                continue
-            begin = time.perf_counter()
-            try:
-                results[step] = run()
-            except Exception:  # the other steps can still tell something
-                results[step] = {"error": traceback.format_exc()}
-            results[step]["step_seconds"] = time.perf_counter() - begin
-            text = json.dumps(json_value(results), indent=1)
-            options.output.write_text(text, encoding="utf-8")  # after each: a kill loses one step
-            print(f"{step}: {results[step].get('error') or 'done'}", flush=True)
-    return int(any("error" in value for value in results.values() if isinstance(value, dict)))
+    deadline = time.monotonic() + 60 * options.minutes
+    results: Step = {}
+    for step in options.steps:
+        if time.monotonic() > deadline:
+            results[step] = {"skipped": f"it was not begun within {options.minutes} minutes"}
+            continue
+        begin = time.perf_counter()
+        try:
+            arguments = ["--here", step, "--rounds", str(options.rounds)]
+            results[step] = json.loads(last_line([__file__, *arguments]))
+        except (RuntimeError, ValueError) as error:  # the other steps can still tell something
+            results[step] = {"error": str(error)}
+        results[step]["step_seconds"] = time.perf_counter() - begin
+        options.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        print(f"{step}: {results[step].get('error') or 'done'}", flush=True)
+    return int(any("error" in step for step in results.values()))
 
 
 if __name__ == "__main__":
