@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import gguf
@@ -207,7 +208,7 @@ def test_messages_are_rendered_as_transformers_does(
 
 def test_template_variables_reach_the_template_through_requests() -> None:
     template = (
-        "{% if enable_thinking is defined and not enable_thinking %}short"
+        "{% if not messages %}{% elif enable_thinking is defined and not enable_thinking %}short"
         "{% else %}a long prompt{% endif %}"
     )
     with models.open_tiny(model={"chat_template": template}) as model:
@@ -261,8 +262,51 @@ def test_a_model_without_a_template_says_so_and_takes_one() -> None:
     ) as model:
         assert model.apply_chat_template(MESSAGES) == "4 messages"
         assert model.chat(MESSAGES, max_tokens=1).n_prompt_tokens == 1 + len("4 messages")
-    with models.open_tiny(chat_template="mine") as model:  # instead of the file's
-        assert model.apply_chat_template(MESSAGES) == "mine"
+    mine = "{{ messages[0].role }}"
+    with models.open_tiny(chat_template=mine) as model:  # instead of the file's
+        assert model.apply_chat_template(MESSAGES) == MESSAGES[0]["role"]
+
+
+@pytest.mark.parametrize("template", ["chatml", "", "{{ bos_token }}", "Hello {# messages #}"])
+def test_a_given_template_that_renders_no_message_is_refused(template: str) -> None:
+    with pytest.raises(ChatTemplateError) as error:
+        models.open_tiny(chat_template=template)
+    assert str(error.value) == (
+        f"chat_template is {template!r}, but must be the Jinja source of a template that renders "
+        f"`messages`; templates have no names here: give the source, or leave chat_template out "
+        f"to use the file's own"
+    )
+
+
+def test_a_file_name_is_refused_as_a_template(tmp_path: Path) -> None:
+    existing = tmp_path / "template"
+    existing.write_text(CHAT_TEMPLATE)
+    values: list[Any] = [str(existing), existing, "chatml.jinja", "templates/a.J2"]
+    for value in values:
+        with pytest.raises(ChatTemplateError) as error:
+            models.open_tiny(chat_template=value)
+        assert str(error.value) == (
+            f"chat_template is {str(value)!r}, the name of a file, but must be the Jinja source of "
+            f"a template that renders `messages`; give what is in the file: "
+            f"chat_template=pathlib.Path({str(value)!r}).read_text()"
+        )
+    with models.open_tiny(chat_template=existing.read_text()) as model:
+        assert model.apply_chat_template(MESSAGES)
+    with pytest.raises(ChatTemplateError, match="chat_template is int, but must be the Jinja"):
+        models.open_tiny(chat_template=3)
+
+
+def test_a_template_of_a_file_that_renders_no_message_is_refused_when_it_is_used() -> None:
+    # early GGUFs hold a name in the place of the template
+    with models.open_tiny(model={"chat_template": "chatml"}) as model:
+        assert model.generate("a", max_tokens=1).n_prompt_tokens == 2
+        for use in (model.apply_chat_template, model.chat):
+            with pytest.raises(ChatTemplateError) as error:
+                use(MESSAGES)
+            assert str(error.value) == (
+                f"the chat template of {model.source} is 'chatml', which renders no message; give "
+                f"the Jinja source of one that does as rys.Model(chat_template=...)"
+            )
 
 
 def test_a_broken_template_is_an_error_when_it_is_used_and_not_before() -> None:

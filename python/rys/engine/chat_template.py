@@ -9,18 +9,21 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path, PurePath
 from typing import Any
 
-from jinja2 import Template, TemplateError, TemplateSyntaxError
+from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError
 
 from rys.engine.template_budget import BUDGET, Budget, join, stop
 from rys.engine.template_sandbox import Environment, RaisedByTemplateError
 from rys.errors import ChatTemplateError, RequestError
 
-__all__ = ["render_chat_template"]
+__all__ = ["check_given_template", "check_reads_messages", "render_chat_template"]
 
 MAX_TEMPLATE_CHARACTERS = 128 * 1024  # they take seconds to compile; the longest in use have 20 000
+# What template files are called: "chatml.jinja", "template.j2"
+_FILE_SUFFIXES = {".jinja", ".jinja2", ".j2", ".json", ".txt", ".tmpl"}
 
 
 def render_chat_template(
@@ -68,6 +71,80 @@ def render_chat_template(
         )
     callables = tuple(value for value in template_variables.values() if callable(value))
     return _render(template, variables, Budget(callables))
+
+
+def check_given_template(template: Any) -> None:
+    """Refuse what a user gives as a template and is none, such as a name or a path.
+
+    Jinja takes any text for a template. One without `messages` would be the whole prompt, for every
+    conversation.
+
+    Args:
+        template: The value of `chat_template=`; None is accepted.
+
+    Raises:
+        ChatTemplateError: If it is not Jinja source that reads the messages.
+    """
+    if template is None:
+        return
+    wanted = "must be the Jinja source of a template that renders `messages`"
+    if isinstance(template, PurePath) or (
+        isinstance(template, str) and _is_file_name(template) and not _reads_messages(template)
+    ):
+        name = str(template)
+        raise ChatTemplateError(
+            f"chat_template is {name!r}, the name of a file, but {wanted}; give what is in the "
+            f"file: chat_template=pathlib.Path({name!r}).read_text()"
+        )
+    if not isinstance(template, str):
+        raise ChatTemplateError(f"chat_template is {type(template).__name__}, but {wanted}")
+    if not _reads_messages(template):
+        raise ChatTemplateError(
+            f"chat_template is {reprlib.repr(template)}, but {wanted}; templates have no names "
+            f"here: give the source, or leave chat_template out to use the file's own"
+        )
+
+
+def check_reads_messages(template: str, source: str) -> None:
+    """Refuse the template of a file that would render the same prompt for all messages.
+
+    Args:
+        template: What the file holds as its template.
+        source: The name of the file, for the error.
+
+    Raises:
+        ChatTemplateError: If the template does not read the messages.
+    """
+    # the file may hold a value of another type there; rendering reports that
+    if isinstance(template, str) and not _reads_messages(template):
+        raise ChatTemplateError(
+            f"the chat template of {source} is {reprlib.repr(template)}, which renders no message; "
+            f"give the Jinja source of one that does as rys.Model(chat_template=...)"
+        )
+
+
+def _is_file_name(text: str) -> bool:
+    if not text or len(text) > 1000 or "\n" in text or "{" in text:
+        return False
+    try:
+        return Path(text).suffix.lower() in _FILE_SUFFIXES or Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a null character
+        return False
+
+
+@lru_cache(maxsize=64)
+def _reads_messages(template: str) -> bool:
+    """Return whether a template uses the variable `messages`.
+
+    True for source that cannot be parsed: to render it gives the better error.
+    """
+    if len(template) > MAX_TEMPLATE_CHARACTERS:
+        return True
+    try:
+        names = Environment().parse(template).find_all(nodes.Name)
+        return any(name.name == "messages" for name in names)
+    except (TemplateError, RecursionError, MemoryError):
+        return True
 
 
 def _render(template: str, variables: Mapping[str, Any], budget: Budget) -> str:

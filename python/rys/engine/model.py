@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rys import _core
 from rys._util import checks
 from rys.engine import params as engine_params
+from rys.engine.chat_template import check_given_template
 from rys.engine.convert import convert
 from rys.engine.model_base import ModelBase
 from rys.engine.perplexity import Perplexity, windows
@@ -78,11 +79,13 @@ class Model(ModelBase):
         yarn_orig_ctx: As in llama.cpp; 0 = the file's.
         lora_path: A LoRA adapter in GGUF; it touches every visit of a layer.
         lora_scale: Factor of the adapter.
-        chat_template: A Jinja template instead of the file's.
+        chat_template: The Jinja source of a template instead of the file's; neither a name nor
+            a path.
         progress: True = show a progress bar while loading; or a function of the fraction in
             [0, 1].
 
     Raises:
+        ChatTemplateError: `chat_template` is not the source of a template.
         LayerPathError: The path does not fit the file.
         ModelFileError: The file cannot be used.
         ModelFileNotFoundError: There is no such file.
@@ -109,6 +112,7 @@ class Model(ModelBase):
     ) -> None:  # fmt: skip
         """Load a file. See the class for the arguments."""
         engine_params.check_progress(progress)
+        check_given_template(chat_template)
         context = engine_params.context_params(
             n_ctx=n_ctx, n_batch=n_batch, n_ubatch=n_ubatch, n_threads=n_threads,
             n_threads_batch=n_threads_batch, flash_attn=flash_attn, type_k=type_k, type_v=type_v,

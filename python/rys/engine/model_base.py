@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rys import _core
-from rys.engine.chat_template import render_chat_template
+from rys.engine.chat_template import check_reads_messages, render_chat_template
 from rys.engine.tokenizer import Tokenizer
 from rys.engine.view import View
 from rys.errors import ChatTemplateError
@@ -154,13 +154,14 @@ class ModelBase:
             **template_variables: Whatever the template knows, such as `enable_thinking=False`.
 
         Raises:
-            ChatTemplateError: There is no template, or it fails.
+            ChatTemplateError: There is no template, it renders no message, or it fails.
         """
         template = self.chat_template
         if not template:
             raise ChatTemplateError(
                 f"{self.source} has no chat template; give one as rys.Model(chat_template=...)"
             )
+        check_reads_messages(template, self.source)
         variables: dict[str, Any] = {}
         for name in ("bos", "eos"):
             if name in self.tokenizer.special:
