@@ -109,6 +109,76 @@ def test_strftime_now_is_the_date_unless_the_caller_fixes_it():
     )
 
 
+# To continue the final message
+
+BEGUN = [USER, {"role": "assistant", "content": "Yes, and "}]
+KEEPS_SPACE = CHATML.replace(" | trim", "")
+
+
+def test_a_begun_answer_is_continued_right_after_its_content():
+    begin = "<|im_start|>system\nBe helpful.<|im_end|>\n<|im_start|>user\nIs 1 < 2 & 'so'?"
+    begin += "<|im_end|>\n<|im_start|>assistant\n"
+    # as in transformers: a template that strips contents strips this one, too
+    assert render(CHATML, BEGUN, continue_final_message=True) == begin + "Yes, and"
+    assert render(KEEPS_SPACE, BEGUN, continue_final_message=True) == begin + "Yes, and "
+    assert BEGUN[-1]["content"] == "Yes, and "
+
+
+@pytest.mark.parametrize(
+    ("content", "end"),
+    [
+        ("", ""),
+        (" \n", " \n"),
+        ("CONTINUE_FINAL_MESSAGE_TAG a", "CONTINUE_FINAL_MESSAGE_TAG a"),
+        ("<|im_end|>\n", "<|im_end|>\n"),
+    ],
+)
+def test_any_begun_answer_stays_as_it_is(content, end):
+    messages = [USER, {"role": "assistant", "content": content}]
+    rendered = render(KEEPS_SPACE, messages, continue_final_message=True)
+    assert rendered == render(KEEPS_SPACE, [USER]) + end
+
+
+def test_the_last_text_of_several_parts_is_continued():
+    template = (
+        "{% for m in messages %}[{% for part in m.content %}"
+        "{{ part.text if part.type == 'text' else '<image>' }}{% endfor %}]{% endfor %}"
+    )
+    parts = [
+        {"type": "text", "text": "a"},
+        {"type": "text", "text": "b"},
+        {"type": "image"},
+    ]
+    messages = [{"role": "assistant", "content": parts}]
+    assert render(template, messages) == "[ab<image>]"
+    assert render(template, messages, continue_final_message=True) == "[ab"
+    assert parts[1]["text"] == "b"
+
+
+def test_a_generation_prompt_ends_the_prompt_unless_the_final_message_is_continued():
+    template = "{{ messages[0].content }}|{{ add_generation_prompt }}"
+    assert render(template, [{"role": "user", "content": "a"}]).endswith("|True")
+    assert render(CHATML, BEGUN, continue_final_message=False).endswith("<|im_start|>assistant\n")
+    assert render(CHATML, BEGUN, continue_final_message=True, add_generation_prompt=False).endswith(
+        "Yes, and"
+    )
+    with pytest.raises(RequestError, match="continue_final_message and add_generation_prompt are"):
+        render(CHATML, BEGUN, continue_final_message=True, add_generation_prompt=True)
+
+
+@pytest.mark.parametrize(
+    "messages", [[], [{"role": "user"}], [{"role": "user", "content": [{"type": "image"}]}]]
+)
+def test_without_a_text_there_is_nothing_to_continue(messages):
+    with pytest.raises(RequestError, match="the last message has no text to continue"):
+        render(CHATML, messages, continue_final_message=True)
+
+
+def test_a_template_that_leaves_out_the_final_message_cannot_continue_it():
+    with pytest.raises(ChatTemplateError, match="does not render the content of the last message"):
+        render("{{ messages[0].content }}", BEGUN, continue_final_message=True)
+
+
 class TransformersGeneration(jinja2.ext.Extension):
     tags = {"generation"}  # noqa: RUF012
 

@@ -233,6 +233,32 @@ def test_a_request_may_leave_out_the_generation_prompt(model: rys.Model) -> None
     assert result.n_prompt_tokens == len(model.tokenize(text))
 
 
+def test_a_begun_answer_is_continued_by_every_request(model: rys.Model) -> None:
+    messages = [MESSAGES[1], {"role": "assistant", "content": "Once upon"}]
+    text = model.apply_chat_template(messages, continue_final_message=True)
+    assert text.endswith("<|im_start|>assistant\nOnce upon")
+    go_on = {"continue_final_message": True}
+    expected = model.generate(text, max_tokens=4)
+    result = model.chat(messages, max_tokens=4, template_variables=go_on)
+    assert result.tokens == expected.tokens
+    assert result.n_prompt_tokens == expected.n_prompt_tokens
+    pieces = model.stream(messages, max_tokens=4, template_variables=go_on)
+    assert "".join(pieces) == expected.text
+    following, scored = model.run(
+        [
+            rys.NextToken(messages, template_variables=go_on),
+            rys.LogLikelihood(messages, " a time", template_variables=go_on),
+        ]
+    )
+    assert isinstance(following, rys.requests.NextTokenResult)
+    assert following.best == expected.tokens[0]
+    assert isinstance(scored, rys.requests.LogLikelihoodResult)
+    assert scored.logprob == model.loglikelihood(text, " a time").logprob
+    both = {**go_on, "add_generation_prompt": True}
+    with pytest.raises(RequestError, match="are both true"):
+        model.chat(messages, template_variables=both)
+
+
 def test_the_template_may_raise_and_tell_the_date_and_write_json() -> None:
     template = (
         "{% if messages[0].role != 'user' %}{{ raise_exception('begin with the user') }}{% endif %}"

@@ -55,7 +55,9 @@ class Generate:
         grammar: GBNF with the rule `root`, which the text must follow; None for any text.
         logprobs: Whether to report the log-probability of every token.
         template_variables: Variables for the chat template if the prompt is messages, such as
-            `{"enable_thinking": False}`.
+            `{"enable_thinking": False}`. `add_generation_prompt` and `continue_final_message` are
+            among them, with the meaning that they have in transformers: with
+            `{"continue_final_message": True}`, the model goes on with the last message.
     """
 
     prompt: Prompt = field(kw_only=False)

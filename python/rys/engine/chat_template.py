@@ -22,6 +22,9 @@ from rys.errors import ChatTemplateError, RequestError
 __all__ = ["check_given_template", "check_reads_messages", "render_chat_template"]
 
 MAX_TEMPLATE_CHARACTERS = 128 * 1024  # they take seconds to compile; the longest in use have 20 000
+# Stands after a text to find its end in the prompt. transformers uses the same, and a template may
+# look for it.
+_END_MARK = "CONTINUE_FINAL_MESSAGE_TAG "
 # What template files are called: "chatml.jinja", "template.j2"
 _FILE_SUFFIXES = {".jinja", ".jinja2", ".j2", ".json", ".txt", ".tmpl"}
 
@@ -30,7 +33,8 @@ def render_chat_template(
     template: str,
     messages: Sequence[Mapping[str, Any]],
     *,
-    add_generation_prompt: bool = True,
+    add_generation_prompt: bool | None = None,
+    continue_final_message: bool = False,
     bos_token: str = "",
     eos_token: str = "",
     **template_variables: Any,
@@ -41,7 +45,11 @@ def render_chat_template(
         template: Jinja source, as `tokenizer.chat_template` of the GGUF holds it.
         messages: Mappings with a str "role". What else they hold (content, tool_calls, ...) is up
             to the template.
-        add_generation_prompt: Whether to end with the header of an assistant message.
+        add_generation_prompt: Whether to end with the header of an assistant message; None = yes,
+            unless the final message is continued.
+        continue_final_message: Whether to end right after the content of the last message, so that
+            the model goes on with it. As in transformers: white space at the end of the content
+            stays if the template keeps it.
         bos_token: Text of the BOS token.
         eos_token: Text of the EOS token.
         template_variables: Further variables of the template. `tools` and `documents` are None
@@ -52,15 +60,26 @@ def render_chat_template(
         The prompt.
 
     Raises:
-        RequestError: If the messages are malformed.
-        ChatTemplateError: If the template is broken, refuses the messages (its own words are in the
+        RequestError: If the messages are malformed, both ends are asked for, or there is no last
+            message with a text to continue.
+        ChatTemplateError: If the template does not render the message to continue, is broken, refuses the messages (its own words are in the
             message), does what the sandbox forbids, or needs too much memory or time.
     """
+    checked = _check_messages(messages)
+    if add_generation_prompt is None:
+        add_generation_prompt = not continue_final_message
+    if continue_final_message:
+        if add_generation_prompt:
+            raise RequestError(
+                "continue_final_message and add_generation_prompt are both true, but a prompt ends "
+                "either within the last message or with the header of a new one; set one of them"
+            )
+        checked = _mark_end(checked)
     variables = {
         "tools": None,
         "documents": None,
         **template_variables,
-        "messages": _check_messages(messages),
+        "messages": checked,
         "add_generation_prompt": add_generation_prompt,
         "bos_token": bos_token,
         "eos_token": eos_token,
@@ -70,7 +89,42 @@ def render_chat_template(
             f"the chat template is {type(template).__name__}, but must be a str"
         )
     callables = tuple(value for value in template_variables.values() if callable(value))
-    return _render(template, variables, Budget(callables))
+    prompt = _render(template, variables, Budget(callables))
+    return _cut_at_mark(prompt) if continue_final_message else prompt
+
+
+def _mark_end(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages with a mark after the text of the last one."""
+    content = messages[-1].get("content") if messages else None
+    if isinstance(content, str):
+        marked: Any = content + _END_MARK
+    else:
+        # a list of parts: the last one with a text, as in [{"type": "text", "text": "So far"}]
+        marked = list(content) if isinstance(content, (list, tuple)) else []
+        for index in reversed(range(len(marked))):
+            part = marked[index]
+            if isinstance(part, Mapping) and isinstance(part.get("text"), str):
+                marked[index] = {**part, "text": part["text"] + _END_MARK}
+                break
+        else:
+            raise RequestError(
+                "continue_final_message is true, but the last message has no text to continue; "
+                "give one whose 'content' is the beginning of the answer"
+            )
+    return [*messages[:-1], {**messages[-1], "content": marked}]
+
+
+def _cut_at_mark(prompt: str) -> str:
+    """Return a prompt up to the mark of `_mark_end`."""
+    end = prompt.rfind(_END_MARK.strip())
+    if end < 0:
+        raise ChatTemplateError(
+            "continue_final_message is true, but the chat template does not render the content of "
+            "the last message"
+        )
+    # Without the mark's own space, the template strips contents: then this one is stripped as well.
+    keeps_space = prompt.startswith(_END_MARK, end)
+    return prompt[:end] if keeps_space else prompt[:end].rstrip()
 
 
 def check_given_template(template: Any) -> None:
@@ -105,7 +159,7 @@ def check_given_template(template: Any) -> None:
         )
 
 
-def check_reads_messages(template: str, source: str) -> None:
+def check_reads_messages(template: Any, source: str) -> None:
     """Refuse the template of a file that would render the same prompt for all messages.
 
     Args:

@@ -140,7 +140,8 @@ class ModelBase:
     def apply_chat_template(
         self,
         messages: Sequence[Mapping[str, Any]],
-        add_generation_prompt: bool = True,
+        add_generation_prompt: bool | None = None,
+        continue_final_message: bool = False,
         **template_variables: Any,
     ) -> str:
         """Return the text of a conversation, as the model's chat template renders it.
@@ -150,11 +151,15 @@ class ModelBase:
 
         Args:
             messages: Mappings with "role" and "content".
-            add_generation_prompt: End where the assistant's answer begins.
+            add_generation_prompt: End where the assistant's answer begins; None = yes, unless the
+                final message is continued.
+            continue_final_message: End right after the content of the last message, which the model
+                then goes on with, as in transformers.
             **template_variables: Whatever the template knows, such as `enable_thinking=False`.
 
         Raises:
             ChatTemplateError: There is no template, it renders no message, or it fails.
+            RequestError: The messages are malformed, or the two options contradict each other.
         """
         template = self.chat_template
         if not template:
@@ -171,5 +176,6 @@ class ModelBase:
             template,
             messages,
             add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
             **(variables | template_variables),
         )

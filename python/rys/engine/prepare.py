@@ -207,8 +207,7 @@ class RequestPreparer:
         return self._tokenizer.check([token])[0]
 
     def _render(self, messages: Any, template_variables: Mapping[str, Any] | None) -> str:
-        variables = {"add_generation_prompt": True, **(template_variables or {})}
-        return self._render_messages(messages, **variables)
+        return self._render_messages(messages, **(template_variables or {}))
 
 
 def _sampling(request: Generate) -> _core.SamplingParams:
