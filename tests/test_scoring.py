@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 import rys
 from rys import NextToken
+from rys.engine.prepare import RequestPreparer
+from rys.engine.tokenizer import Tokenizer
 from rys.errors import (
     RequestError,
 )
@@ -63,6 +66,71 @@ def test_texts_of_a_log_likelihood_are_tokenized_together(model: rys.Model) -> N
     shifted = model.loglikelihood("Tom ate ", "an apple")
     assert shifted.tokens == whole[n_context:]
     assert shifted.logprob == model.loglikelihood("Tom ate", " an apple").logprob
+
+
+class MergingTokenizer(Tokenizer):
+    """Tokens as in a vocabulary with `merged`: the longest that fits, else a character."""
+
+    def __init__(self, *merged: str, bos: bool = False) -> None:
+        self._token = re.compile("|".join([*map(re.escape, merged), "."]), re.DOTALL)
+        self._texts = ["<s>"]
+        self._bos = [0] if bos else []
+        self.special = {"bos": 0}
+
+    def tokenize_prompt(self, text: str) -> list[int]:
+        pieces = self._token.findall(text)
+        self._texts.extend(piece for piece in pieces if piece not in self._texts)
+        return self._bos + [self._texts.index(piece) for piece in pieces]
+
+    def texts(self, tokens: Sequence[int]) -> list[str]:
+        return [self._texts[token] for token in tokens]
+
+
+def scored(tokenizer: MergingTokenizer, context: Any, continuation: str) -> list[str]:
+    """Return the tokens that a request scores."""
+    preparer = RequestPreparer(
+        tokenizer, lambda messages: str(messages[0]["content"]), source="x", has_tokenizer=True
+    )
+    (core,) = preparer.prepare([rys.LogLikelihood(context, continuation)])
+    return tokenizer.texts(core.tokens[core.n_context :])
+
+
+@pytest.mark.parametrize("bos", [True, False])
+@pytest.mark.parametrize(
+    ("merged", "context", "continuation", "tokens"),
+    [
+        # oracle: _encode_pair of lm-evaluation-harness, whole[len(encode(context.rstrip())):]
+        ([":\n", "yes"], "Answer:\n", "yes", ["yes"]),
+        (["yes"], "Answer:\n", "yes", ["\n", "yes"]),
+        ([":\n", "yes", " yes"], "Answer:", " yes", [" yes"]),
+        ([":\n", "yes", " yes"], "Answer: ", "yes", [" yes"]),
+        (["  ", "yes", " yes"], "Answer: ", " yes", ["  ", "yes"]),
+        (["x\n\n\n"], "x\n\n", "\ny", ["y"]),
+        ([":\n\n", "yes"], "Answer:\n\n", "yes", ["yes"]),
+        (["ab"], "xa", "bc", ["c"]),
+        # the harness gives up: no token would be left
+        (["Once"], "Onc", "e", ["Once"]),
+        (["abc"], "xab", "c", ["abc"]),
+    ],
+)
+def test_texts_are_split_as_lm_evaluation_harness_does(
+    bos: bool, merged: list[str], context: str, continuation: str, tokens: list[str]
+) -> None:
+    assert scored(MergingTokenizer(*merged, bos=bos), context, continuation) == tokens
+
+
+def test_white_space_at_the_end_of_a_rendered_conversation_stays_with_it() -> None:
+    tokenizer = MergingTokenizer("yes")
+    assert scored(tokenizer, [{"role": "user", "content": "Answer:\n"}], "yes") == ["yes"]
+
+
+def test_a_merged_line_break_is_not_scored_by_real_weights() -> None:
+    with rys.Model(models.instruct("qwen2.5-coder-0.5b"), n_ctx=64, n_threads=1) as model:
+        context = "Is the sky blue?\nAnswer:\n"
+        result = model.loglikelihood(context, "yes")
+        assert model.token_strings(result.tokens) == ["yes"]
+        rows = log_softmax(model.logits(context))
+        assert result.logprob == pytest.approx(rows[-1, result.tokens[0]], abs=0.05)
 
 
 def test_a_continuation_may_be_given_in_tokens_after_a_text_and_the_other_way(

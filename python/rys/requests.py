@@ -76,14 +76,18 @@ class Generate:
 
 @dataclass(frozen=True, kw_only=True)
 class LogLikelihood:
-    """A request for the probability of a continuation after a context.
+    r"""A request for the probability of a continuation after a context.
 
     Attributes:
         context: Text, token ids or messages. An empty context is possible with models that have a
             BOS token.
-        continuation: Text or token ids. Two texts are tokenized together, and the continuation
-            begins where the context alone would end. White space at the end of a text belongs to
-            the continuation, but that of a rendered conversation does not.
+        continuation: Text or token ids. Two texts are split by the rule of lm-evaluation-harness
+            (`_encode_pair`): white space at the end of the context moves to the continuation, both
+            are tokenized together, and as many tokens as the context has by itself are not scored.
+            So "Answer:\n" and "yes" score "yes" alone where ":\n" is one token, and "\n" and "yes"
+            where it is two. There are two exceptions. The white space at the end of a rendered
+            conversation stays with it. Where no token would be left, because the texts merge as
+            "Onc" and "e", all tokens that differ from the context's are scored.
         template_variables: Variables for the chat template if the context is messages.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
 import string
 import tempfile
@@ -67,6 +68,16 @@ def adder() -> Path:
     digits.
     """
     return _real("st_add_4_4_128.gguf")
+
+
+def instruct(name: str) -> Path:
+    """Return a small model of a real family, such as "qwen2.5-coder-0.5b"."""
+    default = Path.home() / ".cache" / "rys-real-models"
+    folder = Path(os.environ.get("RYS_REAL_MODELS", default))
+    found = sorted(folder.glob(f"{name}*.gguf"))
+    if not found:
+        pytest.skip(f"needs {name}, which is not in {folder}")
+    return found[0]
 
 
 def _real(name: str) -> Path:

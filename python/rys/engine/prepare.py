@@ -172,8 +172,8 @@ class RequestPreparer:
         if is_chat:
             context = self._render(context, request.template_variables)
         if isinstance(context, str) and isinstance(continuation, str):
-            # a template's last line break is given to the model; white space that a user wrote may
-            # merge with what follows
+            # What the template writes before an answer is given to the model. White space that a
+            # user wrote there may be part of the answer's first token.
             alone = context if is_chat else context.rstrip()
             return self._tokenize_together(context, alone, continuation)
 
@@ -189,15 +189,21 @@ class RequestPreparer:
     def _tokenize_together(
         self, context: str, alone: str, continuation: str
     ) -> tuple[list[int], int]:
-        """Return the tokens of both texts, and how many of them are those of `alone`."""
+        """Return the tokens of both texts, and how many of them are those of `alone`.
+
+        As `_encode_pair` of lm-evaluation-harness counts them: as many as `alone` has by itself,
+        even where its last one has merged with white space that follows.
+        """
         if not continuation:
             raise RequestError("the continuation is empty")
         tokens = self._tokenizer.tokenize_prompt(context + continuation)
         head = self._tokenizer.tokenize_prompt(alone)
-        # a token that holds the end of the context and the beginning of the continuation counts to
-        # the latter
+        if len(head) < len(tokens):
+            return tokens, len(head)
+        # The texts merged into so few tokens that none would be left, as "Onc" and "e" into "Once".
+        # The harness gives up there; here, what differs from the context is scored.
         n_context = 0
-        while n_context < min(len(head), len(tokens) - 1) and head[n_context] == tokens[n_context]:
+        while n_context < len(tokens) - 1 and head[n_context] == tokens[n_context]:
             n_context += 1
         return tokens, n_context
 
