@@ -174,9 +174,46 @@ def test_without_a_text_there_is_nothing_to_continue(messages):
         render(CHATML, messages, continue_final_message=True)
 
 
-def test_a_template_that_leaves_out_the_final_message_cannot_continue_it():
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages[0].content }}",
+        # the mark is there, but not all of the text, as with templates that cut thinking out
+        "{{ messages[-1].content.split(',')[-1] }}",
+        "{{ messages[-1].content | replace('Yes', 'No') }}",
+    ],
+)
+def test_a_template_that_changes_the_final_message_cannot_continue_it(template):
     with pytest.raises(ChatTemplateError, match="does not render the content of the last message"):
-        render("{{ messages[0].content }}", BEGUN, continue_final_message=True)
+        render(template, BEGUN, continue_final_message=True)
+
+
+def test_another_field_of_the_final_message_is_continued():
+    template = "{% for m in messages %}<think>{{ m.NAME }}</think>{{ m.content }}{% endfor %}"
+    for name in ("reasoning_content", "thinking"):
+        for field in ("reasoning_content", "thinking", "reasoning"):
+            messages = [{"role": "assistant", "content": "Yes", field: "so far "}]
+            rendered = render(
+                template.replace("NAME", name), messages, continue_final_message=field
+            )
+            assert rendered == "<think>so far "
+    with pytest.raises(RequestError, match="give one whose 'thinking' is the beginning"):
+        render(template, BEGUN, continue_final_message="thinking")
+
+
+# Fields of messages, as transformers reads them
+
+
+def test_a_field_that_is_none_is_left_out():
+    template = "{% for m in messages %}{{ m.content }}{{ m.tool_calls is defined }}{% endfor %}"
+    call = {"role": "assistant", "content": None, "tool_calls": []}
+    assert render(template, [call, {**call, "tool_calls": None}]) == "TrueFalse"
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "thinking", "reasoning"])
+def test_a_reasoning_is_found_under_its_usual_names(field):
+    template = "{{ messages[0].reasoning_content }}{{ messages[0].thinking }}"
+    assert render(template, [{"role": "assistant", field: "hm"}]) == "hmhm"
 
 
 class TransformersGeneration(jinja2.ext.Extension):

@@ -25,6 +25,8 @@ MAX_TEMPLATE_CHARACTERS = 128 * 1024  # they take seconds to compile; the longes
 # Stands after a text to find its end in the prompt. transformers uses the same, and a template may
 # look for it.
 _END_MARK = "CONTINUE_FINAL_MESSAGE_TAG "
+# What messages call a reasoning. The first is the name that most templates read.
+_REASONING = ("reasoning_content", "thinking", "reasoning")
 # What template files are called: "chatml.jinja", "template.j2"
 _FILE_SUFFIXES = {".jinja", ".jinja2", ".j2", ".json", ".txt", ".tmpl"}
 
@@ -34,7 +36,7 @@ def render_chat_template(
     messages: Sequence[Mapping[str, Any]],
     *,
     add_generation_prompt: bool | None = None,
-    continue_final_message: bool = False,
+    continue_final_message: bool | str = False,
     bos_token: str = "",
     eos_token: str = "",
     **template_variables: Any,
@@ -44,12 +46,14 @@ def render_chat_template(
     Args:
         template: Jinja source, as `tokenizer.chat_template` of the GGUF holds it.
         messages: Mappings with a str "role". What else they hold (content, tool_calls, ...) is up
-            to the template.
+            to the template. As in transformers, a field that is None is left out, and a reasoning
+            may be called "reasoning_content", "thinking" or "reasoning".
         add_generation_prompt: Whether to end with the header of an assistant message; None = yes,
             unless the final message is continued.
         continue_final_message: Whether to end right after the content of the last message, so that
             the model goes on with it. As in transformers: white space at the end of the content
-            stays if the template keeps it.
+            stays if the template keeps it. The name of another field, such as
+            "reasoning_content", continues the text in that.
         bos_token: Text of the BOS token.
         eos_token: Text of the EOS token.
         template_variables: Further variables of the template. `tools` and `documents` are None
@@ -62,19 +66,22 @@ def render_chat_template(
     Raises:
         RequestError: If the messages are malformed, both ends are asked for, or there is no last
             message with a text to continue.
-        ChatTemplateError: If the template does not render the message to continue, is broken, refuses the messages (its own words are in the
-            message), does what the sandbox forbids, or needs too much memory or time.
+        ChatTemplateError: If the template is broken, refuses the messages (its own words are in the
+            message), does not render the text to continue, does what the sandbox forbids, or needs
+            too much memory or time.
     """
     checked = _check_messages(messages)
     if add_generation_prompt is None:
         add_generation_prompt = not continue_final_message
+    field = continue_final_message if isinstance(continue_final_message, str) else "content"
+    begun = ""
     if continue_final_message:
         if add_generation_prompt:
             raise RequestError(
                 "continue_final_message and add_generation_prompt are both true, but a prompt ends "
                 "either within the last message or with the header of a new one; set one of them"
             )
-        checked = _mark_end(checked)
+        checked, begun = _mark_end(checked, field)
     variables = {
         "tools": None,
         "documents": None,
@@ -90,37 +97,38 @@ def render_chat_template(
         )
     callables = tuple(value for value in template_variables.values() if callable(value))
     prompt = _render(template, variables, Budget(callables))
-    return _cut_at_mark(prompt) if continue_final_message else prompt
+    return _cut_at_mark(prompt, field, begun) if continue_final_message else prompt
 
 
-def _mark_end(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages with a mark after the text of the last one."""
-    content = messages[-1].get("content") if messages else None
+def _mark_end(messages: list[dict[str, Any]], field: str) -> tuple[list[dict[str, Any]], str]:
+    """Return the messages with a mark after the text of the last one, and that text."""
+    last = messages[-1] if messages else {}
+    content = last.get(field)
     if isinstance(content, str):
-        marked: Any = content + _END_MARK
-    else:
-        # a list of parts: the last one with a text, as in [{"type": "text", "text": "So far"}]
-        marked = list(content) if isinstance(content, (list, tuple)) else []
-        for index in reversed(range(len(marked))):
-            part = marked[index]
-            if isinstance(part, Mapping) and isinstance(part.get("text"), str):
-                marked[index] = {**part, "text": part["text"] + _END_MARK}
-                break
-        else:
-            raise RequestError(
-                "continue_final_message is true, but the last message has no text to continue; "
-                "give one whose 'content' is the beginning of the answer"
-            )
-    return [*messages[:-1], {**messages[-1], "content": marked}]
+        # a reasoning has several names; the template reads one of them
+        names = [name for name in _REASONING if field in _REASONING and last.get(name) == content]
+        marked = dict.fromkeys(names or [field], content + _END_MARK)
+        return [*messages[:-1], {**last, **marked}], content
+    # a list of parts: the last one with a text, as in [{"type": "text", "text": "So far"}]
+    parts = list(content) if isinstance(content, (list, tuple)) else []
+    for index in reversed(range(len(parts))):
+        part = parts[index]
+        if isinstance(part, Mapping) and isinstance(part.get("text"), str):
+            parts[index] = {**part, "text": part["text"] + _END_MARK}
+            return [*messages[:-1], {**last, field: parts}], part["text"]
+    raise RequestError(
+        f"continue_final_message is true, but the last message has no text to continue; "
+        f"give one whose {field!r} is the beginning of the answer"
+    )
 
 
-def _cut_at_mark(prompt: str) -> str:
-    """Return a prompt up to the mark of `_mark_end`."""
+def _cut_at_mark(prompt: str, field: str, text: str) -> str:
+    """Return a prompt up to the mark of `_mark_end`, which stands after a text."""
     end = prompt.rfind(_END_MARK.strip())
-    if end < 0:
+    if end < 0 or text.strip() not in prompt:
         raise ChatTemplateError(
-            "continue_final_message is true, but the chat template does not render the content of "
-            "the last message"
+            f"continue_final_message is true, but the chat template does not render the {field} "
+            f"of the last message, or not as it is"
         )
     # Without the mark's own space, the template strips contents: then this one is stripped as well.
     keeps_space = prompt.startswith(_END_MARK, end)
@@ -239,8 +247,18 @@ def _check_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
             raise RequestError(
                 f"messages[{index}]['role'] is {role}, but must be a str such as 'user'"
             )
-    # Plain dicts, because templates pass messages to tojson.
-    return [dict(message) for message in messages]
+    return [_without_gaps(message) for message in messages]
+
+
+def _without_gaps(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message without fields that are None, and with its reasoning under usual names."""
+    # A plain dict, because templates pass messages to tojson. `"content": None` is what APIs give
+    # beside a tool call; many templates would print "None".
+    plain = {name: value for name, value in message.items() if value is not None}
+    reasoning = next((plain[name] for name in _REASONING if name in plain), None)
+    if reasoning is None:
+        return plain
+    return {"thinking": reasoning, **plain, "reasoning_content": reasoning}
 
 
 @lru_cache(maxsize=64)

@@ -141,7 +141,7 @@ class ModelBase:
         self,
         messages: Sequence[Mapping[str, Any]],
         add_generation_prompt: bool | None = None,
-        continue_final_message: bool = False,
+        continue_final_message: bool | str = False,
         **template_variables: Any,
     ) -> str:
         """Return the text of a conversation, as the model's chat template renders it.
@@ -154,7 +154,8 @@ class ModelBase:
             add_generation_prompt: End where the assistant's answer begins; None = yes, unless the
                 final message is continued.
             continue_final_message: End right after the content of the last message, which the model
-                then goes on with, as in transformers.
+                then goes on with, as in transformers. The name of a field, such as
+                "reasoning_content", continues that one.
             **template_variables: Whatever the template knows, such as `enable_thinking=False`.
 
         Raises:
