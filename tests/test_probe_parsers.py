@@ -23,6 +23,7 @@ from rys.probes.parsers import (
     parse_yes_no,
     remove_thinking,
 )
+from rys.probes.parsers.text import parse_symbols, parse_words
 
 LETTERS = "ABCDEFG"
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -126,6 +127,34 @@ NUMBERS = {
     "date is no fraction": ("12/14/1937", "1937"),
     "frac": (r"\boxed{\frac{3}{4}}", "0.75"),
     "negative frac": (r"$-\dfrac{1}{2}$", "-0.5"),
+    # powers, of units and of numbers
+    "square metres": ("12 m^2", "12"),
+    "square metres in a sentence": ("So the total area is 12 m^2.", "12"),
+    "square metres, summed up": ("12 m^2 + 3 m^2 = 15 m^2", "15"),
+    "square metres in a box": (r"\boxed{12 \text{ m}^2}", "12"),
+    "square metres in a box, braces": (r"$\boxed{12\,\mathrm{~m}^{2}}$", "12"),
+    "square metres in HTML": ("It is 12 m<sup>2</sup>.", "12"),
+    "per second": ("The rate is 12 s^{-1}", "12"),
+    "joules": ("It is 12 kg*m^2/s^2", "12"),
+    "inches with a full stop": ("It is 12 in.^2", "12"),
+    "square of a letter": (r"\boxed{12x^2}", "12"),
+    "letter to a power": ("x^2", None),
+    "power of ten": ("10^6", "1000000"),
+    "power of two": ("There are 2^{10} of them.", "1024"),
+    "power of two, stars": ("2**10", "1024"),
+    "negative power": ("10^{-2}", "0.01"),
+    "power of a fraction": ("1.5^2", "2.25"),
+    "minus before a power": ("-2^2", "-4"),
+    "large power is exact": ("9^99", str(9**99)),
+    "zero to a negative power": ("0^-1", None),
+    # tags and dollars
+    "answer tag": ("First 3. <answer>12</answer> Checked 2 times.", "12"),
+    "answer tag, unit": ("<answer>12 m^2</answer>", "12"),
+    "answer tag, open": ("7 + 5\n<answer>\n12", "12"),
+    "answer tag, square": ("[ANSWER]12[/ANSWER]", "12"),
+    "box of GLM": ("<|begin_of_box|>12<|end_of_box|>", "12"),
+    "dollars of LaTeX": ("ANSWER: $12$", "12"),
+    "prices": ("It costs $5 and then $6", "6"),
     # LaTeX boxes
     "box": (r"Thus the sum is $\boxed{1,234}$.", "1234"),
     "box with unit": (r"\[ \boxed{18 \text{ dollars}} \]", "18"),
@@ -265,6 +294,32 @@ CHOICES = {
     "last line only": ("(A) and (B) are early.\n(C) fits the calendar.", "C"),
     "last line alone": ("A is early. B is late.\n\nC", "C"),
     "thinking aloud, then letter": ("Let's see. Today is the 12th.\n\n(E)", "E"),
+    # LaTeX, tags and brackets
+    "dollars": ("ANSWER: $A$", "A"),
+    "one dollar": ("Answer: $A", "A"),
+    "dollars, escaped": (r"answer: \$A\$", "A"),
+    "dollars alone": ("$A$", "A"),
+    "two dollars": ("$$B$$", "B"),
+    "dollars, text": (r"ANSWER: $\text{A}$", "A"),
+    "dollars, style within style": (r"\boxed{\text{\textbf{C}}}", "C"),
+    "dollars, several": ("ANSWER: $A$ and $B$", None),
+    "instruction repeated": ("Use the format ANSWER: $LETTER.", None),
+    "answer tag": ("I think A fits. <answer>C</answer>", "C"),
+    "answer tag, lines": ("<answer>\n(C) Tuesday\n</answer>", "C"),
+    "answer tag, open": ("<answer>C", "C"),
+    "answer tag, final": ("<final_answer>C</final_answer>", "C"),
+    "answer tag, square": ("[ANSWER]C[/ANSWER]", "C"),
+    "answer tag, empty": ("<answer></answer>", None),
+    "answer tag, several": ("<answer>A or B</answer>", None),
+    "answer tag, prose": ("<answer>A man walks</answer>", None),
+    "answer tag, option tag": ("<answer><option>C</option></answer>", "C"),
+    "box of GLM": ("<|begin_of_box|>C<|end_of_box|>", "C"),
+    "HTML": ("The answer: <b>C</b>", "C"),
+    "label that looks like HTML": ("Answer: <B>", "B"),
+    "angle brackets": ("<C>", "C"),
+    "guillemets": ("Answer: «C»", "C"),
+    "brackets of Chinese": ("答案：【C】", "C"),
+    "JSON": ('{"answer": "C"}', "C"),
     "German": ("Die Antwort ist B.", "B"),
     "French": ("La réponse est (C).", "C"),
     "Chinese": ("答案是B。", "B"),
@@ -335,6 +390,12 @@ YES_NO = {
     "well": ("Well, no.", "No"),
     "would answer": ('A typical person would answer "No".', "No"),
     "Spanish no": ("No, no es posible.", "No"),
+    "dollars": ("ANSWER: $Yes$", "Yes"),
+    "dollars, text": (r"ANSWER: $\text{No}$", "No"),
+    "answer tag": ("Yes. <answer>No</answer>", "No"),
+    "answer tag, prose": ("<answer>No one</answer>", None),
+    "HTML": ("<b>No</b>", "No"),
+    "angle brackets": ("Answer: <Yes>", "Yes"),
     # none
     "do not know": ("I do not know", None),
     "don't know yes or no": ("I don't know, yes or no?", None),
@@ -381,6 +442,8 @@ WORDS = {
     ),
     "last line": ("Today is Monday and 7 days on is Monday.\nThe next one is Tuesday", "Tuesday"),
     "German statement": ("Die Antwort ist Friday.", "Friday"),
+    "dollars": (r"ANSWER: $\text{Tuesday}$", "Tuesday"),
+    "answer tag": ("Monday? <answer>Tuesday</answer> not Wednesday", "Tuesday"),
     "two stated": ("The answer is Monday or Tuesday.", None),
     "contradictory lines": ("Monday\n\nTuesday", None),
     "contradictory": ("It may be Monday, it may be Tuesday.", None),
@@ -455,6 +518,13 @@ RATINGS: dict[str, tuple[str, list[float] | None]] = {
     "bare numbered lines": ("1. 7\n2. 2\n3. 0\n4. 5", [7, 2, 0, 5]),
     "bare list after words": ("Here are my ratings:\n7, 2, 0, 5", [7, 2, 0, 5]),
     "bare list of ten": ("7/10, 2/10, 0/10, 5/10", [7, 2, 0, 5]),
+    "dollars": ("Relieved: $7$\nAngry: $2$\nSad: $0$\nHopeful: $5$", [7, 2, 0, 5]),
+    "boxes": (
+        r"Relieved: \boxed{7}, Angry: \boxed{2}, Sad: \boxed{0}, Hopeful: \boxed{5}",
+        [7, 2, 0, 5],
+    ),
+    "bare list in a box": (r"\boxed{7, 2, 0, 5}", [7, 2, 0, 5]),
+    "bare list in a tag": ("<answer>7, 2, 0, 5</answer>", [7, 2, 0, 5]),
     "missing": ("Relieved: 7\nAngry: 2\nSad: 0", None),
     "too few bare": ("7, 2, 0", None),
     "too many bare": ("7, 2, 0, 5, 1", None),
@@ -483,6 +553,25 @@ def test_ratings_of_names_within_names_are_told_apart() -> None:
         3,
     ]
     assert parse_ratings("7", []) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<answer>Red, blue</answer>",
+        "Let me see.\n<answer>\nred blue\n</answer>",
+        "Answer: $red blue$",
+        r"It is \boxed{\text{red blue}}.",
+        "The answer is: <b>red blue</b>.",
+    ],
+)
+def test_words_are_read_without_what_stands_around_them(text: str) -> None:
+    assert parse_words(text) == "red blue"
+
+
+def test_signs_are_read_without_what_stands_around_them() -> None:
+    for text in ("<answer>] )</answer>", "The answer is: $] )$", r"\boxed{] )}"):
+        assert parse_symbols(text) == "])"
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {

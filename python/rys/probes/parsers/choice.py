@@ -38,10 +38,11 @@ _DENIED = re.compile(
 )
 # after a label: ").", ", ", " because"; not the "." of "B.C."
 _LABEL_ENDS = re.compile(
-    r"[)\]}\"'*_]{0,4}[ ]{0,2}"
+    r"[)\]}>\"'*_$\\]{0,4}[ ]{0,2}"
     r"(?:\Z|[\n,;:!?(\u2014]|\.(?!\w\.)|-[ ]|(?:because|since|as|which|not|due|based)\b)",
     re.IGNORECASE,
 )
+_BEFORE = r"[\s*_<>#\"'({\[$\\-]{0,8}"  # " (", "**", "$", at the beginning of a line
 _NUMBER_FOLLOWS = re.compile(r"[ ]{1,3}[\d$]")  # " 12", " $5": the option's own text
 
 _Place = Literal["weak", "line", "strong"]
@@ -70,7 +71,7 @@ def _patterns(labels: tuple[str, ...]) -> _Patterns:
         # " or C.", after a label
         rf"{more}{label}[)\]]?(?=[ ]?[,.!\n]|\Z|[ ](?:and|or)\b)",
         # "(B", "**Option B", "Final answer: B", at the beginning of a line
-        rf"[\s*_>#\"'({{\[-]{{0,8}}(?:(?:final[ ])?(?:option|choice|answer)[\s:(]{{1,4}})?{label}",
+        rf"{_BEFORE}(?:(?:final[ ])?(?:option|choice|answer)[\s:(]{{1,4}})?{label}",
         # "(B)", "option B"; not that of "not option B"
         rf"(?<!not )(?<!n't )(?:(?P<open>[(\[])|\b(?:option|choice)[ ]){label}(?(open)(?=[)\]]))",
     )

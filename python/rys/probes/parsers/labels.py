@@ -12,10 +12,10 @@ _LETTER = "[^\\W\u3040-\u9fff]"  # Chinese and Japanese set no spaces around a w
 FILLER = (
     r"(?:[\s*_:,\"']{0,4}\b(?:the|that|it|is|it's|option|choice|letter|answer|correct|most|likely"
     r"|probably|definitely|clearly|therefore|thus|still|simply|indeed|on|would|be)\b){0,5}"
-    r"[\s*_:,\"'>({\[-]{0,8}"
+    r"[\s*_:,\"'<>({\[$\\-]{0,8}"
 )
 # the ")." of "(B).", at the end of a line
-LINE_ENDS = re.compile(r"[)\]}\"'*_.!]{0,4}[ ]{0,8}(?:\Z|\n)")
+LINE_ENDS = re.compile(r"[)\]}>\"'*_.!$\\]{0,4}[ ]{0,8}(?:\Z|\n)")
 
 _GROUP = re.compile(r"w\d+")  # "w0", the group of the first word
 

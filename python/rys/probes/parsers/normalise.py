@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["boxed", "first_sentence", "plain_text", "visible_lines"]
+__all__ = ["boxed", "first_sentence", "plain_text", "visible_lines", "without_tags"]
 
 # One form of each sign: dashes, spaces, quotation marks, and the full-width signs of Chinese texts.
 _CHARACTERS = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-")
     | dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")
     | dict.fromkeys("\u2018\u2019", "'")
-    | dict.fromkeys("\u201c\u201d", '"')
+    | dict.fromkeys("\u201c\u201d\u00ab\u00bb\u300c\u300d", '"')
     | dict.fromkeys("\r\u200b\u2060\ufeff", "")
     | {
         "\uff08": "(",
         "\uff09": ")",
+        "\u3010": "[",
+        "\u3011": "]",
         "\uff1a": ":",
         "\uff1d": "=",
         "\uff0c": ", ",
@@ -29,7 +31,23 @@ _MARKUP = re.compile(
     r"\\[()\[\]!]|(?<!\d)\*\*|\*\*(?!\d)|`|(?<!\w)__|__(?!\w)|\\(?:left|right)(?![a-z])"
 )
 # "\text{ apples}", "\mathbf{12}"
-_STYLED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox)[ ]?\{([^{}]{0,200})\}")
+_STYLED = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm|sf|tt)|mbox|operatorname|underline|emph)[ ]?"
+    r"\{([^{}]{0,200})\}"
+)
+# "<answer>", "<final_answer>", "[ANSWER]", and the box of GLM models; and what closes them
+_ANSWER_TAG = re.compile(
+    r"(?P<open><(?:final[_ -]?)?(?:answer|ans|result)>|\[(?:final[_ ])?answer\]|<\|begin_of_box\|>)"
+    r"|</(?:final[_ -]?)?(?:answer|ans|result)>|\[/(?:final[_ ])?answer\]|<\|end_of_box\|>",
+    re.IGNORECASE,
+)
+# "<b>" and "</b>", "<br/>"; in small letters, as "<B>" may be a label
+_HTML_TAG = re.compile(
+    r"</?(?:b|code|choice|em|i|mark|option|span|strong|u)>|(?P<line><(?:br ?/?|p)>)"
+)
+# "$A$", "$$12$$"; not "$5 and $6": as in Pandoc, no space after the first and before the second
+# dollar, and no digit after that
+_MATH = re.compile(r"\$\$?(?=\S)([^$\n]{1,200})(?<=\S)\$\$?(?!\d)")
 
 # ". ", "! ", "?" at the end, a line break; not the "." of "3.5"
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
@@ -40,7 +58,17 @@ _MAX_BOXED = 300  # characters: more is not an answer but a text that ran on
 def plain_text(text: str) -> str:
     """Return a text with one form of each sign, without bold type and LaTeX that only styles."""
     text = text.translate(_CHARACTERS).replace("{,}", ",").replace("\\,", " ").replace("\\%", "%")
-    return _STYLED.sub(r"\1", _MARKUP.sub("", text))
+    text = text.replace("<sup>", "^").replace("<sub>", "_")
+    return without_tags(_MARKUP.sub("", text))
+
+
+def without_tags(text: str) -> str:
+    """Return a text with "answer:" for tags that say so, and without LaTeX's dollars."""
+    text = _ANSWER_TAG.sub(lambda tag: "\nanswer: " if tag["open"] else "\n", text)
+    text = _HTML_TAG.sub(lambda tag: "\n" if tag["line"] else "", text)
+    for _ in range(2):  # "\text{\textbf{C}}"
+        text = _STYLED.sub(r"\1", text)
+    return _MATH.sub(r"\1", text)
 
 
 def visible_lines(text: str) -> list[str]:

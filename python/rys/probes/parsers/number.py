@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from rys.probes.parsers.normalise import boxed, first_sentence, plain_text, visible_lines
 from rys.probes.parsers.statements import statements
@@ -18,8 +18,9 @@ _MAX_LEADING = 400  # characters of a line that is looked at for a number alone
 
 _NUMBER = re.compile(
     r"""
-    # "H2", "x_1", "x_{1": a letter before the digit, so it is not an amount
-    (?P<glued>[A-Za-z](?:_\{?)?(?=\d))?
+    # "H2", "x_1", "x_{1": a letter before the digit, so it is not an amount; nor in "m^2" and
+    # "s^{-1"
+    (?P<glued>[A-Za-z](?:_\{?)?(?=\d))?(?P<exponent_of>\^\{?[-+]?(?=\d))?
     # "-5", "= - 5", "-$5", "$-5"; in "3-5" and "x) - 5" the sign is an operator
     (?P<sign>(?<![\w)\]}])[-+]|(?<==[ ])-[ ])?(?:\\?[$€£¥₹][ ]?(?P<inner>-)?)?
     # "\frac{1}{2}"
@@ -28,8 +29,10 @@ _NUMBER = re.compile(
     |(?<![\d/.,])(?:(?P<whole>\d{1,6})[ ])?(?P<over>\d{1,12})/(?P<under>\d{1,12})(?![\d/]|\.\d)
     # "42", ".5", "1,234.5", "1 234"
     |(?P<digits>(?<![\w.])\.\d+|\d+(?:[.,'_ ]\d+)*)
+        # "2^10", "10^{-2}", "2**3"
+        (?:(?:\^|\*\*)\{?(?P<raised>-?\d{1,3})\}?(?![\d.])
         # "1e6"; "3 x 10^8", "3 \times 10^{8}"
-        (?:[eE](?P<exponent>[-+]?\d{1,3})(?!\w)
+        |[eE](?P<exponent>[-+]?\d{1,3})(?!\w)
         |[ ]?(?:[x×*·]|\\times|\\cdot)[ ]?10(?:\^|\*\*)\{?(?P<power>-?\d{1,3})\}?)?
         # "3 million", "3k"
         (?:[ ]?(?P<scale>thousand|million|billion|trillion)\b|(?P<kilo>k)\b)?
@@ -101,8 +104,8 @@ def parse_number(text: str) -> Decimal | None:
     6. the last number outside of parentheses and reasons, without list markers.
 
     One comma before three digits, and any repeated separator before groups of three, mark
-    thousands; another single comma is a decimal one. Fractions are divided, "million" and the like
-    multiply, "%" does not.
+    thousands; another single comma is a decimal one. Fractions are divided, "10^6" is a million,
+    and "million" and the like multiply; "%" does not, nor does the power of a unit, as in "12 m^2".
 
     Args:
         text: The answer.
@@ -187,7 +190,7 @@ def _numbers(text: str) -> Iterator[tuple[int, int, Decimal]]:
     for match in _NUMBER.finditer(text):
         if match["top"] or match["over"]:
             yield from _fraction(match)
-        elif not (match["glued"] and match["digits"].isdigit()):
+        elif not (match["glued"] and match["digits"].isdigit()) and not match["exponent_of"]:
             yield from _decimal_numbers(match)
 
 
@@ -207,7 +210,7 @@ def _fraction(match: re.Match[str]) -> Iterator[tuple[int, int, Decimal]]:
 def _decimal_numbers(match: re.Match[str]) -> Iterator[tuple[int, int, Decimal]]:
     """Yield start, end and value of each number in a run of digits and separators.
 
-    Sign, exponent and scale belong to the first and the last of them.
+    Sign, power, exponent and scale belong to the first and the last of them.
     """
     parts = list(_split(match["digits"]))
     for i, (offset, digits) in enumerate(parts):
@@ -217,8 +220,15 @@ def _decimal_numbers(match: re.Match[str]) -> Iterator[tuple[int, int, Decimal]]
             continue
         sign = "-" if is_first and _is_negative(match) else ""
         exponent = _exponent(match) if is_last else 0
+        raised = int(match["raised"] or 1) if is_last else 1
+        if len(digits) * abs(raised) > _MAX_DIGITS or (raised < 0 and not Decimal(digits)):
+            continue
         # By way of a text, because arithmetic would round to 28 digits.
         value = Decimal(f"{sign}{digits}e{exponent}")
+        if raised != 1:
+            with localcontext() as context:
+                context.prec = _MAX_DIGITS
+                value = (abs(value) ** raised).copy_sign(value)
         start = match.start("digits") + offset
         end = match.end() if is_last else start + len(digits)
         yield match.start() if is_first else start, end, value

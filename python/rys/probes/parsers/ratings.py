@@ -21,6 +21,7 @@ _RATED = (
     r"(?:[ ]?(?:/|out of)[ ]?(?P<scale>\d{1,6}))?(?P<range>[ ]?(?:-|to)[ ]?\d)?"
 )
 _BARE_RATING = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:/10)?\.?")  # "7", "7.5", "7/10."
+_BOX = re.compile(r"\\(?:boxed|fbox)\{([^{}]{0,300})\}")  # "\boxed{7}"
 _BETWEEN_BARE = re.compile(r"[\s,;|\[\]()*]+")  # ", ", " | "
 _HIGHEST = 10
 
@@ -45,7 +46,7 @@ def parse_ratings(text: str, names: Sequence[str]) -> list[float] | None:
         A number in 0..10 for each name, in their order. None if any is missing, out of range or
         itself a range.
     """
-    text = plain_text(text)
+    text = _BOX.sub(r"\1", plain_text(text))
     named: dict[int, float | None] = {}
     for match in _rating_pattern(tuple(names)).finditer(text):
         named[index_of(match)] = _rating(match)

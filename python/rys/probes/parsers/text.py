@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rys.probes.parsers.normalise import boxed, without_tags
 from rys.probes.parsers.statements import last_stated_line
 from rys.probes.stable_names import stable_name
 
@@ -53,4 +54,6 @@ def text_parser(answer: str) -> Callable[[str], str | None]:
 
 
 def _said(text: str) -> str:
-    return _PARAGRAPH_END.split((last_stated_line(text) or text).strip())[0]
+    text = without_tags(text)
+    stated = boxed(text) or last_stated_line(text) or text
+    return _PARAGRAPH_END.split(stated.strip())[0]

@@ -38,7 +38,7 @@ def _patterns(words: tuple[str, ...]) -> _Patterns:
         # ", Wednesday", " or the Wednesday", after a word
         r"[\"')*]{0,2}[ ]{0,2}(?:,[ ]?(?:and |or )?|and |or |/|&)[ ]{0,2}(?:the |on )?" + word,
         # "**Tuesday**", "Tuesday - it is", "Tuesday because"
-        r"[\s*_>#\"'({\[-]{0,8}" + word + _WORD_ENDS,
+        r"[\s*_<>#\"'({\[$-]{0,8}" + word + _WORD_ENDS,
     )
     return _Patterns(*(re.compile(pattern, re.IGNORECASE) for pattern in patterns))
 

@@ -30,7 +30,7 @@ _CONCLUDED = re.compile(
 )
 # "**Yes**", "Well, no."
 _LEADS = re.compile(
-    rf"[\s*_>#\"'({{\[?.-]{{0,8}}(?:(?:well|hmm|a)[,:.]?[ ])?{_YES_NO}", re.IGNORECASE
+    rf"[\s*_<>#\"'({{\[?.$-]{{0,8}}(?:(?:well|hmm|a)[,:.]?[ ])?{_YES_NO}", re.IGNORECASE
 )
 # "Is it? Yes", "I believe no,"
 _SAID = re.compile(
