@@ -11,6 +11,8 @@ import pytest
 
 import rys
 from rys import NextToken
+from rys.engine.chat_prompt import PromptText
+from rys.engine.control_tokens import Span
 from rys.engine.prepare import RequestPreparer
 from rys.engine.tokenizer import Tokenizer
 from rys.errors import (
@@ -77,7 +79,7 @@ class MergingTokenizer(Tokenizer):
         self._bos = [0] if bos else []
         self.special = {"bos": 0}
 
-    def tokenize_prompt(self, text: str) -> list[int]:
+    def tokenize_prompt(self, text: str, literal: Sequence[Span] = ()) -> list[int]:
         pieces = self._token.findall(text)
         self._texts.extend(piece for piece in pieces if piece not in self._texts)
         return self._bos + [self._texts.index(piece) for piece in pieces]
@@ -88,9 +90,11 @@ class MergingTokenizer(Tokenizer):
 
 def scored(tokenizer: MergingTokenizer, context: Any, continuation: str) -> list[str]:
     """Return the tokens that a request scores."""
-    preparer = RequestPreparer(
-        tokenizer, lambda messages: str(messages[0]["content"]), source="x", has_tokenizer=True
-    )
+
+    def render(messages: Any, *_: Any) -> PromptText:
+        return PromptText(str(messages[0]["content"]))
+
+    preparer = RequestPreparer(tokenizer, render, source="x", has_tokenizer=True)
     (core,) = preparer.prepare([rys.LogLikelihood(context, continuation)])
     return tokenizer.texts(core.tokens[core.n_context :])
 

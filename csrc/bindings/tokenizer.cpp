@@ -84,6 +84,24 @@ static token_dict special_tokens(const rys::model & model) {
     return result;
 }
 
+using added_token = py::typing::Tuple<py::int_, py::bytes, py::int_, py::bool_>;
+
+// What is looked for in a text as a whole, before the rest is split into tokens.
+static py::typing::List<added_token> added_tokens(const rys::model & model) {
+    const llama_vocab * vocab = model.vocab();
+    const int           added = LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN | LLAMA_TOKEN_ATTR_USER_DEFINED;
+
+    py::typing::List<added_token> result;
+    for (llama_token token = 0; model.has_tokenizer() && token < llama_vocab_n_tokens(vocab); token++) {
+        const int attr = llama_vocab_get_attr(vocab, token);
+        if (attr & added) {
+            result.append(py::make_tuple(token, py::bytes(llama_vocab_get_text(vocab, token)), attr,
+                                         llama_vocab_is_eog(vocab, token)));
+        }
+    }
+    return result;
+}
+
 void define_tokenizer(model_class & type) {
     using rys::model;
 
@@ -91,6 +109,9 @@ void define_tokenizer(model_class & type) {
         .def_property_readonly("add_bos", [](const model & self) { return llama_vocab_get_add_bos(self.vocab()); })
         .def_property_readonly("add_eos", [](const model & self) { return llama_vocab_get_add_eos(self.vocab()); })
         .def("special_tokens", &special_tokens)
+        .def("added_tokens", &added_tokens,
+             "Return (id, text, llama_token_attr, whether it ends an answer) of each control, unknown and user-defined "
+             "token.")
         .def("tokenize", &tokenize, py::arg("text"), py::arg("add_special"), py::arg("parse_special"))
         .def("detokenize", &detokenize, py::arg("tokens"), py::arg("remove_special"), py::arg("unparse_special"))
         .def("token_piece", &token_piece, py::arg("token"));

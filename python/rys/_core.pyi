@@ -215,6 +215,10 @@ class Weights:
 class Model:
     def __init__(self, weights: Weights, path: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
         ...
+    def added_tokens(self) -> list[tuple[int, bytes, int, bool]]:
+        """
+        Return (id, text, llama_token_attr, whether it ends an answer) of each control, unknown and user-defined token.
+        """
     def detokenize(self, tokens: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], remove_special: bool, unparse_special: bool) -> bytes:
         ...
     def evaluate(self, params: ContextParams, tokens: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], embd: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None, logits: bool, hidden: bool) -> tuple[typing.Any, typing.Any]:

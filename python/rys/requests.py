@@ -1,9 +1,10 @@
 """What an evaluator asks of a model, and the results that it gets.
 
 A prompt is a text, a sequence of token ids, or chat messages (mappings with "role" and "content"),
-which the model's chat template renders. A text is tokenized with special tokens recognised and, if
-the model wants that, a BOS token in front; a BOS that the text brings itself is not doubled. Token
-ids are taken as they are.
+which the model's chat template renders. A text is tokenized with control tokens recognised and, if
+the model wants that, a BOS token in front; a BOS that the text brings itself is not doubled. The
+control tokens of a conversation are those that its template writes, and not those in its messages.
+Token ids are taken as they are.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ class Generate:
             `{"enable_thinking": False}`. `add_generation_prompt` and `continue_final_message` are
             among them, with the meaning that they have in transformers: with
             `{"continue_final_message": True}`, the model goes on with the last message.
+        parse_special: Whether control tokens that are written out, such as `<|im_end|>`, are read
+            as such. None, the default: in a text they are, and in messages they are not, so that no
+            message can end its turn. What the template writes is always read so.
     """
 
     prompt: Prompt = field(kw_only=False)
@@ -72,6 +76,7 @@ class Generate:
     grammar: str | None = None
     logprobs: bool = False
     template_variables: Mapping[str, Any] = field(default_factory=dict)
+    parse_special: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +94,13 @@ class LogLikelihood:
             conversation stays with it. Where no token would be left, because the texts merge as
             "Onc" and "e", all tokens that differ from the context's are scored.
         template_variables: Variables for the chat template if the context is messages.
+        parse_special: As in Generate. A continuation is a text.
     """
 
     context: Prompt = field(kw_only=False)
     continuation: str | Sequence[int] = field(kw_only=False)
     template_variables: Mapping[str, Any] = field(default_factory=dict)
+    parse_special: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +112,13 @@ class NextToken:
         allowed: The tokens to report, as ids or as strings that are one token each; None for the
             whole vocabulary.
         template_variables: Variables for the chat template if the prompt is messages.
+        parse_special: As in Generate.
     """
 
     prompt: Prompt = field(kw_only=False)
     allowed: Sequence[int | str] | None = None
     template_variables: Mapping[str, Any] = field(default_factory=dict)
+    parse_special: bool | None = None
 
 
 Request: TypeAlias = Generate | LogLikelihood | NextToken

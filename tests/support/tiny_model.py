@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import string
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -32,6 +33,8 @@ def write_tiny_model(
     add_eos: bool | None = None,
     vocabulary_only: bool = False,
     poison: str = "",
+    types: tuple[tuple[str, int], ...] = (),
+    metadata: tuple[tuple[str, Any], ...] = (),
 ) -> Path:
     """Write a llama model with characters as tokens; return its path.
 
@@ -47,6 +50,9 @@ def write_tiny_model(
         add_eos: The same of EOS after it.
         vocabulary_only: Whether the weights are left out.
         poison: Characters whose embedding is infinite.
+        types: Types of tokens by their text, instead of the usual ones; new texts are added.
+        metadata: Keys and values that are written instead of the usual ones, or besides. A list is
+            given as a tuple; None leaves a key out.
     """
     rng = np.random.default_rng(seed)
     n_head, n_ff = 4, 2 * n_embd
@@ -58,10 +64,15 @@ def write_tiny_model(
         "<|im_end|>",
         *(f"<0x{byte:02X}>" for byte in range(256)),
     ]
-    types = [gguf.TokenType.UNKNOWN, *[gguf.TokenType.CONTROL] * 4, *[gguf.TokenType.BYTE] * 256]
+    kinds = [gguf.TokenType.UNKNOWN, *[gguf.TokenType.CONTROL] * 4, *[gguf.TokenType.BYTE] * 256]
     plain = ["\u2581", *string.ascii_letters, *string.digits, *string.punctuation]
     tokens += plain
-    types += [gguf.TokenType.NORMAL] * len(plain)
+    kinds += [gguf.TokenType.NORMAL] * len(plain)
+    for text, kind in types:
+        if text not in tokens:
+            tokens.append(text)
+            kinds.append(kind)
+        kinds[tokens.index(text)] = kind
 
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
@@ -77,7 +88,7 @@ def write_tiny_model(
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
     writer.add_token_scores([0.0] * len(tokens))
-    writer.add_token_types(types)
+    writer.add_token_types(kinds)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_eot_token_id(4)
@@ -88,6 +99,12 @@ def write_tiny_model(
         writer.add_add_eos_token(add_eos)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
+
+    for key, value in metadata:
+        writer.kv_data[0].pop(key, None)
+        if value is not None:
+            add_key = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string}
+            add_key.get(type(value), writer.add_array)(key, value)
 
     def add(name: str, *shape: int) -> None:
         values = rng.standard_normal(shape, dtype=np.float32) * (scale / np.sqrt(shape[-1]))

@@ -189,7 +189,7 @@ class Model(ModelBase):
     def _preparer(self) -> RequestPreparer:
         return RequestPreparer(
             self.tokenizer,
-            self.apply_chat_template,
+            self._render_prompt,
             source=self.source,
             has_tokenizer=self._view.has_tokenizer,
         )

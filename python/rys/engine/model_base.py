@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rys import _core
+from rys.engine.chat_prompt import PromptText, render_apart
 from rys.engine.chat_template import check_reads_messages, render_chat_template
 from rys.engine.tokenizer import Tokenizer
 from rys.engine.view import View
@@ -147,7 +148,9 @@ class ModelBase:
         """Return the text of a conversation, as the model's chat template renders it.
 
         The template comes from an untrusted file: it runs in a sandbox, with limits on time and
-        size.
+        size. Control tokens that stand in the messages are not told from those of the template
+        any more, so `generate` reads them as such. `chat` does not, nor does any other request
+        that is given the messages themselves.
 
         Args:
             messages: Mappings with "role" and "content".
@@ -179,4 +182,23 @@ class ModelBase:
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
             **(variables | template_variables),
+        )
+
+    def _render_prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        parse_special: bool,
+        template_variables: Mapping[str, Any],
+    ) -> PromptText:
+        """Return the prompt of a conversation, for the tokenizer.
+
+        Args:
+            messages: Mappings with "role" and "content".
+            parse_special: Whether control tokens in messages are read as such.
+            template_variables: Those of the template.
+        """
+        if parse_special or not self.has_tokenizer:
+            return PromptText(self.apply_chat_template(messages, **template_variables))
+        return render_apart(
+            self.apply_chat_template, messages, template_variables, self.tokenizer.control
         )

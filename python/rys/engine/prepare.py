@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from rys import _core
 from rys._util import checks
+from rys.engine.chat_prompt import PromptText
 from rys.engine.tokenizer import Tokenizer
 from rys.errors import RequestError, RysError
 from rys.requests import Generate, LogLikelihood, NextToken, Prompt, Request
@@ -37,7 +38,7 @@ class RequestPreparer:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        render: Callable[..., str],
+        render: Callable[..., PromptText],
         *,
         source: str,
         has_tokenizer: bool,
@@ -46,13 +47,13 @@ class RequestPreparer:
 
         Args:
             tokenizer: Its vocabulary.
-            render: Renders a conversation: called with the messages, and with the variables of
-                the template by name.
+            render: Renders a conversation: called with the messages, with whether their control
+                tokens are read as such, and with the variables of the template.
             source: Its name, for errors.
             has_tokenizer: Whether it has a vocabulary of texts.
         """
         self._tokenizer = tokenizer
-        self._render_messages = render
+        self._render = render
         self._source = source
         self._has_tokenizer = has_tokenizer
 
@@ -76,6 +77,7 @@ class RequestPreparer:
         self,
         prompt: Prompt,
         template_variables: Mapping[str, Any] | None = None,
+        parse_special: bool | None = None,
         *,
         allow_empty: bool = False,
     ) -> list[int]:
@@ -84,15 +86,14 @@ class RequestPreparer:
         Args:
             prompt: Text, token ids or messages.
             template_variables: Passed on to the chat template, for messages.
+            parse_special: Whether control tokens are read as such; see Generate.
             allow_empty: Accept a prompt without tokens.
 
         Raises:
             RequestError: The prompt is of another type, or has no tokens.
         """
-        if isinstance(prompt, str):
-            tokens = self._tokenizer.tokenize_prompt(prompt)
-        elif _is_messages(prompt):
-            tokens = self._tokenizer.tokenize_prompt(self._render(prompt, template_variables))
+        if isinstance(prompt, str) or _is_messages(prompt):
+            tokens = self._tokenize(self._text(prompt, template_variables, parse_special))
         else:
             tokens = self._tokenizer.check(cast("Sequence[int]", prompt))
         if not tokens and not allow_empty:
@@ -125,7 +126,9 @@ class RequestPreparer:
                 f"stop and grammar are about text, but {self._source} has no tokenizer"
             )
         sampling = _sampling(request)
-        tokens = self.prompt_tokens(request.prompt, request.template_variables)
+        tokens = self.prompt_tokens(
+            request.prompt, request.template_variables, request.parse_special
+        )
         core = _core.Request(_core.RequestKind.generate, tokens)
         if request.max_tokens is not None:  # 0 = until the context is full
             core.max_tokens = checks.integer("max_tokens", request.max_tokens, 1)
@@ -135,7 +138,9 @@ class RequestPreparer:
         return core
 
     def _prepare_next_token(self, request: NextToken) -> _core.Request:
-        tokens = self.prompt_tokens(request.prompt, request.template_variables)
+        tokens = self.prompt_tokens(
+            request.prompt, request.template_variables, request.parse_special
+        )
         core = _core.Request(_core.RequestKind.next_token, tokens)
         allowed = request.allowed
         if allowed is None:
@@ -166,38 +171,45 @@ class RequestPreparer:
 
     def _context_and_continuation(self, request: LogLikelihood) -> tuple[list[int], int]:
         """Return the tokens of both, and how many of them are the context's."""
-        context: Prompt = request.context
-        continuation = request.continuation
+        context, continuation = request.context, request.continuation
         is_chat = _is_messages(context)
-        if is_chat:
-            context = self._render(context, request.template_variables)
-        if isinstance(context, str) and isinstance(continuation, str):
+        parse_special = request.parse_special is not False
+        if (is_chat or isinstance(context, str)) and isinstance(continuation, str):
+            text = self._text(context, request.template_variables, request.parse_special)
             # What the template writes before an answer is given to the model. White space that a
             # user wrote there may be part of the answer's first token.
-            alone = context if is_chat else context.rstrip()
-            return self._tokenize_together(context, alone, continuation)
+            n_alone = len(text.text) if is_chat else len(text.text.rstrip())
+            whole = text + PromptText.of(continuation, parse_special=parse_special)
+            return self._split(whole, n_alone, n_text=len(text.text))
 
-        head = self.prompt_tokens(context, allow_empty=True)
+        head = self.prompt_tokens(
+            context, request.template_variables, request.parse_special, allow_empty=True
+        )
         if isinstance(continuation, str):
-            tail = self._tokenizer.tokenize(continuation, add_special=False)
+            tail = self._tokenizer.tokenize(
+                continuation, add_special=False, parse_special=parse_special
+            )
         else:
             tail = self._tokenizer.check(continuation)
         if not tail:
             raise RequestError("the continuation is empty")
         return head + tail, len(head)
 
-    def _tokenize_together(
-        self, context: str, alone: str, continuation: str
-    ) -> tuple[list[int], int]:
-        """Return the tokens of both texts, and how many of them are those of `alone`.
+    def _split(self, whole: PromptText, n_alone: int, n_text: int) -> tuple[list[int], int]:
+        """Return the tokens of a context with a continuation, and how many are the context's.
 
-        As `_encode_pair` of lm-evaluation-harness counts them: as many as `alone` has by itself,
-        even where its last one has merged with white space that follows.
+        As `_encode_pair` of lm-evaluation-harness counts them: as many as the context has by
+        itself, even where its last one has merged with white space that follows.
+
+        Args:
+            whole: Both texts.
+            n_alone: Characters of the context without white space that moves to the continuation.
+            n_text: Characters of the context.
         """
-        if not continuation:
+        if len(whole.text) == n_text:
             raise RequestError("the continuation is empty")
-        tokens = self._tokenizer.tokenize_prompt(context + continuation)
-        head = self._tokenizer.tokenize_prompt(alone)
+        tokens = self._tokenize(whole)
+        head = self._tokenizer.tokenize_prompt(whole.text[:n_alone], whole.literal)
         if len(head) < len(tokens):
             return tokens, len(head)
         # The texts merged into so few tokens that none would be left, as "Onc" and "e" into "Once".
@@ -212,8 +224,19 @@ class RequestPreparer:
             return self._tokenizer.single_token(token)
         return self._tokenizer.check([token])[0]
 
-    def _render(self, messages: Any, template_variables: Mapping[str, Any] | None) -> str:
-        return self._render_messages(messages, **(template_variables or {}))
+    def _text(
+        self,
+        prompt: Any,
+        template_variables: Mapping[str, Any] | None,
+        parse_special: bool | None,
+    ) -> PromptText:
+        """Return a text, or messages as the chat template renders them."""
+        if isinstance(prompt, str):
+            return PromptText.of(prompt, parse_special=parse_special is not False)
+        return self._render(prompt, bool(parse_special), template_variables or {})
+
+    def _tokenize(self, text: PromptText) -> list[int]:
+        return self._tokenizer.tokenize_prompt(text.text, text.literal)
 
 
 def _sampling(request: Generate) -> _core.SamplingParams:

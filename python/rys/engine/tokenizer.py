@@ -5,11 +5,16 @@ from __future__ import annotations
 import operator
 import reprlib
 from collections.abc import Mapping, Sequence, Set
+from functools import cached_property
+from itertools import pairwise
 
 from rys import _core
+from rys.engine.control_tokens import ControlTokens, Span, overlaps
 from rys.errors import ModelClosedError, RequestError, TokenizerError
 
 __all__ = ["Tokenizer"]
+
+_SPACE = " \t\n\v\f\r"  # isspace() of C, which llama.cpp uses
 
 
 class Tokenizer:
@@ -77,15 +82,75 @@ class Tokenizer:
             del tokens[0]
         return tokens
 
-    def tokenize_prompt(self, text: str) -> list[int]:
+    @cached_property
+    def control(self) -> ControlTokens:
+        """The control tokens of the vocabulary."""
+        return ControlTokens.of(self._open_model)
+
+    def tokenize_prompt(self, text: str, literal: Sequence[Span] = ()) -> list[int]:
         """Return the tokens of a text that will be continued.
 
         That is `tokenize` without the EOS token that some models want after a text.
+
+        Args:
+            text: The text.
+            literal: Where control tokens are to be read as text; see PromptText.
         """
+        if literal:
+            head, tokens = self.tokenize_prompt(""), self._tokenize_apart(text, literal)
+            return tokens if head and tokens[: len(head)] == head else head + tokens
         tokens = self.tokenize(text)
         if self.add_eos and tokens and tokens[-1] == self.special.get("eos"):
             tokens.pop()
         return tokens
+
+    def _tokenize_apart(self, text: str, literal: Sequence[Span]) -> list[int]:
+        """Return the tokens of a text, without those that a model wants at its ends."""
+        # llama.cpp cuts a text at its control tokens and tokenizes each piece by itself. Here it
+        # gets the pieces one by one, and some control tokens stay inside of a piece.
+        tokens: list[int] = []
+        position = 0
+        takes_space = False
+        for start, stop in self.control.find(text):
+            if overlaps((start, stop), literal):
+                continue
+            piece = text[position:start]
+            piece = piece.lstrip(_SPACE) if takes_space else piece
+            takes_space_before, takes_space = self.control.texts[text[start:stop]]
+            piece = piece.rstrip(_SPACE) if takes_space_before else piece
+            tokens += self._tokenize_literally(piece)
+            tokens += self.tokenize(text[start:stop], add_special=False)
+            position = stop
+        rest = text[position:]
+        return tokens + self._tokenize_literally(rest.lstrip(_SPACE) if takes_space else rest)
+
+    def _tokenize_literally(self, text: str) -> list[int]:
+        """Return the tokens of a text in which no control token is read as such."""
+        if not text:
+            return []
+        tokens = self._tokenize_plainly(text)
+        if self.control.ids.isdisjoint(tokens):
+            return tokens
+        # Some are found all the same: tokens that the file calls "user defined", and those that
+        # the vocabulary's merges lead to. They are torn apart, as in "<" and "|im_end|>".
+        cuts = [start + 1 for start, _ in self.control.find(text)]
+        tokens = []
+        for start, stop in pairwise([0, *cuts, len(text)]):
+            piece = text[start:stop]
+            tokens += self._tokenize_within(piece) if start else self._tokenize_plainly(piece)
+        return tokens
+
+    def _tokenize_plainly(self, text: str) -> list[int]:
+        return self.tokenize(text, add_special=False, parse_special=False)
+
+    def _tokenize_within(self, text: str) -> list[int]:
+        """Return the tokens of a piece of text that stands right behind another piece."""
+        # SentencePiece puts a space before the beginning of a text, but not after a line break
+        head = self._tokenize_plainly("\n")
+        tokens = self._tokenize_plainly("\n" + text)
+        if tokens[: len(head)] == head:
+            return tokens[len(head) :]
+        return self._tokenize_plainly(text)
 
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """Return the text of tokens; bytes that are not UTF-8 become U+FFFD.

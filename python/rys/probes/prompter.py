@@ -1,7 +1,7 @@
 """Requests in the form that one model wants.
 
 A model is asked with its chat template or plainly, with or without thinking, and its tokenizer says
-which tokens stand for an answer.
+which tokens stand for an answer. The text of an item is text, so no control token is read in it.
 """
 
 from __future__ import annotations
@@ -69,13 +69,17 @@ class Prompter:
             max_tokens=max_tokens + self.thinking_budget,
             stop=stop,
             template_variables=self._variables,
+            parse_special=False,
         )
 
     def loglikelihood(self, prompt: str | Messages, answer: str) -> LogLikelihood:
         """Return the request for how probable an answer is after a prompt."""
         text = answer if self.has_template else f" {answer}"
         return LogLikelihood(
-            self._rendered(prompt), text, template_variables=self._without_thinking
+            self._rendered(prompt),
+            text,
+            template_variables=self._without_thinking,
+            parse_special=False,
         )
 
     def choice(self, prompt: str | Messages, labels: Sequence[str]) -> NextToken | None:
@@ -96,7 +100,10 @@ class Prompter:
             return None
         allowed = [token for tokens in label_tokens for token in tokens]
         return NextToken(
-            self._rendered(prompt), allowed=allowed, template_variables=self._without_thinking
+            self._rendered(prompt),
+            allowed=allowed,
+            template_variables=self._without_thinking,
+            parse_special=False,
         )
 
     def label_tokens(self, labels: Sequence[str]) -> list[list[int]]:
