@@ -95,6 +95,14 @@ def test_a_full_context_ends_neither_the_conversation_nor_what_was_said(tiny: st
     assert done.stdout.count("> ") == 4
 
 
+def test_a_long_conversation_goes_on_without_its_beginning(tiny: str):
+    said = f"{'long ' * 12}\n" * 3
+    done = run(tiny, "--chat", "-n", "2", "--n-ctx", "128", "--seed", "random", said=said)
+    assert "the context is full; the 2 oldest messages are left out (--n-ctx" in done.stderr
+    assert "error" not in done.stderr
+    assert "the context holds" not in done.stderr
+
+
 def test_paths_answer_side_by_side():
     done = run("-p", QUESTION, "-n", "4", "--compare", "0..7,4..")
     title, line, *_ = done.stdout.splitlines()

@@ -94,7 +94,7 @@ def scored(tokenizer: MergingTokenizer, context: Any, continuation: str) -> list
     def render(messages: Any, *_: Any) -> PromptText:
         return PromptText(str(messages[0]["content"]))
 
-    preparer = RequestPreparer(tokenizer, render, source="x", has_tokenizer=True)
+    preparer = RequestPreparer(tokenizer, render, source="x", has_tokenizer=True, n_ctx=64)
     (core,) = preparer.prepare([rys.LogLikelihood(context, continuation)])
     return tokenizer.texts(core.tokens[core.n_context :])
 

@@ -52,7 +52,8 @@ class Generate:
         min_p: Choose among tokens with at least this part of the highest probability; 0.0 for all.
         repeat_penalty: Divisor for tokens that are among the last 64 generated ones; 1.0 for none.
             See llama.cpp for this and the three options before it.
-        seed: Seed of the random choices; the same seed gives the same text.
+        seed: Seed of the random choices; the same seed gives the same text. None for a random seed,
+            which the result reports.
         grammar: GBNF with the rule `root`, which the text must follow; None for any text.
         logprobs: Whether to report the log-probability of every token.
         template_variables: Variables for the chat template if the prompt is messages, such as
@@ -62,6 +63,11 @@ class Generate:
         parse_special: Whether control tokens that are written out, such as `<|im_end|>`, are read
             as such. None, the default: in a text they are, and in messages they are not, so that no
             message can end its turn. What the template writes is always read so.
+        on_full: What happens if a conversation leaves no room for the answer. "error": it fails if
+            its prompt has more tokens than the context holds. "drop_oldest": as many of its oldest
+            turns are left out as must be, but no system message at its beginning, and not the last
+            turn. Room for the answer means max_tokens, but at most half of the context, and a
+            quarter for None.
     """
 
     prompt: Prompt = field(kw_only=False)
@@ -72,11 +78,12 @@ class Generate:
     top_p: float = 0.95
     min_p: float = 0.05
     repeat_penalty: float = 1.0
-    seed: int = 0
+    seed: int | None = 0
     grammar: str | None = None
     logprobs: bool = False
     template_variables: Mapping[str, Any] = field(default_factory=dict)
     parse_special: bool | None = None
+    on_full: Literal["error", "drop_oldest"] = "error"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +147,9 @@ class GenerateResult:
         n_shared_tokens: Those of them that another request of the run evaluated.
         seconds: Time from the start of the prompt's own tokens to the end, with other requests
             running at the same time.
+        seed: The seed of the random choices.
+        n_dropped_messages: Messages that were left out because of `on_full`.
+        is_context_full: Whether the text ended because the context was full.
     """
 
     text: str
@@ -149,6 +159,9 @@ class GenerateResult:
     n_prompt_tokens: int
     n_shared_tokens: int
     seconds: float
+    seed: int = 0
+    n_dropped_messages: int = 0
+    is_context_full: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

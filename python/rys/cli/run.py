@@ -16,7 +16,7 @@ from rys._util.printable import printable
 from rys.cli.model_options import add_model_options, open_model
 from rys.engine.model import Model
 from rys.errors import RequestError, RysError
-from rys.requests import GenerateResult, Prompt
+from rys.requests import Generate, GenerateResult, Prompt
 
 __all__ = ["add_parser", "run"]
 
@@ -76,10 +76,19 @@ def add_parser(commands: Any) -> None:
         "only used with a temperature",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the random choices (default: 0)"
+        "--seed",
+        type=read_seed,
+        default=0,
+        metavar="N",
+        help='seed of the random choices (default: 0); "random" for another one each time',
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
+
+
+def read_seed(text: str) -> int | None:
+    """Return the seed that an option names; None for a random one."""
+    return None if text == "random" else int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -130,7 +139,9 @@ def answer(views: Sequence[Model], options: argparse.Namespace, text: str | None
     if options.json:
         results = []
         for view in views:
-            results.append(describe_result(view, view.generate(prompt, **settings(options))))
+            results.append(
+                describe_result(view, view.generate(prompt, **settings(options, prompt)))
+            )
         print(json.dumps({"prompt": text, "results": results}))
     elif len(views) == 1:
         print_answer(views[0], prompt, options)
@@ -138,9 +149,24 @@ def answer(views: Sequence[Model], options: argparse.Namespace, text: str | None
         print_side_by_side(views, [prompt] * len(views), options)
 
 
-def settings(options: argparse.Namespace) -> dict[str, Any]:
+def settings(options: argparse.Namespace, prompt: Prompt) -> dict[str, Any]:
     """Return the options of rys.Generate."""
-    return {name: getattr(options, name) for name in ("max_tokens", "temperature", "top_p", "seed")}
+    names = ("max_tokens", "temperature", "top_p", "seed")
+    given = {name: getattr(options, name) for name in names}
+    # a long conversation goes on without its beginning
+    return given if isinstance(prompt, str) else {**given, "on_full": "drop_oldest"}
+
+
+def report_dropped(view: Model, prompt: Prompt, options: argparse.Namespace) -> None:
+    """Say how many messages of a conversation the model does not see any more."""
+    prepared = view.prepare([Generate(prompt, **settings(options, prompt))])
+    n_dropped = getattr(prepared[0], "n_dropped_messages", 0)
+    if n_dropped:
+        print(
+            f"rys run: the context is full; the {n_dropped} oldest messages are left out "
+            f"(--n-ctx makes room for more)",
+            file=sys.stderr,
+        )
 
 
 def opening(options: argparse.Namespace) -> list[dict[str, str]]:
@@ -157,6 +183,7 @@ def describe_result(view: Model, result: GenerateResult) -> dict[str, Any]:
         "finish_reason": result.finish_reason,
         "n_prompt_tokens": result.n_prompt_tokens,
         "n_tokens": len(result.tokens),
+        "seed": result.seed,
         "seconds": result.seconds,
     }
 
@@ -173,7 +200,7 @@ def print_answer(
         can_stop: Whether Ctrl-C ends the answer alone, and not the program.
     """
     pieces: list[str] = []
-    with closing(view.stream(prompt, **settings(options))) as stream:
+    with closing(view.stream(prompt, **settings(options, prompt))) as stream:
         try:
             for piece in stream:
                 pieces.append(piece)
@@ -194,7 +221,7 @@ def print_side_by_side(
     """Print in columns what each view answers to its prompt, and return the answers."""
     answers = []
     for view, prompt in zip(views, prompts, strict=True):
-        answers.append(view.generate(prompt, **settings(options)).text)
+        answers.append(view.generate(prompt, **settings(options, prompt)).text)
     titles = [str(view.layer_path) for view in views]
     print(side_by_side(titles, answers, shutil.get_terminal_size().columns))
     return answers
@@ -218,6 +245,7 @@ def converse(views: Sequence[Model], options: argparse.Namespace, first: str | N
     for message in read_messages(first):
         prompts = [[*history, {"role": "user", "content": message}] for history in histories]
         try:
+            report_dropped(views[0], prompts[0], options)
             if len(views) == 1:
                 answers = [print_answer(views[0], prompts[0], options, can_stop=True)]
             else:
@@ -226,7 +254,7 @@ def converse(views: Sequence[Model], options: argparse.Namespace, first: str | N
             print()
             continue
         except RysError as error:
-            # most often the context is full; what was said before still stands
+            # such as a message that alone is too long; what was said before still stands
             print(f"rys run: {error}", file=sys.stderr)
             continue
         histories = []

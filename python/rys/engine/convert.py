@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 
 from rys import _core
+from rys.engine.prepare import PreparedGenerate
 from rys.errors import ContextFullError, EngineError, NonFiniteLogitsError
 from rys.layer_path import LayerPath
 from rys.requests import (
@@ -33,7 +34,7 @@ def convert(
         n_ctx: Tokens that a request may have, for errors.
         n_vocab: Tokens of the vocabulary.
     """
-    failed = _failure(core, layer_path, n_ctx)
+    failed = _failure(request, core, layer_path, n_ctx)
     if failed is not None:
         return failed
     if request.kind == _core.RequestKind.generate:
@@ -43,13 +44,14 @@ def convert(
     return _distribution(request, core, n_vocab)
 
 
-def _failure(core: _core.Result, layer_path: LayerPath, n_ctx: int) -> FailedRequest | None:
+def _failure(
+    request: _core.Request, core: _core.Result, layer_path: LayerPath, n_ctx: int
+) -> FailedRequest | None:
     if core.state == _core.Finish.context_full:
-        return FailedRequest(
-            ContextFullError(
-                f"the prompt has {core.n_prompt} tokens, but the context holds {n_ctx}"
-            )
-        )
+        message = f"the prompt has {core.n_prompt} tokens, but the context holds {n_ctx}"
+        if isinstance(request, PreparedGenerate) and request.could_drop:
+            message += "; with on_full='drop_oldest', a conversation goes on without its beginning"
+        return FailedRequest(ContextFullError(message))
     if core.state == _core.Finish.not_finite:
         return FailedRequest(
             NonFiniteLogitsError(
@@ -64,6 +66,8 @@ def _failure(core: _core.Result, layer_path: LayerPath, n_ctx: int) -> FailedReq
 
 
 def _generated(request: _core.Request, core: _core.Result) -> GenerateResult:
+    n_tokens = len(core.tokens)
+    is_cut_off = core.state == _core.Finish.length
     return GenerateResult(
         # the last token may have ended in the middle of a character
         text=core.text.decode("utf-8", "replace"),
@@ -73,6 +77,9 @@ def _generated(request: _core.Request, core: _core.Result) -> GenerateResult:
         n_prompt_tokens=core.n_prompt,
         n_shared_tokens=core.n_shared,
         seconds=core.seconds,
+        seed=request.sampling.seed,
+        n_dropped_messages=getattr(request, "n_dropped_messages", 0),
+        is_context_full=is_cut_off and (not request.max_tokens or n_tokens < request.max_tokens),
     )
 
 

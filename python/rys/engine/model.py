@@ -192,6 +192,7 @@ class Model(ModelBase):
             self._render_prompt,
             source=self.source,
             has_tokenizer=self._view.has_tokenizer,
+            n_ctx=self._session.n_ctx,
         )
 
     def prepare(self, requests: Sequence[Request]) -> PreparedRequests:
@@ -249,16 +250,18 @@ class Model(ModelBase):
         """
         return cast(GenerateResult, self._run_one(Generate(prompt, **options)))
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> GenerateResult:
+    def chat(self, messages: str | Sequence[Mapping[str, Any]], **options: Any) -> GenerateResult:
         """Answer a conversation.
 
         Args:
-            messages: Mappings with "role" and "content".
+            messages: Mappings with "role" and "content"; or a text, as the only message of a user.
             **options: Those of Generate.
 
         Raises:
             RysError: What `run` raises, and the error of a FailedRequest.
         """
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
         return self.generate(messages, **options)
 
     def stream(self, prompt: Prompt, **options: Any) -> Generator[str, None, None]:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from rys import _core
 from rys._util import checks
 from rys.engine.chat_prompt import PromptText
+from rys.engine.conversation import drop_oldest, room_for_prompt
 from rys.engine.tokenizer import Tokenizer
 from rys.errors import RequestError, RysError
 from rys.requests import Generate, LogLikelihood, NextToken, Prompt, Request
 
-__all__ = ["PreparedRequests", "RequestPreparer"]
+__all__ = ["PreparedGenerate", "PreparedRequests", "RequestPreparer"]
 
 # Logits that are divided by less can become infinite.
 _MIN_TEMPERATURE = 1e-6
+
+
+class PreparedGenerate(_core.Request):
+    """A request for a continuation, as the engine takes it, with what the engine need not know.
+
+    Attributes:
+        could_drop: Whether `on_full` could have left older messages out.
+        n_dropped_messages: Messages that were left out of it.
+    """
+
+    could_drop = False
+    n_dropped_messages = 0
 
 
 class PreparedRequests(tuple[_core.Request, ...]):
@@ -42,6 +56,7 @@ class RequestPreparer:
         *,
         source: str,
         has_tokenizer: bool,
+        n_ctx: int,
     ) -> None:
         """Prepare requests for one file.
 
@@ -51,11 +66,13 @@ class RequestPreparer:
                 tokens are read as such, and with the variables of the template.
             source: Its name, for errors.
             has_tokenizer: Whether it has a vocabulary of texts.
+            n_ctx: Tokens that one request may have.
         """
         self._tokenizer = tokenizer
         self._render = render
         self._source = source
         self._has_tokenizer = has_tokenizer
+        self._n_ctx = n_ctx
 
     def prepare(self, requests: Sequence[Request]) -> list[_core.Request]:
         """Check every request and put it into tokens.
@@ -126,16 +143,38 @@ class RequestPreparer:
                 f"stop and grammar are about text, but {self._source} has no tokenizer"
             )
         sampling = _sampling(request)
-        tokens = self.prompt_tokens(
-            request.prompt, request.template_variables, request.parse_special
+        max_tokens = 0  # until the context is full
+        if request.max_tokens is not None:
+            max_tokens = checks.integer("max_tokens", request.max_tokens, 1)
+        prompt = self._kept(request)
+        tokens = self.prompt_tokens(prompt, request.template_variables, request.parse_special)
+        core = PreparedGenerate(_core.RequestKind.generate, tokens)
+        core.could_drop = (
+            request.on_full == "error" and _is_messages(prompt) and len(request.prompt) > 1
         )
-        core = _core.Request(_core.RequestKind.generate, tokens)
-        if request.max_tokens is not None:  # 0 = until the context is full
-            core.max_tokens = checks.integer("max_tokens", request.max_tokens, 1)
+        core.n_dropped_messages = len(request.prompt) - len(prompt)
+        core.max_tokens = max_tokens
         core.stop = [_text_bytes(text) for text in stop]
         core.logprobs = bool(request.logprobs)
         core.sampling = sampling
         return core
+
+    def _kept(self, request: Generate) -> Prompt:
+        """Return a prompt without the messages that `on_full` drops."""
+        if request.on_full not in ("error", "drop_oldest"):
+            raise RequestError(f"on_full is {request.on_full!r}, but must be error or drop_oldest")
+        prompt: Any = request.prompt
+        if request.on_full == "error":
+            return cast("Prompt", prompt)
+        if not _is_messages(prompt):
+            raise RequestError("on_full is drop_oldest, but the prompt has no messages to drop")
+        room = room_for_prompt(self._n_ctx, request.max_tokens)
+
+        def fits(messages: Any) -> bool:
+            tokens = self.prompt_tokens(messages, request.template_variables, request.parse_special)
+            return len(tokens) <= room
+
+        return drop_oldest(prompt, fits)
 
     def _prepare_next_token(self, request: NextToken) -> _core.Request:
         tokens = self.prompt_tokens(
@@ -248,7 +287,8 @@ def _sampling(request: Generate) -> _core.SamplingParams:
     sampling.min_p = checks.number("min_p", request.min_p, 0.0, 1.0)
     sampling.repeat_penalty = checks.number("repeat_penalty", request.repeat_penalty, 1e-6)
     # the largest number means a random seed to llama.cpp
-    sampling.seed = checks.integer("seed", request.seed, -(2**63), 2**63) % (2**32 - 1)
+    seed = secrets.randbits(32) if request.seed is None else request.seed
+    sampling.seed = checks.integer("seed", seed, -(2**63), 2**63) % (2**32 - 1)
     sampling.grammar = _text_bytes(request.grammar or "").decode()
     return sampling
 
