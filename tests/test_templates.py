@@ -786,6 +786,23 @@ def test_a_value_that_no_earlier_check_foresees_is_refused_once_it_is_made(monke
             render("{{ (" + value + ") | length }}")
 
 
+def test_a_text_that_grows_message_by_message_pays_for_its_last_state(monkeypatch):
+    monkeypatch.setattr(template_budget, "MAX_TOTAL_CHARACTERS", 100_000)
+    loop = "{% for m in messages %}{% set ns.s = ns.s ~ m.content %}KEEP{% endfor %}"
+    template = "{% set ns = namespace(s='', t='', l=[]) %}" + loop + "{{ ns.s }}"
+    chat = [{"role": "user", "content": "x" * 100}] * 200
+    assert render(template.replace("KEEP", ""), chat) == "x" * 20_000
+    # what is held elsewhere is still there, and is still paid for
+    for keep_it in (
+        "{% set ns.l = [ns.l, ns.s] %}",
+        "{% set ns.l = ns.l + [ns.s] %}",
+        "{% set ns.t = [ns.s, ns.t] %}",
+        "{% set x = ns.s %}{% set ns.l = [ns.l, x] %}",
+    ):
+        with pytest.raises(ChatTemplateError, match="characters in total"):
+            render(template.replace("KEEP", keep_it), chat)
+
+
 # State between renderings
 
 

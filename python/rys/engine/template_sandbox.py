@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
@@ -20,6 +21,7 @@ from jinja2.filters import do_indent, make_attrgetter
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
+from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from rys.engine.template_budget import (
@@ -236,6 +238,20 @@ def _filter(name: str, value: nodes.Node) -> nodes.Filter:
     return nodes.Filter(value, name, [], [], None, None, lineno=value.lineno)
 
 
+class _Namespace(Namespace):
+    """A namespace that gives a text back to the budget when another one takes its place.
+
+    Templates that add each message to one text would else pay for all its former states.
+    """
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        replaced = [self._Namespace__attrs.pop(name, None)]
+        # by the list and by this call: nothing else holds it any more
+        if sys.getrefcount(replaced[0]) == 2:
+            BUDGET.get().characters -= size_of(replaced[0])
+        super().__setitem__(name, value)
+
+
 class _Generation(Extension):
     """The tag `{% generation %}`, with which transformers marks the assistant's words."""
 
@@ -262,7 +278,9 @@ class Environment(ImmutableSandboxedEnvironment):
             finalize=text_of,
         )
         del self.globals["lipsum"]
-        self.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
+        self.globals.update(
+            namespace=_Namespace, raise_exception=_raise_exception, strftime_now=_strftime_now
+        )
         replaced: dict[str, Callable[..., Any]] = {
             "format": _format_filter,
             "from_json": json.loads,  # not in transformers, but llama.cpp's templates use it
