@@ -50,6 +50,12 @@ THINKING = {
     "stray second end": ("<think>a</think>The answer is 12.</think>", "The answer is 12.", False),
     "square brackets": ("[THINK]7 and 5[/THINK]12", "12", False),
     "seed": ("<seed:think>7 and 5</seed:think>12", "12", False),
+    "any prefix": ("<mm:think>7 and 5</mm:think>12", "12", False),
+    "thought": ("<|begin_of_thought|>7<|end_of_thought|>12", "12", False),
+    "capitals between bars": ("<|START_THINKING|>7<|END_THINKING|>12", "12", False),
+    "triangles": ("\u25c1think\u25b77 and 5\u25c1/think\u25b712", "12", False),
+    "channel of Gemma": ("<|channel>thought\n7 and 5<channel|>12", "12", False),
+    "channel of Gemma, open": ("<|channel>thought\n7 and 5", "", True),
     "channels": (
         "<|channel|>analysis<|message|>7+5<|end|><|start|>assistant<|channel|>final<|message|>12",
         "12",

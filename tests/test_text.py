@@ -299,8 +299,8 @@ def test_a_given_template_that_renders_no_message_is_refused(template: str) -> N
         models.open_tiny(chat_template=template)
     assert str(error.value) == (
         f"chat_template is {template!r}, but must be the Jinja source of a template that renders "
-        f"`messages`; templates have no names here: give the source, or leave chat_template out "
-        f"to use the file's own"
+        f"`messages`, or the name of one of the file's (default); leave chat_template out to use "
+        f"the file's own"
     )
 
 

@@ -3,6 +3,8 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
+#include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -102,6 +104,45 @@ static py::typing::List<added_token> added_tokens(const rys::model & model) {
     return result;
 }
 
+// Without scores SentencePiece merges as it happens to, and without types no control token is known.
+static py::typing::List<py::str> missing_keys(const rys::model & model) {
+    if (!model.has_tokenizer()) {
+        return {};
+    }
+    const llama_vocab * vocab = model.vocab();
+
+    // a normal token that llama.cpp takes for one of control, by its text, is both
+    const auto is_normal = [&](llama_token token) {
+        return llama_vocab_get_attr(vocab, token) & (LLAMA_TOKEN_ATTR_NORMAL | LLAMA_TOKEN_ATTR_UNUSED);
+    };
+    bool has_scores = false;
+    bool has_types  = false;
+    int  n_words    = 0;  // of several characters, into which others are merged
+    for (llama_token token = 0; token < llama_vocab_n_tokens(vocab); token++) {
+        const char * text     = llama_vocab_get_text(vocab, token);
+        // the bytes of a character after its first are 10xxxxxx
+        const auto   is_first = [](char byte) {
+            return (byte & 0xC0) != 0x80;
+        };
+        has_scores = has_scores || llama_vocab_get_score(vocab, token) != 0.0f;
+        has_types  = has_types || !is_normal(token);
+        n_words += is_normal(token) && std::count_if(text, text + strlen(text), is_first) > 1;
+    }
+
+    py::typing::List<py::str> result;
+    const auto                type = llama_vocab_type(vocab);
+    if (type == LLAMA_VOCAB_TYPE_SPM && has_types && n_words > 10 && !has_scores) {
+        result.append("tokenizer.ggml.scores");
+    }
+    if ((type == LLAMA_VOCAB_TYPE_SPM || type == LLAMA_VOCAB_TYPE_BPE) && !has_types) {
+        result.append("tokenizer.ggml.token_type");
+    }
+    if (type == LLAMA_VOCAB_TYPE_BPE && llama_model_meta_val_str(model.get(), "tokenizer.ggml.pre", nullptr, 0) < 0) {
+        result.append("tokenizer.ggml.pre");
+    }
+    return result;
+}
+
 void define_tokenizer(model_class & type) {
     using rys::model;
 
@@ -112,6 +153,8 @@ void define_tokenizer(model_class & type) {
         .def("added_tokens", &added_tokens,
              "Return (id, text, llama_token_attr, whether it ends an answer) of each control, unknown and user-defined "
              "token.")
+        .def("missing_keys", &missing_keys,
+             "Return the keys of the file without which llama.cpp cuts texts into tokens in a way of its own.")
         .def("tokenize", &tokenize, py::arg("text"), py::arg("add_special"), py::arg("parse_special"))
         .def("detokenize", &detokenize, py::arg("tokens"), py::arg("remove_special"), py::arg("unparse_special"))
         .def("token_piece", &token_piece, py::arg("token"));

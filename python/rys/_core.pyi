@@ -229,6 +229,10 @@ class Model:
         """
         Return the bytes of KV cache and recurrent state that a Context would have.
         """
+    def missing_keys(self) -> list[str]:
+        """
+        Return the keys of the file without which llama.cpp cuts texts into tokens in a way of its own.
+        """
     def special_tokens(self) -> dict[str, int]:
         ...
     def token_piece(self, token: typing.SupportsInt | typing.SupportsIndex) -> bytes:

@@ -42,10 +42,9 @@ def folder() -> Path:
 @functools.cache
 def tiny(**options: Any) -> Path:
     """Return a llama model of 6 layers with a tokenizer; see write_tiny_model for the options."""
-    name = (
-        "-".join(f"{key}={value}" for key, value in options.items() if key != "chat_template")
-        or "tiny"
-    )
+    long = ("chat_template", "metadata", "types")
+    parts = [f"{key}={value}" for key, value in options.items() if key not in long]
+    name = "-".join(parts) or "tiny"
     return write_tiny_model(
         folder() / f"{name}-{abs(hash(tuple(options.items()))):x}.gguf", **options
     )

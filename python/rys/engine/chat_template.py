@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError
@@ -19,7 +19,13 @@ from rys.engine.template_budget import BUDGET, Budget, join, stop
 from rys.engine.template_sandbox import Environment, RaisedByTemplateError
 from rys.errors import ChatTemplateError, RequestError
 
-__all__ = ["check_given_template", "check_reads_messages", "render_chat_template"]
+__all__ = [
+    "check_reads_messages",
+    "choose_template",
+    "find_given_template",
+    "named_templates",
+    "render_chat_template",
+]
 
 MAX_TEMPLATE_CHARACTERS = 128 * 1024  # they take seconds to compile; the longest in use have 20 000
 # Stands after a text to find its end in the prompt. transformers uses the same, and a template may
@@ -135,20 +141,70 @@ def _cut_at_mark(prompt: str, field: str, text: str) -> str:
     return prompt[:end] if keeps_space else prompt[:end].rstrip()
 
 
-def check_given_template(template: Any) -> None:
-    """Refuse what a user gives as a template and is none, such as a name or a path.
+def named_templates(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the templates of a file by their names.
+
+    Args:
+        metadata: Its key-values. `tokenizer.chat_template` is called "default", and
+            `tokenizer.chat_template.tool_use` is called "tool_use", as in transformers.
+    """
+    names = {"tokenizer.chat_template": "default"}
+    for key in metadata:
+        if key.startswith("tokenizer.chat_template."):
+            names[key] = key.removeprefix("tokenizer.chat_template.")
+    # an empty template is what some converters write where there is none
+    return {name: metadata[key] for key, name in names.items() if metadata.get(key)}
+
+
+def choose_template(templates: Mapping[str, Any], source: str, *, has_tools: bool) -> Any:
+    """Return the template of a file that renders a conversation.
+
+    As in transformers: "tool_use" where there are tools, else "default". A template that is the
+    only one of its file needs no name.
+
+    Args:
+        templates: Those of the file by their names.
+        source: The name of the file, for the error.
+        has_tools: Whether the conversation has tools.
+
+    Raises:
+        ChatTemplateError: If there is no template, or none of these names among several.
+    """
+    if has_tools and "tool_use" in templates:
+        return templates["tool_use"]
+    if "default" in templates or len(templates) == 1:
+        return templates.get("default") or next(iter(templates.values()))
+    if templates:
+        names = ", ".join(sorted(templates))
+        raise ChatTemplateError(
+            f"{source} has several chat templates and no default; give the name of one as "
+            f"rys.Model(chat_template=...): {names}"
+        )
+    raise ChatTemplateError(
+        f"{source} has no chat template; give one as rys.Model(chat_template=...)"
+    )
+
+
+def find_given_template(template: Any, templates: Mapping[str, Any]) -> str | None:
+    """Return the template that a user gives as source, or by the name that it has in the file.
 
     Jinja takes any text for a template. One without `messages` would be the whole prompt, for every
-    conversation.
+    conversation, so such a text is refused, and so is the name of a file.
 
     Args:
         template: The value of `chat_template=`; None is accepted.
+        templates: Those of the model's file by their names.
+
+    Returns:
+        Jinja source that reads the messages; None for None.
 
     Raises:
-        ChatTemplateError: If it is not Jinja source that reads the messages.
+        ChatTemplateError: If it is neither.
     """
     if template is None:
-        return
+        return None
+    if isinstance(template, str) and isinstance(templates.get(template), str):
+        return cast("str", templates[template])
     wanted = "must be the Jinja source of a template that renders `messages`"
     if isinstance(template, PurePath) or (
         isinstance(template, str) and _is_file_name(template) and not _reads_messages(template)
@@ -161,10 +217,12 @@ def check_given_template(template: Any) -> None:
     if not isinstance(template, str):
         raise ChatTemplateError(f"chat_template is {type(template).__name__}, but {wanted}")
     if not _reads_messages(template):
+        names = ", ".join(sorted(templates)) or "it has none"
         raise ChatTemplateError(
-            f"chat_template is {reprlib.repr(template)}, but {wanted}; templates have no names "
-            f"here: give the source, or leave chat_template out to use the file's own"
+            f"chat_template is {reprlib.repr(template)}, but {wanted}, or the name of one of the "
+            f"file's ({names}); leave chat_template out to use the file's own"
         )
+    return template
 
 
 def check_reads_messages(template: Any, source: str) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rys import _core
 from rys._util import checks
 from rys.engine import params as engine_params
-from rys.engine.chat_template import check_given_template
+from rys.engine.chat_template import find_given_template, named_templates
 from rys.engine.convert import convert
 from rys.engine.model_base import ModelBase
 from rys.engine.perplexity import Perplexity, windows
@@ -79,13 +79,13 @@ class Model(ModelBase):
         yarn_orig_ctx: As in llama.cpp; 0 = the file's.
         lora_path: A LoRA adapter in GGUF; it touches every visit of a layer.
         lora_scale: Factor of the adapter.
-        chat_template: The Jinja source of a template instead of the file's; neither a name nor
-            a path.
+        chat_template: The Jinja source of a template instead of the file's, or the name of one of
+            several that the file has, such as "tool_use". A path is refused.
         progress: True = show a progress bar while loading; or a function of the fraction in
             [0, 1].
 
     Raises:
-        ChatTemplateError: `chat_template` is not the source of a template.
+        ChatTemplateError: `chat_template` is neither the source of a template nor the name of one.
         LayerPathError: The path does not fit the file.
         ModelFileError: The file cannot be used.
         ModelFileNotFoundError: There is no such file.
@@ -112,7 +112,6 @@ class Model(ModelBase):
     ) -> None:  # fmt: skip
         """Load a file. See the class for the arguments."""
         engine_params.check_progress(progress)
-        check_given_template(chat_template)
         context = engine_params.context_params(
             n_ctx=n_ctx, n_batch=n_batch, n_ubatch=n_ubatch, n_threads=n_threads,
             n_threads_batch=n_threads_batch, flash_attn=flash_attn, type_k=type_k, type_v=type_v,
@@ -129,14 +128,19 @@ class Model(ModelBase):
             tensor_split=tensor_split, devices=devices, use_mmap=use_mmap, use_mlock=use_mlock,
             check_tensors=check_tensors, lora_path=lora_path, lora_scale=lora_scale,
         )  # fmt: skip
+        weights = load_weights(path, load, progress)
+        if chat_template is not None:
+            templates = named_templates(weights.metadata)
+            chat_template = find_given_template(chat_template, templates)
         shared = Shared(
-            weights=load_weights(path, load, progress),
+            weights=weights,
             params=context,
             n_seq_max=n_seq_max,
             chat_template=chat_template,
             variant=result_variant(context, chat_template, lora_path, lora_scale),
         )
         self._view = View(shared, layer_path)
+        self.tokenizer.warn_of_missing_keys()
 
     @classmethod
     def _of(cls, view: View) -> Model:

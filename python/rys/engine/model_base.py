@@ -7,10 +7,14 @@ from typing import Any
 
 from rys import _core
 from rys.engine.chat_prompt import PromptText, render_apart
-from rys.engine.chat_template import check_reads_messages, render_chat_template
+from rys.engine.chat_template import (
+    check_reads_messages,
+    choose_template,
+    named_templates,
+    render_chat_template,
+)
 from rys.engine.tokenizer import Tokenizer
 from rys.engine.view import View
-from rys.errors import ChatTemplateError
 from rys.layer_path import LayerPath
 
 __all__ = ["ModelBase"]
@@ -104,10 +108,20 @@ class ModelBase:
 
     @property
     def chat_template(self) -> str | None:
-        """The Jinja template that renders conversations; None if there is none."""
-        return (
-            self._view.shared.chat_template or self.metadata.get("tokenizer.chat_template") or None
-        )
+        """The Jinja template that renders conversations without tools; None if there is none.
+
+        It is the one that was given, else the default of the file, or its only one.
+        """
+        given, templates = self._view.shared.chat_template, self.chat_templates
+        if given or not templates:
+            return given
+        only = next(iter(templates.values())) if len(templates) == 1 else None
+        return templates.get("default", only)
+
+    @property
+    def chat_templates(self) -> dict[str, str]:
+        """The templates of the file by name: "default", and others such as "tool_use"."""
+        return named_templates(self.metadata)
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -162,20 +176,18 @@ class ModelBase:
             **template_variables: Whatever the template knows, such as `enable_thinking=False`.
 
         Raises:
-            ChatTemplateError: There is no template, it renders no message, or it fails.
+            ChatTemplateError: There is no template, or none of several is the default, it renders
+                no message, or it fails.
             RequestError: The messages are malformed, or the two options contradict each other.
         """
-        template = self.chat_template
+        template = self._view.shared.chat_template
         if not template:
-            raise ChatTemplateError(
-                f"{self.source} has no chat template; give one as rys.Model(chat_template=...)"
-            )
+            has_tools = template_variables.get("tools") is not None
+            template = choose_template(self.chat_templates, self.source, has_tools=has_tools)
         check_reads_messages(template, self.source)
         variables: dict[str, Any] = {}
-        for name in ("bos", "eos"):
-            if name in self.tokenizer.special:
-                token = self.tokenizer.special[name]
-                variables[f"{name}_token"] = self.token_strings([token])[0]
+        for name, token in self._template_tokens().items():
+            variables[name] = self.token_strings([token])[0]
         return render_chat_template(
             template,
             messages,
@@ -183,6 +195,17 @@ class ModelBase:
             continue_final_message=continue_final_message,
             **(variables | template_variables),
         )
+
+    def _template_tokens(self) -> dict[str, int]:
+        """Return the special tokens that a template may write, by the name of its variable."""
+        names = ("bos", "eos", "sep", "pad", "mask")
+        special = self.tokenizer.special
+        tokens = {f"{name}_token": special[name] for name in names if name in special}
+        for name, key in (("unk_token", "unknown"), ("cls_token", "cls")):
+            token = self.metadata.get(f"tokenizer.ggml.{key}_token_id")
+            if isinstance(token, int) and 0 <= token < self.n_vocab:
+                tokens[name] = token
+        return tokens
 
     def _render_prompt(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import reprlib
+import warnings
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
 from itertools import pairwise
@@ -81,6 +82,17 @@ class Tokenizer:
         if add_special and bos is not None and tokens[:2] == [bos, bos]:
             del tokens[0]
         return tokens
+
+    def warn_of_missing_keys(self) -> None:
+        """Warn if the file leaves out what decides how texts are cut into tokens."""
+        missing = self._open_model.missing_keys()
+        if missing:
+            warnings.warn(
+                f"{self._source} leaves out {' and '.join(missing)}, so texts may become other "
+                f"tokens than the model was trained with; convert it again with a newer llama.cpp",
+                UserWarning,
+                stacklevel=4,
+            )
 
     @cached_property
     def control(self) -> ControlTokens:

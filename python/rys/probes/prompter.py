@@ -23,6 +23,11 @@ Messages: TypeAlias = "Sequence[Mapping[str, Any]]"
 _PLAIN_ROLES = {"user": "Question: ", "assistant": "Answer: "}
 
 
+# The switch has no one name. A template does not look at those of others.
+_WITH_THINKING = {"enable_thinking": True, "thinking": True}
+_WITHOUT_THINKING = {"enable_thinking": False, "thinking": False, "thinking_budget": 0}
+
+
 class Prompter:
     """Maker of requests to one model, as its chat template wants them.
 
@@ -44,12 +49,12 @@ class Prompter:
             thinking_budget: Tokens that thinking may take; without thinking it is 0.
         """
         self._model = model
-        self.has_template = bool(model.chat_template)
+        self.has_template = bool(model.chat_template or model.chat_templates)
         self.thinking = thinking
         self.thinking_budget = thinking_budget if thinking else 0
-        self._variables = {"enable_thinking": thinking}
         # Where nothing is written, nothing can be thought.
-        self._without_thinking = {"enable_thinking": False}
+        self._without_thinking = _WITHOUT_THINKING
+        self._variables = _WITH_THINKING if thinking else _WITHOUT_THINKING
         self._label_tokens: dict[tuple[str, ...], list[list[int]]] = {}
 
     def generate(

@@ -6,13 +6,15 @@ import re
 
 __all__ = ["remove_thinking"]
 
-# "<think>", "<seed:think>", "[THINK]", "<|channel|>analysis"; and "</think>", "[/THINK]",
-# "<|channel|>final<|message|>"
+_WORD = r"(?:think|thinking|thoughts?|reasoning)"
+# "<think>", "<seed:think>", "[THINK]"; of Kimi "\u25c1think\u25b7", of Command A
+# "<|START_THINKING|>", "<|begin_of_thought|>", of gpt-oss "<|channel|>analysis", of Gemma 4
+# "<|channel>thought"
 _TAG = re.compile(
-    r"(?P<open><(?:seed:)?(?:think|thinking|thought|reasoning)>|\[THINK\]"
-    r"|<\|channel\|>(?:analysis|commentary)\b)"
-    r"|(?P<close></(?:seed:)?(?:think|thinking|thought|reasoning)>|\[/THINK\]"
-    r"|<\|channel\|>final(?:<\|message\|>)?)",
+    rf"(?P<open><(?:\w{{1,8}}:)?{_WORD}>|\[THINK\]|\u25c1think\u25b7|<\|(?:start|begin_of)_{_WORD}\|>"
+    r"|<\|channel\|>(?:analysis|commentary)\b|<\|channel>thought\b)"
+    rf"|(?P<close></(?:\w{{1,8}}:)?{_WORD}>|\[/THINK\]|\u25c1/think\u25b7|<\|end(?:_of)?_{_WORD}\|>"
+    r"|<\|channel\|>final(?:<\|message\|>)?|<channel\|>)",
     re.IGNORECASE,
 )
 
