@@ -77,17 +77,12 @@ def render_chat_template(
             too much memory or time.
     """
     checked = _check_messages(messages)
-    if add_generation_prompt is None:
-        add_generation_prompt = not continue_final_message
-    field = continue_final_message if isinstance(continue_final_message, str) else "content"
+    field = _field_to_continue(continue_final_message, add_generation_prompt)
     begun = ""
-    if continue_final_message:
-        if add_generation_prompt:
-            raise RequestError(
-                "continue_final_message and add_generation_prompt are both true, but a prompt ends "
-                "either within the last message or with the header of a new one; set one of them"
-            )
+    if field is not None:
         checked, begun = _mark_end(checked, field)
+    if add_generation_prompt is None:
+        add_generation_prompt = field is None
     variables = {
         "tools": None,
         "documents": None,
@@ -103,7 +98,21 @@ def render_chat_template(
         )
     callables = tuple(value for value in template_variables.values() if callable(value))
     prompt = _render(template, variables, Budget(callables))
-    return _cut_at_mark(prompt, field, begun) if continue_final_message else prompt
+    return prompt if field is None else _cut_at_mark(prompt, field, begun)
+
+
+def _field_to_continue(
+    continue_final_message: bool | str, add_generation_prompt: bool | None
+) -> str | None:
+    """Return which field of the last message is continued; None for none."""
+    if not continue_final_message:
+        return None
+    if add_generation_prompt:
+        raise RequestError(
+            "continue_final_message and add_generation_prompt are both true, but a prompt ends "
+            "either within the last message or with the header of a new one; set one of them"
+        )
+    return continue_final_message if isinstance(continue_final_message, str) else "content"
 
 
 def _mark_end(messages: list[dict[str, Any]], field: str) -> tuple[list[dict[str, Any]], str]:
