@@ -423,3 +423,37 @@ def test_a_failure_of_llama_cpp_fails_everything_that_was_not_done() -> None:
         assert all("GGML_ASSERT" in result.error for result in done.values())
         assert scheduler.advance(1.0)
         assert scheduler.n_kept == 0
+
+
+# no room
+
+
+def occupy(driver: Driver, n_tokens: int) -> None:
+    """Hold cells of sequence 1 that another scheduler does not know of; sequence 0 is free."""
+    driver.insert([Generate([1, 5], max_tokens=1), NextToken([1] + [9] * 250)])
+    while driver.scheduler.n_tokens < n_tokens:
+        driver.step()
+
+
+def test_requests_that_find_no_room_are_evaluated_one_by_one(model: rys.Model) -> None:
+    other, driver = Driver(model), Driver(model)
+    occupy(other, 200)
+    requests = [NextToken([*PREFIX, *[9] * 20, i]) for i in range(3)]
+    ids = driver.insert(requests)
+    driver.finish()
+    driver.check_empty()
+    check_single(driver, ids, requests)
+
+
+def test_a_request_that_finds_no_room_fails_alone(model: rys.Model) -> None:
+    other, driver = Driver(model), Driver(model)
+    occupy(other, 200)
+    (large,) = driver.insert([NextToken([1] + [9] * 99)])
+    driver.finish()
+    later = driver.insert([NextToken([3, 4])])
+    driver.finish()
+    driver.check_empty()
+    failed = driver.results[large]
+    assert isinstance(failed, FailedRequest)
+    assert "no room in the KV cache" in str(failed.error)
+    check_single(driver, later, [NextToken([3, 4])])

@@ -117,8 +117,8 @@ void context::decode(const llama_batch & batch, const interrupt_fn & interrupt) 
         throw interrupted();
     }
     if (status == 1) {
-        throw engine_error("llama.cpp found no room in the KV cache for a batch of " + std::to_string(batch.n_tokens) +
-                           " tokens");
+        throw no_room_error("llama.cpp found no room in the KV cache for a batch of " + std::to_string(batch.n_tokens) +
+                            " tokens");
     }
     if (status != 0) {
         throw engine_error(guard.last_error("llama_decode returned " + std::to_string(status)));

@@ -63,7 +63,8 @@ class context {
 
     void set_broken() { broken_ = true; }
 
-    // Compute a batch. Throws interrupted (the memory then holds a part of the batch) or engine_error.
+    // Compute a batch. Throws interrupted (the memory then holds a part of the batch), no_room_error or
+    // another engine_error.
     void decode(const llama_batch & batch, const interrupt_fn & interrupt);
 
   private:

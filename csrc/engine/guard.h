@@ -17,6 +17,11 @@ struct engine_error : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// The memory of a context has no cells left for a batch. It is as it was before.
+struct no_room_error : engine_error {
+    using engine_error::engine_error;
+};
+
 // a request that cannot be right, seen before llama.cpp is asked
 struct request_error : std::invalid_argument {
     using std::invalid_argument::invalid_argument;

@@ -85,6 +85,20 @@ uint32_t request_group::n_shared(uint32_t node, uint32_t ir) const {
     return n;
 }
 
+std::vector<uint32_t> request_group::members_below(uint32_t node) const {
+    std::vector<uint32_t> members;
+    std::vector<bool>     is_below(nodes.size(), false);
+    for (size_t in = node; in < nodes.size(); ++in) {  // children stand behind their parents
+        is_below[in] = in == node || (nodes[in].parent >= 0 && is_below[nodes[in].parent]);
+        for (const uint32_t ir : nodes[in].ending) {
+            if (is_below[in] && is_here_[ir]) {
+                members.push_back(ir);
+            }
+        }
+    }
+    return members;
+}
+
 void request_group::update_wanted() {
     for (node_state & state : states) {
         state.is_wanted = false;

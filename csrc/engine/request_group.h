@@ -77,6 +77,9 @@ class request_group {
     // tokens of a prompt that ends in the node which are evaluated for other members anyway
     uint32_t n_shared(uint32_t node, uint32_t ir) const;
 
+    // members that are here and whose prompts go through the node
+    std::vector<uint32_t> members_below(uint32_t node) const;
+
     // Find out which nodes are still wanted, after members have left without being done.
     void update_wanted();
 

@@ -17,7 +17,8 @@ static std::atomic<request_id> n_ids{ 0 };
 scheduler::scheduler(std::shared_ptr<context> context, uint32_t n_ctx) :
     context_(std::move(context)),
     n_ctx_(std::min(n_ctx, context_->n_ctx())),
-    budget_(context_->n_ctx(), context_->n_seq_max()) {}
+    budget_(context_->n_ctx(), context_->n_seq_max()),
+    windows_(context_->memory(), context_->source(), context_->n_ctx()) {}
 
 scheduler::~scheduler() {
     if (!groups_.empty()) {
@@ -234,11 +235,49 @@ void scheduler::isolate_suspects() {
     }
     requeue_active();
     clear_memory();
-    for (auto suspect = suspects_.rbegin(); suspect != suspects_.rend(); ++suspect) {
-        groups_.emplace_front(std::vector<std::shared_ptr<response>>{ *suspect }, no_sharing, /* is_alone */ true,
+    evaluate_alone(suspects_);
+    suspects_.clear();
+}
+
+// A batch found no room: evaluate its requests again, one by one, or fail the one that had all the memory.
+void scheduler::make_room(const std::string & error) {
+    std::vector<std::shared_ptr<response>> members;
+    for (const sequence & seq : active_) {
+        request_group &       group = *seq.group;
+        std::vector<uint32_t> found;
+        if (seq.generates >= 0) {
+            found.push_back(seq.generates);
+        } else {
+            found = group.members_below(seq.node);
+        }
+        for (const uint32_t ir : found) {
+            group.leave(ir);
+            members.push_back(group.shared_member(ir));
+        }
+    }
+    const bool was_alone = n_started_ == 1 && members.size() == 1;
+    requeue_active();
+    clear_memory();
+    for (request_group & group : groups_) {
+        prune(group);
+    }
+    if (was_alone) {
+        members[0]->fail(error);
+        finished_.push_back(members[0]->id());
+        return;
+    }
+    for (const auto & member : members) {
+        member->resume();
+    }
+    evaluate_alone(members);
+}
+
+// Requests that are part of no group any more come before all others.
+void scheduler::evaluate_alone(const std::vector<std::shared_ptr<response>> & members) {
+    for (auto member = members.rbegin(); member != members.rend(); ++member) {
+        groups_.emplace_front(std::vector<std::shared_ptr<response>>{ *member }, no_sharing, /* is_alone */ true,
                               n_groups_++);
     }
-    suspects_.clear();
 }
 
 void scheduler::fail_all(const std::string & error) {

@@ -6,6 +6,7 @@
 #include "cell_budget.h"
 #include "context.h"
 #include "request_group.h"
+#include "window_cache.h"
 
 #include <atomic>
 #include <deque>
@@ -29,6 +30,9 @@ namespace rys {
 // its request: a recurrent state, or a NaN, which stays one when it is multiplied by 0. For the same reason a request
 // whose logits are not finite is evaluated again, alone in a cleared memory, unless it was alone from the start; what
 // was evaluated beside it begins again as well. Generations keep the tokens that they have chosen.
+//
+// If llama.cpp finds no room for a batch, against all that was set aside, its requests are evaluated again one by one,
+// each in a cleared memory. One that finds no room there fails, and no other one does.
 //
 // Not for several threads, but for hurry().
 class scheduler {
@@ -87,6 +91,7 @@ class scheduler {
         uint32_t        n_pos;      // tokens that it holds
         uint32_t        n_cells;    // cells set aside for it, those of its spans not included
         int32_t         span;       // the last one that it holds
+        uint32_t        n_prefix;   // tokens that it shares with the sequence that it was forked from
     };
 
     struct batch;
@@ -96,6 +101,7 @@ class scheduler {
     std::shared_ptr<context> context_;
     uint32_t                 n_ctx_;
     cell_budget              budget_;
+    window_cache             windows_;
 
     std::map<request_id, std::shared_ptr<response>> responses_;  // whose results were not given away
     std::deque<request_id>                          finished_;
@@ -121,12 +127,14 @@ class scheduler {
     bool     evict_prefixes(const request_group * group, int32_t keep, bool ancestors);
 
     // what is computed: scheduler_batches.cpp
-    void step(const interrupt_fn & interrupt);
-    void fill(batch & batch);
-    void read(const batch & batch);
-    void settle(request_group & group, uint32_t ir);
-    void retire_sequences();
-    void on_node_evaluated(sequence & seq);
+    void     step(const interrupt_fn & interrupt);
+    uint32_t n_batch() const;
+    void     fill(batch & batch);
+    void     read(const batch & batch);
+    void     settle(request_group & group, uint32_t ir);
+    void     trim_windows();
+    void     retire_sequences();
+    void     on_node_evaluated(sequence & seq);
 
     // what ends, or begins again
     void release(llama_seq_id id, int32_t span, uint32_t n_cells);
@@ -134,6 +142,8 @@ class scheduler {
     void drop_empty_groups();
     void requeue_active();
     void isolate_suspects();
+    void make_room(const std::string & error);
+    void evaluate_alone(const std::vector<std::shared_ptr<response>> & members);
     void fail_all(const std::string & error);
     void clear_memory();
 };

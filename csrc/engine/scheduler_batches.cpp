@@ -54,20 +54,37 @@ void scheduler::step(const interrupt_fn & interrupt) {
     if (batch.tokens.empty()) {
         throw engine_error("the scheduler has requests left but nothing to compute");
     }
-    context_->decode(batch.get(), interrupt);
+    try {
+        context_->decode(batch.get(), interrupt);
+    } catch (const no_room_error & error) {
+        make_room(error.what());
+        drop_empty_groups();
+        return;
+    }
     n_tokens_ += batch.tokens.size();
 
     read(batch);
+    trim_windows();
     retire_sequences();
     isolate_suspects();
     drop_empty_groups();
 }
 
+// tokens that the next batch may have
+uint32_t scheduler::n_batch() const {
+    const bool any_shared = std::any_of(active_.begin(), active_.end(), [&](const sequence & seq) {
+        return seq.n_prefix > 0 && windows_.reaches(seq.n_pos, seq.n_prefix);
+    });
+    return any_shared ? std::min(context_->n_batch(), llama_n_ubatch(context_->get())) : context_->n_batch();
+}
+
 void scheduler::fill(batch & batch) {
+    const uint32_t n_batch = this->n_batch();
+
     // generations first: they wait for each other least
     for (size_t is = 0; is < active_.size(); ++is) {
         sequence & seq = active_[is];
-        if (seq.generates >= 0 && batch.tokens.size() < context_->n_batch()) {
+        if (seq.generates >= 0 && batch.tokens.size() < n_batch) {
             batch.add(is, seq, seq.group->member(seq.generates).next_token(), true);
         }
     }
@@ -78,7 +95,7 @@ void scheduler::fill(batch & batch) {
         }
         const uint32_t first = seq.group->first_read(seq.node);
         const uint32_t end   = seq.group->nodes[seq.node].end;
-        while (seq.n_pos < end && batch.tokens.size() < context_->n_batch()) {
+        while (seq.n_pos < end && batch.tokens.size() < n_batch) {
             const bool output = seq.n_pos >= first;
             if (output && batch.rows.size() == context_->n_outputs_max()) {
                 break;
@@ -123,6 +140,19 @@ void scheduler::settle(request_group & group, uint32_t ir) {
         }
     }
     finished_.push_back(member.id());
+}
+
+// Sequences that were forked leave behind what their windows have left, see window_cache.
+void scheduler::trim_windows() {
+    for (sequence & seq : active_) {
+        if (seq.n_prefix == 0) {
+            continue;
+        }
+        windows_.trim(seq.id, seq.n_pos);
+        if (!windows_.reaches(seq.n_pos, seq.n_prefix)) {
+            seq.n_prefix = 0;
+        }
+    }
 }
 
 // sequences that have come to their end; an evaluated node may go on as a generation
@@ -175,7 +205,8 @@ void scheduler::on_node_evaluated(sequence & seq) {
         release(seq.id, seq.span, seq.n_cells);
         return;
     }
-    state.seq  = seq.id;  // keeps what it holds
+    windows_.trim(seq.id, seq.n_pos);  // before others fork from it
+    state.seq  = seq.id;               // keeps what it holds
     state.span = seq.span;
 }
 

@@ -123,6 +123,7 @@ bool scheduler::start(request_group & group, const task & task) {
     seq.n_pos     = task.generates >= 0 ? node.end : node.begin;
     seq.n_cells   = n_cells;
     seq.span      = prefix >= 0 ? group.states[prefix].span : no_span;
+    seq.n_prefix  = prefix >= 0 ? seq.n_pos : 0;
     if (task.generates < 0) {
         seq.span = budget_.make_span(seq.span, n_span);
     }

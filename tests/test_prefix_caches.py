@@ -1,0 +1,158 @@
+"""Shared prefixes in caches of every kind: windows, recurrent states, both, latent and sparse.
+
+The toys are upstream's, with windows of 32 tokens. The oracle is one sequence at a time, which
+shares nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rys
+from rys import Generate, LogLikelihood, NextToken
+from rys.requests import GenerateResult, LogLikelihoodResult, NextTokenResult
+from support import models
+from support.toys import Upstream
+
+# one of each kind of cache
+KINDS = [
+    "gemma3-dense",  # windows
+    "gpt-oss-moe",
+    "mamba-dense",  # recurrent
+    "qwen35-dense",  # recurrent and attention
+    "lfm2-dense",  # recurrent, windows
+    "deepseek2-moe",  # latent attention
+    "glm-dsa-moe",  # sparse: an indexer of its own
+    "minimax-m3-moe",
+    "dots3note-moe",  # sparse, windows
+    "deepseek4-moe",  # windows, and compressed blocks
+]
+N_CTX = 1024
+N_VOCAB = 128  # of the toys
+WINDOW = 32
+
+OpenToy = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def toy(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> OpenToy:
+    """Return a function that writes a toy, once, by its name."""
+    folder = tmp_path_factory.mktemp("toys")
+
+    def write(name: str) -> Path:
+        path = folder / f"{name}.gguf"
+        if not path.exists():
+            upstream.write_toys(name.rpartition("-")[0], folder)
+        return path
+
+    return write
+
+
+def open_toy(path: Path, **options: Any) -> rys.Model:
+    return rys.Model(path, **{"n_ctx": N_CTX, **models.EXACT, **options})
+
+
+def random_options(rng: random.Random) -> dict[str, Any]:
+    return {
+        "n_seq_max": rng.choice([2, 2, 3, 5, 8, 64]),
+        "n_ubatch": rng.choice([8, 16, 64, 512]),
+        "n_batch": rng.choice([64, 2048]),
+    }
+
+
+def random_requests(rng: random.Random) -> list[Any]:
+    """Return requests whose prompts share prefixes shorter and longer than a window."""
+    prompts: list[list[int]] = [[]]
+    requests: list[Any] = []
+    for _ in range(rng.choice([2, 4, 9])):
+        base = rng.choice(prompts)
+        if rng.random() < 0.3:
+            base = base[: rng.randint(0, len(base))]
+        n = rng.choice([1, 3, WINDOW - 1, WINDOW, WINDOW + 1, 90, 300, 700])
+        tokens = [*base, *(rng.randrange(5, N_VOCAB) for _ in range(n))][: N_CTX - 40]
+        prompts.append(tokens)
+        match rng.randrange(3):
+            case 0:
+                requests.append(NextToken(tokens))
+            case 1:
+                cut = rng.randint(max(1, len(tokens) - 50), len(tokens))
+                requests.append(LogLikelihood(tokens[:cut], [*tokens[cut:], 9]))
+            case _:
+                # what is chosen is a matter of rounding, where the random weights see a tie
+                requests.append(Generate(tokens, max_tokens=rng.choice([1, 5, 40]), logprobs=True))
+    return requests
+
+
+def difference(result: Any, expected: Any) -> float:
+    """Return how far two results are apart, up to the first token that differs."""
+    match result, expected:
+        case NextTokenResult(), NextTokenResult():
+            return float(np.abs(result.logprobs - expected.logprobs).max())
+        case LogLikelihoodResult(), LogLikelihoodResult():
+            return float(np.abs(result.token_logprobs - expected.token_logprobs).max())
+        case GenerateResult(), GenerateResult():
+            pairs = zip(result.tokens, expected.tokens, strict=False)
+            n = next((i for i, (a, b) in enumerate(pairs) if a != b), len(expected.tokens))
+            return float(np.abs(result.logprobs[: n + 1] - expected.logprobs[: n + 1]).max())
+    raise AssertionError((result, expected))
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether a model has one cache for all tokens, or none."""
+    with rys.Model(path, n_ctx=64, n_threads=1) as model:
+        core = model._view.core
+        layers = model._view.shared.weights.core.layers
+        return not (core.has_memory and any(it.has_window or it.is_recurrent for it in layers))
+
+
+def check_run(path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    requests, options = random_requests(rng), random_options(rng)
+    with open_toy(path, n_seq_max=1) as model:
+        expected = model.run(requests)
+    with open_toy(path, **options) as model:
+        results = model.run(requests)
+    for result, single in zip(results, expected, strict=True):
+        assert difference(result, single) < 1e-3, (path.stem, seed, options)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_shared_prefixes_give_the_results_of_one_sequence(toy: OpenToy, name: str) -> None:
+    for seed in (0, 3):
+        check_run(toy(name), seed)
+
+
+@pytest.mark.parametrize("name", ["gemma3-dense", "lfm2-dense", "dots3note-moe"])
+@pytest.mark.parametrize("n_seq_max", [2, 3])
+def test_questions_about_a_document_that_is_longer_than_the_windows(
+    toy: OpenToy, name: str, n_seq_max: int
+) -> None:
+    document = [5 + i % 100 for i in range(900)]
+    requests = [LogLikelihood([*document, 20 + i], [30, 31]) for i in range(4)]
+    with open_toy(toy(name), n_seq_max=1) as model:
+        expected = model.run(requests)
+    with open_toy(toy(name), n_seq_max=n_seq_max) as model:
+        results = model.run(requests)
+    for result, single in zip(results, expected, strict=True):
+        assert difference(result, single) < 1e-3
+    assert [result.n_shared_tokens for result in results[1:]] == [900] * 3
+
+
+@pytest.mark.archs
+def test_every_cache_gives_the_results_of_one_sequence(toy: OpenToy, upstream: Upstream) -> None:
+    """100 random runs over all toys with windows or recurrent states."""
+    paths = [
+        toy(path.stem)
+        for architecture in upstream.architectures()
+        for path in upstream.write_toys(architecture, models.folder() / "toys")
+        if not is_plain(path)
+    ]
+    assert len(paths) >= 38
+    for seed in range(100):
+        check_run(paths[seed % len(paths)], seed)
