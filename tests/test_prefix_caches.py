@@ -26,6 +26,7 @@ KINDS = [
     "gpt-oss-moe",
     "mamba-dense",  # recurrent
     "qwen35-dense",  # recurrent and attention
+    "plamo2-dense",
     "lfm2-dense",  # recurrent, windows
     "deepseek2-moe",  # latent attention
     "glm-dsa-moe",  # sparse: an indexer of its own
@@ -126,6 +127,11 @@ def check_run(path: Path, seed: int) -> None:
 def test_shared_prefixes_give_the_results_of_one_sequence(toy: OpenToy, name: str) -> None:
     for seed in (0, 3):
         check_run(toy(name), seed)
+
+
+def test_windows_of_sequences_side_by_side_in_a_batch_of_many_ubatches(toy: OpenToy) -> None:
+    # cells that later ubatches use again are still seen by the first ones
+    check_run(toy("plamo3-dense"), 105)
 
 
 @pytest.mark.parametrize("name", ["gemma3-dense", "lfm2-dense", "dots3note-moe"])
