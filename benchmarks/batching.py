@@ -184,7 +184,12 @@ def measure_shared_prefix(model: Model, n_prefix: int, n_tail: int, n_rounds: in
 
 
 def measure(options: argparse.Namespace, n_prefix: int = N_PREFIX) -> Report:
-    model = Model(options.model, n_threads=options.n_threads, n_seq_max=max(N_PARALLEL))
+    model = Model(
+        options.model,
+        n_threads=options.n_threads,
+        n_seq_max=max(N_PARALLEL),
+        cache_prompt=False,
+    )
 
     n_prompt, max_tokens = (2, 4) if options.quick else (4, 8)
     generations = measure_generations(model, n_prompt, max_tokens, options.rounds)

@@ -296,6 +296,7 @@ def main() -> None:
         options.model,
         n_ctx=N_CTX,
         n_threads=options.n_threads,
+        cache_prompt=False,
         flash_attn=True,
         type_k="q8_0",
         type_v="q8_0",

@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--items", type=positive, help="of each probe (default: 16)")
     options = parse(parser)
     n_items = options.items or (2 if options.quick else 16)
-    base = Model(options.model, n_threads=options.n_threads)
+    base = Model(options.model, n_threads=options.n_threads, cache_prompt=False)
     n = base.n_layer
     path = LayerPath.block(n // 3, n // 3 + max(1, n // 6), n)
     evaluations = {what: Evaluation(base, probes, n=n_items) for what, probes in KINDS.items()}

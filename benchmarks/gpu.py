@@ -75,7 +75,12 @@ def free_memory() -> int:
 
 def compare_with_copies(options: argparse.Namespace) -> list[Report]:
     """Return each path's error of the logits, and the memory that view and copy take."""
-    settings: Report = {"n_ctx": paths.N_CTX, "n_gpu_layers": -1, "n_threads": options.n_threads}
+    settings: Report = {
+        "n_ctx": paths.N_CTX,
+        "n_gpu_layers": -1,
+        "n_threads": options.n_threads,
+        "cache_prompt": False,
+    }
     base = Model(options.model, **settings)
     prompt = random_tokens(np.random.default_rng(0), base.n_vocab, 64)
     base.logits(prompt)  # what the backend allocates once is no path's

@@ -119,7 +119,7 @@ def measure_path(
 
 def measure(options: argparse.Namespace) -> Report:
     n_prefill, n_decode, n_first = (64, 8, 32) if options.quick else (512, 32, 128)
-    settings: Report = {"n_ctx": N_CTX, "n_threads": options.n_threads}
+    settings: Report = {"n_ctx": N_CTX, "n_threads": options.n_threads, "cache_prompt": False}
     measured: list[Report] = []
     pooled: dict[str, list[float]] = {work: [] for work in TARGETS}
     with (

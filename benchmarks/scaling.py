@@ -108,7 +108,7 @@ def candidate(base: Model, n_slot: int, n_items: int, n_tokens: int) -> Callable
 
 
 def grow_a_candidate(options: argparse.Namespace) -> list[Report]:
-    base = Model(options.model, n_threads=options.n_threads)
+    base = Model(options.model, n_threads=options.n_threads, cache_prompt=False)
     n, n_doublings = base.n_layer, 2 if options.quick else 4
     axes: dict[str, tuple[list[int], Callable[[int], Callable[[], float]]]] = {
         "slots": (

@@ -109,7 +109,7 @@ def main() -> None:
     n_threads = options.n_threads or default_n_threads()
     n_prefill, n_decode = (64, 8) if options.quick else (512, 32)
     program = stock_program_or_exit("llama-bench")
-    settings: Report = {"n_ctx": N_CTX, "n_threads": n_threads}
+    settings: Report = {"n_ctx": N_CTX, "n_threads": n_threads, "cache_prompt": False}
     settings |= {
         "n_gpu_layers": 0,
         "op_offload": False,

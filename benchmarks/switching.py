@@ -173,7 +173,7 @@ def compare(times: dict[str, list[float]]) -> Report:
 
 def measure(options: argparse.Namespace) -> Report:
     warm_page_cache(options.model)
-    base = Model(options.model, n_threads=options.n_threads)
+    base = Model(options.model, n_threads=options.n_threads, cache_prompt=False)
     n = base.n_layer
     paths = [
         LayerPath.block(n // 3, n // 3 + max(1, n // 6), n),

@@ -7,56 +7,30 @@ shares nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-import rys
 from rys import Generate, LogLikelihood, NextToken
-from rys.requests import GenerateResult, LogLikelihoodResult, NextTokenResult
 from support import models
 from support.toys import Upstream
-
-# one of each kind of cache
-KINDS = [
-    "gemma3-dense",  # windows
-    "gpt-oss-moe",
-    "mamba-dense",  # recurrent
-    "qwen35-dense",  # recurrent and attention
-    "plamo2-dense",
-    "lfm2-dense",  # recurrent, windows
-    "deepseek2-moe",  # latent attention
-    "glm-dsa-moe",  # sparse: an indexer of its own
-    "minimax-m3-moe",
-    "dots3note-moe",  # sparse, windows
-    "deepseek4-moe",  # windows, and compressed blocks
-]
-N_CTX = 1024
-N_VOCAB = 128  # of the toys
-WINDOW = 32
-
-OpenToy = Callable[[str], Path]
+from support.windowed_toys import (
+    KINDS,
+    N_CTX,
+    N_VOCAB,
+    WINDOW,
+    OpenToy,
+    difference,
+    is_plain,
+    open_toy,
+    toy_writer,
+)
 
 
 @pytest.fixture(scope="module")
 def toy(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> OpenToy:
-    """Return a function that writes a toy, once, by its name."""
-    folder = tmp_path_factory.mktemp("toys")
-
-    def write(name: str) -> Path:
-        path = folder / f"{name}.gguf"
-        if not path.exists():
-            upstream.write_toys(name.rpartition("-")[0], folder)
-        return path
-
-    return write
-
-
-def open_toy(path: Path, **options: Any) -> rys.Model:
-    return rys.Model(path, **{"n_ctx": N_CTX, **models.EXACT, **options})
+    return toy_writer(upstream, tmp_path_factory.mktemp("toys"))
 
 
 def random_options(rng: random.Random) -> dict[str, Any]:
@@ -88,28 +62,6 @@ def random_requests(rng: random.Random) -> list[Any]:
                 # what is chosen is a matter of rounding, where the random weights see a tie
                 requests.append(Generate(tokens, max_tokens=rng.choice([1, 5, 40]), logprobs=True))
     return requests
-
-
-def difference(result: Any, expected: Any) -> float:
-    """Return how far two results are apart, up to the first token that differs."""
-    match result, expected:
-        case NextTokenResult(), NextTokenResult():
-            return float(np.abs(result.logprobs - expected.logprobs).max())
-        case LogLikelihoodResult(), LogLikelihoodResult():
-            return float(np.abs(result.token_logprobs - expected.token_logprobs).max())
-        case GenerateResult(), GenerateResult():
-            pairs = zip(result.tokens, expected.tokens, strict=False)
-            n = next((i for i, (a, b) in enumerate(pairs) if a != b), len(expected.tokens))
-            return float(np.abs(result.logprobs[: n + 1] - expected.logprobs[: n + 1]).max())
-    raise AssertionError((result, expected))
-
-
-def is_plain(path: Path) -> bool:
-    """Return whether a model has one cache for all tokens, or none."""
-    with rys.Model(path, n_ctx=64, n_threads=1) as model:
-        core = model._view.core
-        layers = model._view.shared.weights.core.layers
-        return not (core.has_memory and any(it.has_window or it.is_recurrent for it in layers))
 
 
 def check_run(path: Path, seed: int) -> None:

@@ -40,9 +40,9 @@ class Driver:
     def free(self) -> tuple[int, int]:
         return self.scheduler.n_cells_free, self.scheduler.n_seqs_free
 
-    def insert(self, requests: Sequence[Any]) -> list[int]:
+    def insert(self, requests: Sequence[Any], *, cache_prompt: bool = False) -> list[int]:
         prepared = self.model.prepare(requests)
-        ids = self.scheduler.insert(prepared)
+        ids = self.scheduler.insert(prepared, cache_prompt)
         self.requests.update(zip(ids, prepared, strict=True))
         return ids
 
@@ -457,3 +457,31 @@ def test_a_request_that_finds_no_room_fails_alone(model: rys.Model) -> None:
     assert isinstance(failed, FailedRequest)
     assert "no room in the KV cache" in str(failed.error)
     check_single(driver, later, [NextToken([3, 4])])
+
+
+# what is left behind
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_left_behind_is_given_back(driver: Driver, seed: int) -> None:
+    rng = random.Random(seed)
+    prompts = [PREFIX]
+    for _ in range(30):
+        base = rng.choice(prompts[-5:])
+        tokens = [*base[: rng.randint(1, len(base))], *[rng.randrange(5, 300)] * rng.randint(1, 60)]
+        prompts.append(tokens[:200])
+        requests: list[Any] = [NextToken(prompts[-1]), Generate(prompts[-1], max_tokens=20)]
+        ids = driver.insert(rng.sample(requests, rng.randint(1, 2)), cache_prompt=True)
+        driver.step(rng.randint(0, 25))
+        if rng.random() < 0.2:
+            driver.scheduler.cancel(ids)
+        if rng.random() < 0.5:
+            driver.finish()
+    driver.finish()
+    driver.insert([NextToken(prompts[-1])], cache_prompt=True)
+    driver.finish()
+    assert driver.free != driver.n_free
+    driver.insert([NextToken([1])])
+    assert driver.free == driver.n_free
+    driver.finish()
+    driver.check_empty()

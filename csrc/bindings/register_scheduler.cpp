@@ -22,8 +22,10 @@ void register_scheduler(py::module_ & m) {
 
     py::class_<scheduler>(m, "Scheduler")
         .def(py::init<std::shared_ptr<context>, uint32_t>(), py::arg("context"), py::arg("n_ctx"))
-        .def("insert", &scheduler::insert, py::arg("requests"),
-             "Take requests, which share prefixes with each other; return their ids in the same order.")
+        .def("insert", &scheduler::insert, py::arg("requests"), py::arg("cache_prompt") = false,
+             "Take requests, which share prefixes with each other, and with cache_prompt with earlier ones; return "
+             "their "
+             "ids in the same order.")
         .def("cancel", &scheduler::cancel, py::arg("ids"), "Drop requests, and free what they hold.")
         .def(
             "advance",

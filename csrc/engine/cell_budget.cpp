@@ -37,6 +37,28 @@ int32_t cell_budget::make_span(int32_t parent, uint32_t n_cells) {
     return is;
 }
 
+int32_t cell_budget::split_span(int32_t is, uint32_t n_cells) {
+    uint32_t begin = 0;  // of the span, in the chain
+    for (int32_t before = spans_[is].parent; before != no_span; before = spans_[before].parent) {
+        begin += spans_[before].n_cells;
+    }
+    while (begin >= n_cells) {
+        is = spans_[is].parent;
+        if (is == no_span) {
+            return no_span;
+        }
+        begin -= spans_[is].n_cells;
+    }
+    if (begin + spans_[is].n_cells == n_cells) {
+        return is;
+    }
+    const int32_t head     = make_span(spans_[is].parent, n_cells - begin);
+    spans_[head].n_holders = spans_[is].n_holders;
+    spans_[is].parent      = head;
+    spans_[is].n_cells -= n_cells - begin;
+    return head;
+}
+
 void cell_budget::hold_span(int32_t is) {
     for (; is != no_span; is = spans_[is].parent) {
         if (spans_[is].n_holders++ == 0) {

@@ -36,6 +36,10 @@ class cell_budget {
     // evaluated again can have several at a time. It is free when no sequence holds it.
     int32_t make_span(int32_t parent, uint32_t n_cells);
 
+    // Cut the chain that ends with the span behind its first `n_cells` cells, and return the last span before the cut.
+    // Whoever holds the one still holds the other, so nothing becomes free.
+    int32_t split_span(int32_t span, uint32_t n_cells);
+
     // One sequence more, or less, holds the span and those before it.
     void hold_span(int32_t span);
     void release_span(int32_t span);

@@ -7,8 +7,10 @@ namespace rys {
 request_group::request_group(std::vector<std::shared_ptr<response>> members,
                              uint32_t                               min_saved,
                              bool                                   is_alone,
+                             bool                                   caches_prompts,
                              uint64_t                               number) :
     is_alone(is_alone),
+    caches_prompts(caches_prompts),
     number(number),
     members_(std::move(members)),
     is_here_(members_.size(), true),
@@ -80,7 +82,7 @@ uint32_t request_group::n_cells(const task & task) const {
 uint32_t request_group::n_shared(uint32_t node, uint32_t ir) const {
     uint32_t n = 0;
     for (int32_t in = node; in >= 0; in = nodes[in].parent) {
-        n += nodes[in].request != ir ? nodes[in].end - nodes[in].begin : 0;
+        n += nodes[in].request != ir ? nodes[in].end - nodes[in].begin : states[in].n_cached;
     }
     return n;
 }

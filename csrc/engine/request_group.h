@@ -25,6 +25,7 @@ class request_group {
         int32_t  seq         = -1;       // held sequence with exactly the prefix, or -1
         int32_t  span        = no_span;  // the last one that `seq` holds
         uint32_t n_left      = 0;        // children and generations that have yet to fork from it
+        uint32_t n_cached    = 0;        // its first tokens that were not evaluated for this group
     };
 
     std::vector<prefix_node> nodes;
@@ -34,11 +35,18 @@ class request_group {
     // nothing else may be in the context while it runs
     const bool is_alone;
 
+    // whether its prompts may begin with what others have left in the memory, and stay there themselves
+    const bool caches_prompts;
+
     // groups with a smaller number were there before
     const uint64_t number;
 
     // The members must not be done. They share a prefix if that saves `min_saved` tokens, see build_prefix_tree().
-    request_group(std::vector<std::shared_ptr<response>> members, uint32_t min_saved, bool is_alone, uint64_t number);
+    request_group(std::vector<std::shared_ptr<response>> members,
+                  uint32_t                               min_saved,
+                  bool                                   is_alone,
+                  bool                                   caches_prompts,
+                  uint64_t                               number);
 
     response & member(uint32_t ir) const { return *members_[ir]; }
 
@@ -65,6 +73,9 @@ class request_group {
 
     llama_token token(uint32_t node, uint32_t pos) const;
 
+    // tokens of a request that passes through the node; the first ones are those up to its end
+    const std::vector<llama_token> & tokens(uint32_t node) const { return members_[nodes[node].request]->tokens(); }
+
     // position of the first token of the node whose logits are read, `end` if there is none
     uint32_t first_read(uint32_t node) const;
 
@@ -74,7 +85,7 @@ class request_group {
     // cells that a task needs beyond the tokens of its node
     uint32_t n_cells(const task & task) const;
 
-    // tokens of a prompt that ends in the node which are evaluated for other members anyway
+    // tokens of a prompt that ends in the node which are evaluated for other members anyway, or were before
     uint32_t n_shared(uint32_t node, uint32_t ir) const;
 
     // members that are here and whose prompts go through the node

@@ -63,6 +63,14 @@ uint32_t response::n_cells_generated() const {
     return request_.kind == request_kind::generate ? request_.max_tokens - n_resumed_ - 1 : 0;
 }
 
+std::vector<llama_token> response::all_tokens() const {
+    std::vector<llama_token> tokens = request_.tokens;
+    if (request_.kind == request_kind::generate) {
+        tokens.insert(tokens.end(), result_.tokens.begin() + n_resumed_, result_.tokens.end());
+    }
+    return tokens;
+}
+
 void response::start(uint32_t n_shared) {
     if (!started_) {
         started_         = clock::now();

@@ -31,6 +31,9 @@ class response {
     // the tokens to evaluate, and behind them the last one of a continuation
     const std::vector<llama_token> & tokens() const { return request_.tokens; }
 
+    // tokens(), and behind them those that a generation has chosen
+    std::vector<llama_token> all_tokens() const;
+
     uint32_t n_evaluated() const { return rys::n_evaluated(request_); }
 
     uint32_t first_output() const { return rys::first_output(request_); }

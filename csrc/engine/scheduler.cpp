@@ -18,16 +18,17 @@ scheduler::scheduler(std::shared_ptr<context> context, uint32_t n_ctx) :
     context_(std::move(context)),
     n_ctx_(std::min(n_ctx, context_->n_ctx())),
     budget_(context_->n_ctx(), context_->n_seq_max()),
-    windows_(context_->memory(), context_->source(), context_->n_ctx()) {}
+    windows_(context_->memory(), context_->source(), context_->n_ctx()),
+    cache_(*context_, budget_, windows_) {}
 
 scheduler::~scheduler() {
-    if (!groups_.empty()) {
+    if (!groups_.empty() || !cache_.is_empty()) {
         data_must_vanish_ = true;
         clear_memory();
     }
 }
 
-std::vector<request_id> scheduler::insert(std::vector<request> requests) {
+std::vector<request_id> scheduler::insert(std::vector<request> requests, bool cache_prompt) {
     std::vector<std::shared_ptr<response>> inserted;
     for (size_t i = 0; i < requests.size(); ++i) {
         try {
@@ -49,11 +50,27 @@ std::vector<request_id> scheduler::insert(std::vector<request> requests) {
         }
     }
     if (!members.empty()) {
+        if (groups_.empty() && !cache_.is_empty() && !(cache_prompt && is_cache_of_use(members))) {
+            clear_memory();
+        }
         // with one sequence there is none left to keep a prefix in
         const uint32_t min_saved = context_->n_seq_max() > 1 ? n_min_saved : no_sharing;
-        groups_.emplace_back(std::move(members), min_saved, /* is_alone */ false, n_groups_++);
+        groups_.emplace_back(std::move(members), min_saved, /* is_alone */ false, cache_prompt, n_groups_++);
     }
     return ids;
+}
+
+// whether the sequence of a member chooses tokens
+bool scheduler::is_generating(const request_group & group, uint32_t ir) const {
+    return std::any_of(active_.begin(), active_.end(),
+                       [&](const sequence & seq) { return seq.group == &group && seq.generates == (int32_t) ir; });
+}
+
+// whether what was left behind may save something, for these requests or for later ones
+bool scheduler::is_cache_of_use(const std::vector<std::shared_ptr<response>> & members) const {
+    return members.size() == 1 || std::any_of(members.begin(), members.end(), [&](const auto & member) {
+               return cache_.find(member->tokens(), member->first_output()).n > 0;
+           });
 }
 
 void scheduler::cancel(const std::vector<request_id> & ids) {
@@ -75,14 +92,15 @@ void scheduler::cancel(const std::vector<request_id> & ids) {
         for (uint32_t ir = 0; ir < group.n_members(); ++ir) {
             if (group.is_here(ir) && responses_.count(group.member(ir).id()) == 0) {
                 group.leave(ir);
-                any_left = true;
+                // the logits of a generation were all finite so far; what else was evaluated nobody has seen
+                data_must_vanish_ = data_must_vanish_ || !is_generating(group, ir);
+                any_left          = true;
             }
         }
         if (any_left) {
             prune(group);
         }
     }
-    data_must_vanish_ = true;
     drop_empty_groups();
 }
 
@@ -156,6 +174,43 @@ void scheduler::release(llama_seq_id id, int32_t span, uint32_t n_cells) {
     budget_.release_span(span);
 }
 
+// Whether a sequence can be left behind: all its logits so far were finite, and it takes no cells from what goes on.
+bool scheduler::can_keep(const sequence & seq) const {
+    const request_group & group = *seq.group;
+    return group.caches_prompts && !data_must_vanish_ && (group.n_members() == 1 || is_done());
+}
+
+// Leave a sequence behind; it was active and was not released.
+void scheduler::keep(const sequence & seq) {
+    const request_group &    group  = *seq.group;
+    const uint32_t           n_span = group.nodes[seq.node].end;
+    std::vector<llama_token> tokens =
+        seq.generates >= 0 ? group.member(seq.generates).all_tokens() : group.tokens(seq.node);
+    int32_t span = seq.span;
+    tokens.resize(seq.n_pos);
+
+    budget_.free_cells(seq.n_cells);
+    if (seq.n_pos > n_span) {  // what it has generated
+        span = budget_.make_span(seq.span, seq.n_pos - n_span);
+        budget_.hold_span(span);
+        budget_.release_span(seq.span);
+    }
+    cache_.keep(seq.id, std::move(tokens), span, seq.n_prefix);
+}
+
+// Leave the prompt of a request behind that goes on as a generation, for models that cannot go back to it: an answer
+// does not always return in the next prompt as it was.
+void scheduler::keep_copy(const sequence & seq) {
+    const llama_model * model = context_->source().get();
+    if (!(llama_model_is_recurrent(model) || llama_model_is_hybrid(model)) || windows_.is_small() || !can_keep(seq) ||
+        budget_.n_seqs_free() == 0) {
+        return;
+    }
+    std::vector<llama_token> tokens = seq.group->tokens(seq.node);
+    tokens.resize(seq.n_pos);
+    cache_.keep_copy(seq.id, std::move(tokens), seq.span);
+}
+
 // Drop what is evaluated for nobody, or waits to be.
 void scheduler::prune(request_group & group) {
     group.update_wanted();
@@ -178,6 +233,8 @@ void scheduler::prune(request_group & group) {
     for (const sequence & seq : before) {
         if (seq.group != &group || group.is_wanted({ seq.node, seq.generates })) {
             active_.push_back(seq);
+        } else if (seq.generates >= 0 && can_keep(seq)) {
+            keep(seq);
         } else {
             release(seq.id, seq.span, seq.n_cells);
         }
@@ -198,7 +255,7 @@ void scheduler::drop_empty_groups() {
             clear_memory();
         }
     }
-    if (groups_.empty()) {
+    if (groups_.empty() && (cache_.is_empty() || data_must_vanish_)) {
         clear_memory();
     }
 }
@@ -222,7 +279,7 @@ void scheduler::requeue_active() {
             group.leave(seq->generates);
             member->resume();
             groups_.emplace_front(std::vector<std::shared_ptr<response>>{ member }, no_sharing, group.is_alone,
-                                  n_groups_++);
+                                  group.caches_prompts, n_groups_++);
         }
     }
     budget_.reset();
@@ -276,7 +333,7 @@ void scheduler::make_room(const std::string & error) {
 void scheduler::evaluate_alone(const std::vector<std::shared_ptr<response>> & members) {
     for (auto member = members.rbegin(); member != members.rend(); ++member) {
         groups_.emplace_front(std::vector<std::shared_ptr<response>>{ *member }, no_sharing, /* is_alone */ true,
-                              n_groups_++);
+                              /* caches_prompts */ false, n_groups_++);
     }
 }
 
@@ -295,8 +352,9 @@ void scheduler::fail_all(const std::string & error) {
     clear_memory();
 }
 
-// Nothing is active and no prefix is held.
+// Nothing is active and no prefix is held; what was left behind is given up.
 void scheduler::clear_memory() {
+    cache_.forget();
     if (context_->is_broken()) {
         return;
     }

@@ -5,6 +5,7 @@
 
 #include "cell_budget.h"
 #include "context.h"
+#include "prompt_cache.h"
 #include "request_group.h"
 #include "window_cache.h"
 
@@ -26,7 +27,11 @@ namespace rys {
 // time, the oldest ones; if they still get into each other's way it is one, until some group is done. What a generation
 // may need is set aside when it starts.
 //
-// Whenever nothing is left to do the memory of the context is cleared. What a mask only hides would otherwise outlive
+// Requests that are inserted with `cache_prompt` leave their sequences behind, for others like them that begin with the
+// same tokens, see prompt_cache: those that were inserted alone, and of the others those that end last, so that none
+// takes other cells than without it. Whenever nothing is left to do, and nothing left behind, the memory of the context
+// is cleared; also before requests without `cache_prompt`, or several which begin with nothing of what was left. So
+// measurements do not depend on what came before, not even in their rounding. What a mask only hides would otherwise outlive
 // its request: a recurrent state, or a NaN, which stays one when it is multiplied by 0. For the same reason a request
 // whose logits are not finite is evaluated again, alone in a cleared memory, unless it was alone from the start; what
 // was evaluated beside it begins again as well. Generations keep the tokens that they have chosen.
@@ -48,7 +53,7 @@ class scheduler {
     // Take requests, which share prefixes with each other, and return their ids in the same order.
     // Throws request_error if one of them cannot be right, and then takes none; a request that is too long fails
     // alone, as `context_full`.
-    std::vector<request_id> insert(std::vector<request> requests);
+    std::vector<request_id> insert(std::vector<request> requests, bool cache_prompt = false);
 
     // Drop requests, whether they wait, are evaluated or are done. Their cells and sequences are free afterwards.
     // Ids that are not known, such as those of results that were given away, are passed over.
@@ -102,6 +107,7 @@ class scheduler {
     uint32_t                 n_ctx_;
     cell_budget              budget_;
     window_cache             windows_;
+    prompt_cache             cache_;
 
     std::map<request_id, std::shared_ptr<response>> responses_;  // whose results were not given away
     std::deque<request_id>                          finished_;
@@ -117,14 +123,18 @@ class scheduler {
     std::atomic<bool> hurry_{ false };
 
     // which request starts next: scheduler_turns.cpp
-    void     start_queued();
-    uint64_t last_open_tree() const;
-    outcome  start_next(request_group & group);
-    outcome  start_with_evictions(request_group & group, const task & task);
-    bool     start(request_group & group, const task & task);
-    bool     is_active(const request_group & group, uint32_t node) const;
-    void     forget_fork(request_group & group, int32_t node);
-    bool     evict_prefixes(const request_group * group, int32_t keep, bool ancestors);
+    void                start_queued();
+    uint64_t            last_open_tree() const;
+    outcome             start_next(request_group & group);
+    outcome             start_with_evictions(request_group & group, const task & task);
+    bool                start(request_group & group, const task & task);
+    void                fork(sequence & seq, request_group::node_state & prefix, uint32_t n_pos);
+    void                begin(sequence & seq, const prompt_cache::match & match);
+    bool                find_room(uint32_t n_cells, uint32_t n_seqs, prompt_cache::match & match);
+    prompt_cache::match find_cached(const request_group & group, uint32_t node) const;
+    bool                is_active(const request_group & group, uint32_t node) const;
+    void                forget_fork(request_group & group, int32_t node);
+    bool                evict_prefixes(const request_group * group, int32_t keep, bool ancestors);
 
     // what is computed: scheduler_batches.cpp
     void     step(const interrupt_fn & interrupt);
@@ -133,11 +143,17 @@ class scheduler {
     void     read(const batch & batch);
     void     settle(request_group & group, uint32_t ir);
     void     trim_windows();
+    bool     is_done() const;
+    bool     is_generating(const request_group & group, uint32_t ir) const;
     void     retire_sequences();
     void     on_node_evaluated(sequence & seq);
 
     // what ends, or begins again
     void release(llama_seq_id id, int32_t span, uint32_t n_cells);
+    bool can_keep(const sequence & seq) const;
+    void keep(const sequence & seq);
+    void keep_copy(const sequence & seq);
+    bool is_cache_of_use(const std::vector<std::shared_ptr<response>> & members) const;
     void prune(request_group & group);
     void drop_empty_groups();
     void requeue_active();

@@ -142,6 +142,12 @@ void scheduler::settle(request_group & group, uint32_t ir) {
     finished_.push_back(member.id());
 }
 
+// whether nothing is left to do
+bool scheduler::is_done() const {
+    return suspects_.empty() &&
+           std::all_of(groups_.begin(), groups_.end(), [](const request_group & group) { return group.is_empty(); });
+}
+
 // Sequences that were forked leave behind what their windows have left, see window_cache.
 void scheduler::trim_windows() {
     for (sequence & seq : active_) {
@@ -163,6 +169,8 @@ void scheduler::retire_sequences() {
         if (seq.generates >= 0) {
             if (seq.group->is_here(seq.generates)) {
                 active_.push_back(seq);
+            } else if (can_keep(seq)) {
+                keep(seq);
             } else {
                 release(seq.id, seq.span, seq.n_cells);
             }
@@ -193,6 +201,7 @@ void scheduler::on_node_evaluated(sequence & seq) {
                 continue;
             }
             if (seq.n_cells > 0) {  // set aside for it
+                keep_copy(seq);
                 seq.generates = *it;
                 active_.push_back(seq);
                 return;
@@ -202,7 +211,11 @@ void scheduler::on_node_evaluated(sequence & seq) {
         }
     }
     if (state.n_left == 0) {
-        release(seq.id, seq.span, seq.n_cells);
+        if (can_keep(seq)) {
+            keep(seq);
+        } else {
+            release(seq.id, seq.span, seq.n_cells);
+        }
         return;
     }
     windows_.trim(seq.id, seq.n_pos);  // before others fork from it

@@ -109,10 +109,11 @@ bool scheduler::start(request_group & group, const task & task) {
     const prefix_node & node   = group.nodes[task.node];
     const int32_t       prefix = group.prefix_of(task);
 
+    const bool     inherit = prefix >= 0 && group.states[prefix].n_left == 1;  // nobody else will fork from it
     const uint32_t n_span  = task.generates >= 0 ? 0 : node.end - node.begin;
     const uint32_t n_cells = group.n_cells(task);
-    const bool     inherit = prefix >= 0 && group.states[prefix].n_left == 1;  // nobody else will fork from it
-    if (n_span + n_cells > budget_.n_cells_free() || (!inherit && budget_.n_seqs_free() == 0)) {
+    auto           match   = prefix >= 0 ? prompt_cache::match() : find_cached(group, task.node);
+    if (!find_room(n_span + n_cells, inherit ? 0 : 1, match)) {
         return false;
     }
 
@@ -120,30 +121,22 @@ bool scheduler::start(request_group & group, const task & task) {
     seq.group     = &group;
     seq.node      = task.node;
     seq.generates = task.generates;
-    seq.n_pos     = task.generates >= 0 ? node.end : node.begin;
     seq.n_cells   = n_cells;
-    seq.span      = prefix >= 0 ? group.states[prefix].span : no_span;
-    seq.n_prefix  = prefix >= 0 ? seq.n_pos : 0;
-    if (task.generates < 0) {
-        seq.span = budget_.make_span(seq.span, n_span);
+    if (prefix >= 0) {
+        fork(seq, group.states[prefix], task.generates >= 0 ? node.end : node.begin);
+    } else {
+        begin(seq, match);
     }
-    budget_.hold_span(seq.span);
+    if (task.generates < 0) {
+        const int32_t before = seq.span;
+        seq.span             = budget_.make_span(before, node.end - seq.n_pos);
+        budget_.hold_span(seq.span);
+        budget_.release_span(before);
+    }
     budget_.take_cells(n_cells);
 
-    if (inherit) {
-        seq.id                   = group.states[prefix].seq;
-        group.states[prefix].seq = -1;
-        budget_.release_span(group.states[prefix].span);
-    } else {
-        seq.id = budget_.take_seq();
-        if (prefix >= 0) {
-            llama_memory_seq_cp(context_->memory(), group.states[prefix].seq, seq.id, -1, -1);
-        }
-    }
-    if (prefix >= 0) {
-        group.states[prefix].n_left--;
-    }
     if (task.generates < 0 && !group.states[task.node].is_expanded) {
+        group.states[task.node].n_cached = match.n;
         for (const uint32_t ir : node.ending) {
             if (group.is_here(ir)) {
                 group.member(ir).start(group.n_shared(task.node, ir));
@@ -152,6 +145,61 @@ bool scheduler::start(request_group & group, const task & task) {
     }
     n_started_++;
     active_.push_back(seq);
+    return true;
+}
+
+// Go on behind a prefix, in its sequence if nobody else waits for it. The sequence then holds its span.
+void scheduler::fork(sequence & seq, request_group::node_state & prefix, uint32_t n_pos) {
+    if (prefix.n_left == 1) {
+        seq.id     = prefix.seq;
+        prefix.seq = -1;
+    } else {
+        seq.id = budget_.take_seq();
+        llama_memory_seq_cp(context_->memory(), prefix.seq, seq.id, -1, -1);
+        budget_.hold_span(prefix.span);
+    }
+    seq.n_pos    = n_pos;
+    seq.n_prefix = n_pos;
+    seq.span     = prefix.span;
+    prefix.n_left--;
+}
+
+// Begin with what others have left behind, or with nothing.
+void scheduler::begin(sequence & seq, const prompt_cache::match & match) {
+    seq.span = no_span;
+    if (match.n == 0) {
+        seq.id = budget_.take_seq();
+        return;
+    }
+    const prompt_cache::continuation cached = cache_.take(match);
+
+    seq.id       = cached.id;
+    seq.n_pos    = match.n;
+    seq.n_prefix = cached.n_prefix;
+    seq.span     = cached.span;
+}
+
+// what a prompt that begins with an empty context can take over; the last token and those that are read are evaluated
+prompt_cache::match scheduler::find_cached(const request_group & group, uint32_t node) const {
+    if (!group.caches_prompts) {
+        return {};
+    }
+    return cache_.find(group.tokens(node), std::min(group.first_read(node), group.nodes[node].end - 1));
+}
+
+// Whether there are so many cells, of which a match spares some, and a sequence. What was left behind makes room.
+bool scheduler::find_room(uint32_t n_cells, uint32_t n_seqs, prompt_cache::match & match) {
+    const auto has_room = [&] {
+        return n_cells <= budget_.n_cells_free() + match.n && (n_seqs <= budget_.n_seqs_free() || match.n > 0);
+    };
+    while (!has_room()) {
+        if (!cache_.evict(match)) {
+            if (match.n > 0) {
+                cache_.truncate(match);
+            }
+            return has_room();
+        }
+    }
     return true;
 }
 

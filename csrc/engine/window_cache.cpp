@@ -23,13 +23,13 @@ static llama_kv_cache * find_cache(llama_memory_t memory) {
 }
 
 window_cache::window_cache(llama_memory_t memory, const model & model, uint32_t n_ctx) {
-    llama_kv_cache * const cache = find_cache(memory);
-    if (cache == nullptr || cache->get_size() >= n_ctx) {
-        return;  // a cell of the context stands for one of the window, too
-    }
-    cache_    = cache;
-    n_window_ = model.get()->hparams.n_swa;
+    n_window_ = model.get()->hparams.swa_type != LLAMA_SWA_TYPE_NONE ? model.get()->hparams.n_swa : 0;
     chunked_  = model.get()->hparams.swa_type == LLAMA_SWA_TYPE_CHUNKED;
+
+    llama_kv_cache * const cache = find_cache(memory);
+    if (cache != nullptr && cache->get_size() < n_ctx) {
+        cache_ = cache;  // else a cell of the context stands for one of the window, too
+    }
 }
 
 void window_cache::trim(llama_seq_id id, uint32_t n_pos) const {

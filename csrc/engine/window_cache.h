@@ -20,6 +20,9 @@ class window_cache {
     // Whether the model has such a cache. If not, cells of the context are all that has to be counted.
     bool is_small() const { return cache_ != nullptr; }
 
+    // tokens that a windowed layer sees, 0 = there is none
+    uint32_t n_window() const { return n_window_; }
+
     // Give up the cells that are outside of the window of the sequence, which has `n_pos` tokens.
     void trim(llama_seq_id id, uint32_t n_pos) const;
 

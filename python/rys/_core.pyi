@@ -525,9 +525,9 @@ class Scheduler:
         """
         Let `advance` return after the batch that is being computed. Other threads may call it.
         """
-    def insert(self, requests: collections.abc.Sequence[Request]) -> list[int]:
+    def insert(self, requests: collections.abc.Sequence[Request], cache_prompt: bool = False) -> list[int]:
         """
-        Take requests, which share prefixes with each other; return their ids in the same order.
+        Take requests, which share prefixes with each other, and with cache_prompt with earlier ones; return their ids in the same order.
         """
     def next(self) -> tuple[int, Result] | None:
         """

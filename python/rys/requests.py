@@ -144,7 +144,8 @@ class GenerateResult:
         finish_reason: "stop" (a stop string), "eos" (the model ended the text) or "length"
             (max_tokens, or a full context).
         n_prompt_tokens: Tokens of the prompt.
-        n_shared_tokens: Those of them that another request of the run evaluated.
+        n_shared_tokens: Those of them that another request of the run, or an earlier call, has
+            evaluated.
         seconds: Time from the start of the prompt's own tokens to the end, with other requests
             running at the same time.
         seed: The seed of the random choices.

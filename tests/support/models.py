@@ -24,9 +24,15 @@ import pytest
 import rys
 from support.tiny_model import write_tiny_model
 
-# One result, whatever runs beside: a KV cache that rounds nothing, and attention that adds in one
-# order.
-EXACT: dict[str, Any] = {"n_threads": 1, "type_k": "f32", "type_v": "f32", "flash_attn": False}
+# One result, whatever runs beside or before: a KV cache that rounds nothing, attention that adds in
+# one order, and a cache that keeps nothing.
+EXACT: dict[str, Any] = {
+    "n_threads": 1,
+    "type_k": "f32",
+    "type_v": "f32",
+    "flash_attn": False,
+    "cache_prompt": False,
+}
 REAL = Path(__file__).parents[3] / "shared" / "data" / "models"
 
 Floats = npt.NDArray[np.floating[Any]]

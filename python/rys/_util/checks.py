@@ -8,7 +8,25 @@ from typing import Any
 
 from rys.errors import RequestError
 
-__all__ = ["choice", "integer", "number"]
+__all__ = ["boolean", "choice", "integer", "number"]
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Check that an option is True or False.
+
+    Args:
+        name: Name of the option, for the message.
+        value: What was given.
+
+    Returns:
+        The value.
+
+    Raises:
+        RequestError: If it is anything else, such as a word or a number.
+    """
+    if not isinstance(value, bool):
+        raise RequestError(f"{name} is {value!r}, but must be True or False")
+    return value
 
 
 def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:

@@ -53,6 +53,8 @@ class Model(ModelBase):
         n_ubatch: Tokens that are computed at once.
         n_seq_max: Sequences that run in parallel, 1..256; None = 64, or 16 for recurrent
             models, whose every sequence has a state of its own.
+        cache_prompt: Keep what calls have evaluated for later calls that begin with the same
+            tokens; see `run`.
         n_gpu_layers: Layers to keep on the GPU, -1 = all.
         n_threads: Threads for generation; None = the physical cores.
         n_threads_batch: Threads for prompts; None = n_threads.
@@ -96,6 +98,7 @@ class Model(ModelBase):
     def __init__(
         self, path: str | os.PathLike[str], layer_path: LayerPathLike = None, *,
         n_ctx: int = 4096, n_batch: int = 2048, n_ubatch: int = 512, n_seq_max: int | None = None,
+        cache_prompt: bool = True,
         n_gpu_layers: int = -1, n_threads: int | None = None, n_threads_batch: int | None = None,
         flash_attn: bool | None = None,
         type_k: str | int | None = None, type_v: str | int | None = None,
@@ -136,6 +139,7 @@ class Model(ModelBase):
             weights=weights,
             params=context,
             n_seq_max=n_seq_max,
+            cache_prompt=checks.boolean("cache_prompt", cache_prompt),
             chat_template=chat_template,
             variant=result_variant(context, chat_template, lora_path, lora_scale),
         )
@@ -213,18 +217,30 @@ class Model(ModelBase):
         return PreparedRequests(self._preparer.prepare(list(requests)))
 
     def run(
-        self, requests: Sequence[Request] | PreparedRequests, progress: bool = False
+        self,
+        requests: Sequence[Request] | PreparedRequests,
+        progress: bool = False,
+        *,
+        cache_prompt: bool | None = None,
     ) -> list[Result]:
         """Run requests of any kind, mixed, and return their results in the same order.
 
         Sequences run in parallel as the context has room, and a prefix that requests share is
-        evaluated once. Greedy results are the same each time for the same list of requests, if no
-        other call runs beside. A request that cannot be computed fails alone: its place holds a
+        evaluated once. A request that cannot be computed fails alone: its place holds a
         FailedRequest.
+
+        What the last calls have evaluated stays in the KV cache as long as nothing else needs the
+        room, and a request that begins with the same tokens goes on behind them. So a turn of a
+        conversation costs its new tokens alone. Results are then the same but for rounding, which
+        can turn a greedy choice where two tokens are nearly as likely. With `cache_prompt=False`
+        the cache is emptied first, and greedy results are the same each time for the same list of
+        requests, if no other call runs beside. Probes and sweeps measure that way.
 
         Args:
             requests: A list, or what `prepare` made of it with any model on these weights.
             progress: Show a progress bar.
+            cache_prompt: Whether the requests may go on behind what earlier calls have evaluated,
+                and stay in the cache themselves; None = as the model was opened.
 
         Raises:
             EngineError: llama.cpp failed. The model stays usable, here and in the next case.
@@ -238,7 +254,9 @@ class Model(ModelBase):
             prepared: Sequence[_core.Request] = requests
         else:
             prepared = self._preparer.prepare(list(requests))
-        results = self._session.run(prepared, progress=progress)
+        if cache_prompt is not None:
+            checks.boolean("cache_prompt", cache_prompt)
+        results = self._session.run(prepared, progress=progress, cache_prompt=cache_prompt)
         pairs = zip(prepared, results, strict=True)
         return [self._convert(request, result) for request, result in pairs]
 
@@ -319,7 +337,7 @@ class Model(ModelBase):
             return cast(npt.NDArray[np.float32], logits)
         n_vocab = self.n_vocab  # another thread may close the model while the request runs
         request = _core.Request(_core.RequestKind.logits, tokens)
-        core = self._session.run([request])[0]
+        core = self._session.run([request], cache_prompt=False)[0]
         if core.state == _core.Finish.failed:  # llama.cpp failed in another call beside this one
             raise EngineError(core.error)
         return core.logits.reshape(len(tokens), n_vocab)
@@ -365,7 +383,7 @@ class Model(ModelBase):
             tokens = self.tokenizer.check(text)
         bos = self.bos_token if self.tokenizer.add_bos else None
         logprobs = []
-        for result in self.run(windows(tokens, n_window, bos), progress):
+        for result in self.run(windows(tokens, n_window, bos), progress, cache_prompt=False):
             if isinstance(result, FailedRequest):
                 raise result.error
             logprobs.append(cast(LogLikelihoodResult, result).token_logprobs)

@@ -59,8 +59,9 @@ class Session:
     - A request whose logits are not finite is evaluated again, alone in an emptied context, before
       anything else goes on. A NaN in one sequence's cells can reach others through the shared
       cache, where a mask only multiplies it by 0, and this shows whether the NaN is its own.
-    - The context's memory is emptied whenever no request is left: also its data if the model is
-      recurrent, if a NaN was there, or if a request was cancelled.
+    - The context's memory is emptied whenever no request is left, unless something is kept for
+      later calls (see Model.run): also its data if the model is recurrent, if a NaN was there, or
+      if a request was cancelled before it had generated anything.
     - `close` waits for the calls of other threads. A suspended stream ends.
 
     Attributes:
@@ -74,6 +75,7 @@ class Session:
         params: _core.ContextParams,
         n_ctx: int,
         *,
+        cache_prompt: bool,
         source: str,
         architecture: str,
     ) -> None:
@@ -83,11 +85,13 @@ class Session:
             model: The weights along a path.
             params: The parameters of the context; the session keeps them.
             n_ctx: Tokens that one request may have, at most those of the context.
+            cache_prompt: Keep what calls have evaluated for later calls, unless they say otherwise.
             source: The name of the file, for errors.
             architecture: Its architecture, for errors.
         """
         self.params = params
         self.n_ctx = n_ctx
+        self._cache_prompt = cache_prompt
         self._model: _core.Model | None = model
         self._source = source
         self._architecture = architecture
@@ -108,13 +112,19 @@ class Session:
     # Calls
 
     def run(
-        self, requests: Sequence[_core.Request], *, progress: bool = False
+        self,
+        requests: Sequence[_core.Request],
+        *,
+        progress: bool = False,
+        cache_prompt: bool | None = None,
     ) -> list[_core.Result]:
         """Run requests and return their results in the same order.
 
         Args:
             requests: They share prefixes with each other.
             progress: Show a progress bar.
+            cache_prompt: Whether they may begin with what earlier calls have evaluated; None = as
+                the session says.
 
         Raises:
             EngineError: llama.cpp failed while this call was computing.
@@ -122,7 +132,7 @@ class Session:
             ModelClosedError: The session is closed.
         """
         with self._call("run()"):
-            ticket = self._insert(requests)
+            ticket = self._insert(requests, cache_prompt=cache_prompt)
             try:
                 with tqdm(total=len(requests), unit="request", disable=not progress) as bar:
                     while not ticket.is_done:
@@ -303,12 +313,20 @@ class Session:
                 self._n_entering -= 1
                 self._changed.notify_all()
 
-    def _insert(self, requests: Sequence[_core.Request], *, wants_text: bool = False) -> _Ticket:
+    def _insert(
+        self,
+        requests: Sequence[_core.Request],
+        *,
+        wants_text: bool = False,
+        cache_prompt: bool | None = None,
+    ) -> _Ticket:
         with self._between_ticks():
             context = self.context()
             if self._scheduler is None:
                 self._scheduler = _core.Scheduler(context, self.n_ctx)
-            ids = self._scheduler.insert(list(requests))
+            if cache_prompt is None:
+                cache_prompt = self._cache_prompt
+            ids = self._scheduler.insert(list(requests), cache_prompt)
             ticket = _Ticket(ids, wants_text=wants_text)
             for request in ids:
                 self._tickets[request] = ticket

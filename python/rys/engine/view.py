@@ -35,6 +35,7 @@ class Shared:
         weights: The loaded file.
         params: Options of a context. Never changed: every view copies them.
         n_seq_max: Sequences that run in parallel; None = by the kind of model.
+        cache_prompt: Keep what calls have evaluated for later calls.
         chat_template: A template instead of the file's, or None.
         variant: The options that change what the model computes; see Model.variant.
     """
@@ -42,6 +43,7 @@ class Shared:
     weights: Weights
     params: _core.ContextParams
     n_seq_max: int | None
+    cache_prompt: bool
     chat_template: str | None
     variant: Mapping[str, Any]
 
@@ -86,6 +88,7 @@ class View:
             core,
             params,
             n_ctx,
+            cache_prompt=shared.cache_prompt,
             source=self.source,
             architecture=weights.core.architecture,
         )

@@ -210,7 +210,9 @@ class Evaluation:
     def _results(self, model: Model, spans: Sequence[slice], progress: bool) -> list[list[Result]]:
         """Run the requests of some items and return the results of each item."""
         wanted = [i for span in spans for i in range(span.start, span.stop)]
-        results = model.run(PreparedRequests(self._requests[i] for i in wanted), progress)
+        requests = PreparedRequests(self._requests[i] for i in wanted)
+        # a score must not depend on what was evaluated before, not even in its rounding
+        results = model.run(requests, progress, cache_prompt=False)
         for k, (i, result) in enumerate(zip(wanted, results, strict=True)):
             # The prompt opened the block, so the answer has no opening tag: it gets one, for
             # remove_thinking to see also a block that never ends.
