@@ -23,6 +23,7 @@ void register_scheduler(py::module_ & m) {
     py::class_<scheduler>(m, "Scheduler")
         .def(py::init<std::shared_ptr<context>, uint32_t>(), py::arg("context"), py::arg("n_ctx"))
         .def("insert", &scheduler::insert, py::arg("requests"), py::arg("cache_prompt") = false,
+             py::call_guard<py::gil_scoped_release>(),  // a grammar may take a second
              "Take requests, which share prefixes with each other, and with cache_prompt with earlier ones; return "
              "their "
              "ids in the same order.")

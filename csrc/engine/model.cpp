@@ -143,6 +143,11 @@ static llama_model_view_ptr make_view(const weights & weights, const std::vector
     throw unsupported_architecture_error(unsupported);
 }
 
+const token_texts & weights::token_texts() const {
+    std::call_once(texts_made_, [this] { texts_ = std::make_unique<rys::token_texts>(llama_model_get_vocab(base())); });
+    return *texts_;
+}
+
 model::model(std::shared_ptr<const weights> weights, const std::vector<uint32_t> & path) :
     weights_(std::move(weights)) {
     if (!path.empty()) {

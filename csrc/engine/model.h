@@ -5,10 +5,12 @@
 #include "guard.h"
 #include "llama-cpp.h"
 #include "llama/layer_path.h"
+#include "token_texts.h"
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -54,6 +56,9 @@ class weights {
 
     const std::vector<float> & lora_scales() const { return lora_scales_; }
 
+    // the texts of the vocabulary; made when they are first asked for
+    const rys::token_texts & token_texts() const;
+
     // whether paths along these weights are possible with the way they are split over the devices
     bool is_tensor_split() const { return tensor_split_; }
 
@@ -62,6 +67,9 @@ class weights {
     std::vector<llama_adapter_lora *> loras_;  // owned by base_
     std::vector<float>                lora_scales_;
     bool                              tensor_split_;
+
+    mutable std::once_flag                    texts_made_;
+    mutable std::unique_ptr<rys::token_texts> texts_;
 };
 
 // Weights and the order in which to run them.

@@ -34,7 +34,7 @@ response::response(request_id id, std::shared_ptr<const model> model, request re
         // the last token is not evaluated, so it needs no room
         const uint32_t n_room = n_ctx - result_.n_prompt + 1;
         request_.max_tokens   = request_.max_tokens == 0 ? n_room : std::min(request_.max_tokens, n_room);
-        generation_.emplace(generation{ token_sampler(model_->vocab(), request_.sampling) });
+        generation_.emplace(generation{ token_sampler(*model_, request_.sampling) });
     }
 }
 

@@ -1,9 +1,6 @@
 #include "sampling.h"
 
-#include "llama-grammar.h"
-
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <cstring>
 
@@ -97,44 +94,8 @@ double log_sum_exp(const float * logits, uint32_t n_vocab) {
     return max + std::log(sum);
 }
 
-// llama.cpp prints what is wrong with a grammar to the terminal, so read it here first. Throws request_error.
-static void check_grammar(const llama_vocab * vocab, const std::string & grammar) {
-    // llama.cpp reads it recursively
-    constexpr size_t n_bytes_max = 64 * 1024;
-    constexpr int    depth_max   = 256;
-
-    int depth = 0;
-    for (const char c : grammar) {
-        depth += c == '(' ? 1 : c == ')' ? -1 : 0;
-        if (grammar.size() > n_bytes_max || depth > depth_max) {
-            throw request_error(
-                "the grammar cannot be read: it has more than 64 KiB, or 256 parentheses in each other");
-        }
-    }
-    llama_grammar_parser parser(vocab);
-    try {
-        const char * pos = grammar.c_str();
-        while (*pos == '#' || std::isspace((unsigned char) *pos)) {
-            pos = *pos == '#' ? pos + std::strcspn(pos, "\r\n") : pos + 1;
-        }
-        while (*pos) {
-            pos = parser.parse_rule(pos);
-        }
-    } catch (const std::exception & error) {
-        throw request_error(std::string("the grammar cannot be read: ") + error.what());
-    }
-    for (const auto & [name, id] : parser.symbol_ids) {
-        if (id >= parser.rules.size() || parser.rules[id].empty()) {
-            throw request_error("the grammar cannot be read: there is no rule '" + name + "'");
-        }
-    }
-    if (parser.symbol_ids.count("root") == 0) {
-        throw request_error("the grammar cannot be read: there is no rule 'root'");
-    }
-}
-
-token_sampler::token_sampler(const llama_vocab * vocab, const sampling_params & params) :
-    n_vocab_(llama_vocab_n_tokens(vocab)),
+token_sampler::token_sampler(const model & model, const sampling_params & params) :
+    n_vocab_(llama_vocab_n_tokens(model.vocab())),
     plain_greedy_(params.temperature <= 0.0f && params.repeat_penalty == 1.0f && params.grammar.empty()) {
     if (plain_greedy_) {
         return;
@@ -154,13 +115,7 @@ token_sampler::token_sampler(const llama_vocab * vocab, const sampling_params & 
         llama_sampler_chain_add(chain_.get(), llama_sampler_init_dist(params.seed));
     }
     if (!params.grammar.empty()) {
-        check_grammar(vocab, params.grammar);
-
-        guard guard(/* single_threaded */ true);
-        grammar_.reset(llama_sampler_init_grammar(vocab, params.grammar.c_str(), "root"));
-        if (!grammar_) {
-            throw request_error("the grammar cannot be read: " + guard.last_error("no reason given"));
-        }
+        grammar_ = std::make_unique<grammar>(model.vocab(), model.source().token_texts(), params.grammar);
     }
 }
 
@@ -169,10 +124,10 @@ llama_token token_sampler::pick(const float * logits, bool constrained) {
     for (uint32_t i = 0; i < n_vocab_; ++i) {
         candidates_[i] = { (llama_token) i, logits[i], 0.0f };
     }
-    llama_token_data_array array = { candidates_.data(), candidates_.size(), -1, false };
     if (constrained) {
-        llama_sampler_apply(grammar_.get(), &array);
+        grammar_->mask(candidates_);
     }
+    llama_token_data_array array = { candidates_.data(), candidates_.size(), -1, false };
     if (std::all_of(array.data, array.data + array.size,
                     [](const llama_token_data & candidate) { return std::isinf(candidate.logit); })) {
         throw engine_error("the grammar allows no token here");
@@ -193,13 +148,10 @@ llama_token token_sampler::sample(const float * logits) {
     llama_token token = pick(logits, false);
     if (grammar_) {
         // the grammar is slow on a whole vocabulary, so ask it about the chosen token first
-        llama_token_data       single = { token, 1.0f, 0.0f };
-        llama_token_data_array array  = { &single, 1, -1, false };
-        llama_sampler_apply(grammar_.get(), &array);
-        if (single.logit == -std::numeric_limits<float>::infinity()) {
+        if (!grammar_->allows(token)) {
             token = pick(logits, true);
         }
-        llama_sampler_accept(grammar_.get(), token);
+        grammar_->accept(token);
     }
     llama_sampler_accept(chain_.get(), token);
     return token;

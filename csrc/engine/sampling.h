@@ -2,8 +2,9 @@
 
 // From a row of logits to a token, its log-probability, or both.
 
-#include "guard.h"
+#include "grammar.h"
 #include "llama-cpp.h"
+#include "model.h"
 
 #include <cstdint>
 #include <limits>
@@ -30,7 +31,7 @@ double log_sum_exp(const float * logits, uint32_t n_vocab);
 class token_sampler {
   public:
     // Throws request_error if the grammar cannot be read.
-    token_sampler(const llama_vocab * vocab, const sampling_params & params);
+    token_sampler(const model & model, const sampling_params & params);
 
     // Returns the chosen token, or LLAMA_TOKEN_NULL if the row tells nothing.
     llama_token sample(const float * logits);
@@ -39,7 +40,7 @@ class token_sampler {
     uint32_t                      n_vocab_;
     bool                          plain_greedy_;
     llama_sampler_ptr             chain_;
-    llama_sampler_ptr             grammar_;  // may be null
+    std::unique_ptr<grammar>      grammar_;  // may be null
     std::vector<llama_token_data> candidates_;
 
     llama_token pick(const float * logits, bool constrained);
