@@ -156,6 +156,29 @@ def test_stop_strings_that_are_not_ascii() -> None:
         assert model.generate("Hello", max_tokens=30, grammar=grammar, stop=["漢"]).text == "aé"
 
 
+def test_a_stop_string_may_name_control_tokens(model: rys.Model) -> None:
+    # they have no text of their own; this one does not end a generation by itself
+    grammar = "root ::= [a-z]{3} <|im_start|> [a-z]{3}"
+    options: dict[str, Any] = {"max_tokens": 30, "grammar": grammar}
+    whole = model.generate("Hello", **options)
+    assert (len(whole.text), len(whole.tokens), whole.tokens[3]) == (6, 7, 3)
+    for stop, n_text, n_tokens in (
+        ("<|im_start|>", 3, 4),
+        (whole.text[2] + "<|im_start|>", 2, 4),
+        ("im_start|>" + whole.text[3], 3, 5),
+        (whole.text[1:3] + "<|im_start|>" + whole.text[3:5], 1, 6),
+    ):
+        result = model.generate("Hello", **options, stop=["<|im_end|>", stop])
+        assert (result.text, result.finish_reason) == (whole.text[:n_text], "stop")
+        assert result.tokens == whole.tokens[:n_tokens]
+        streamed = model.stream("Hello", **options, stop=[stop])
+        assert "".join(streamed) == result.text
+    # begins with the name, and does not end
+    result = model.generate("Hello", **options, stop=["<|im_start|>0"])
+    assert (result.text, result.finish_reason) == (whole.text, whole.finish_reason)
+    assert "".join(model.stream("Hello", **options, stop=["<|im_start|>0"])) == whole.text
+
+
 def test_real_weights_tell_a_story() -> None:
     with rys.Model(models.stories(), n_ctx=256, n_threads=1) as model:
         result = model.generate("Once upon a time", max_tokens=60, stop=["."])

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 namespace rys {
 
@@ -150,30 +151,50 @@ void response::read_token(const float * logits) {
     }
 }
 
+static std::string token_text(const llama_vocab * vocab, llama_token token, bool special) {
+    std::string   text(256, '\0');
+    const int32_t n = llama_token_to_piece(vocab, token, text.data(), text.size(), 0, special);
+    text.resize(std::abs(n));
+    if (n < 0) {
+        llama_token_to_piece(vocab, token, text.data(), text.size(), 0, special);
+    }
+    return text;
+}
+
 // returns whether the text has come to a stop string, before which it is then cut
 bool response::append_text(llama_token token) {
-    std::string & text     = result_.text;
-    const size_t  n_before = text.size();
-
-    char          piece[256];
-    const int32_t n_piece = llama_token_to_piece(model_->vocab(), token, piece, sizeof(piece), 0, /* special */ false);
-    if (n_piece >= 0) {
-        text.append(piece, n_piece);
-    } else {
-        text.resize(n_before - n_piece);
-        llama_token_to_piece(model_->vocab(), token, &text[n_before], -n_piece, 0, false);
+    const std::string piece = token_text(model_->vocab(), token, /* special */ false);
+    result_.text += piece;
+    if (request_.stop.empty()) {
+        return false;
     }
+    // a control token has no text of its own, but its name may be in a stop string
+    const std::string spelled  = piece.empty() ? token_text(model_->vocab(), token, /* special */ true) : piece;
+    const size_t      n_before = spelled_.size();
+    if (piece.empty() && !spelled.empty()) {
+        hidden_.push_back({ n_before, spelled.size() });
+    }
+    spelled_ += spelled;
 
     size_t cut = std::string::npos;
     for (const std::string & stop : request_.stop) {
         const size_t from = n_before >= stop.size() ? n_before - stop.size() + 1 : 0;
-        cut               = std::min(cut, text.find(stop, from));
+        cut               = std::min(cut, spelled_.find(stop, from));
     }
     if (cut == std::string::npos) {
         return false;
     }
-    text.resize(cut);
+    result_.text.resize(n_visible(cut));
     return true;
+}
+
+// bytes of the text that the first n of spelled_ are
+size_t response::n_visible(size_t n) const {
+    size_t n_hidden = 0;
+    for (const auto & [begin, size] : hidden_) {
+        n_hidden += begin < n ? std::min(size, n - begin) : 0;
+    }
+    return n - n_hidden;
 }
 
 void response::rewind(uint32_t pos) {
@@ -206,17 +227,18 @@ void response::fail(const std::string & error) {
 std::string response::settled_text(size_t begin) const {
     const std::string & text = result_.text;
 
-    size_t n_open = 0;  // bytes at the end that could be the beginning of a stop string
-    if (!is_done()) {
+    size_t end = text.size();
+    if (!is_done() && !request_.stop.empty()) {
+        size_t n_open = 0;  // bytes at the end that could be the beginning of a stop string
         for (const std::string & stop : request_.stop) {
-            for (size_t n = std::min(stop.size() - 1, text.size()); n > n_open; --n) {
-                if (text.compare(text.size() - n, n, stop, 0, n) == 0) {
+            for (size_t n = std::min(stop.size() - 1, spelled_.size()); n > n_open; --n) {
+                if (spelled_.compare(spelled_.size() - n, n, stop, 0, n) == 0) {
                     n_open = n;
                 }
             }
         }
+        end = n_visible(spelled_.size() - n_open);
     }
-    const size_t end = text.size() - n_open;
     return begin < end ? text.substr(begin, end - begin) : std::string();
 }
 

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace rys {
@@ -79,18 +81,21 @@ class response {
         llama_token   next = LLAMA_TOKEN_NULL;
     };
 
-    request_id                       id_;
-    std::shared_ptr<const model>     model_;
-    request                          request_;
-    result                           result_;
-    std::optional<generation>        generation_;
-    std::optional<clock::time_point> started_;
-    uint32_t                         n_resumed_ = 0;  // chosen tokens that are part of request_.tokens
+    request_id                             id_;
+    std::shared_ptr<const model>           model_;
+    request                                request_;
+    result                                 result_;
+    std::optional<generation>              generation_;
+    std::optional<clock::time_point>       started_;
+    std::string                            spelled_;  // the text with the names of control tokens, for stop strings
+    std::vector<std::pair<size_t, size_t>> hidden_;   // begin and size of those names in it
+    uint32_t                               n_resumed_ = 0;  // chosen tokens that are part of request_.tokens
 
-    void validate() const;
-    void read_token(const float * logits);
-    bool append_text(llama_token token);
-    void end(finish state);
+    void   validate() const;
+    void   read_token(const float * logits);
+    bool   append_text(llama_token token);
+    size_t n_visible(size_t n) const;
+    void   end(finish state);
 };
 
 }  // namespace rys

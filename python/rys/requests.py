@@ -43,7 +43,8 @@ class Generate:
     Attributes:
         prompt: Text, token ids or messages.
         max_tokens: How many tokens to generate at most; None to go on until the context is full.
-        stop: Strings before the first of which the text ends.
+        stop: Strings before the first of which the text ends. They may name control tokens, which
+            are not part of the text.
         temperature: Randomness of the choices. 0, the default, is greedy; top_k, top_p and min_p
             are not used then.
         top_k: Choose among this many tokens, the most probable ones; 0 for all.
