@@ -412,7 +412,8 @@ def test_json_has_the_documented_fields(capsys):
         "files", "name", "architecture", "file_type", "tensor_bytes", "n_bytes", "n_params",
         "n_layer", "n_layer_mtp", "n_embd", "n_head", "n_head_kv", "n_vocab", "n_ctx_train",
         "tokenizer", "chat_template", "chat_template_thinks", "layer_path", "source_fingerprint",
-        "paths", "paths_reason", "n_ctx", "n_seq_max", "n_ubatch", "type_k", "type_v", "layers",
+        "paths", "paths_reason", "n_ctx", "n_seq_max", "n_ubatch",
+        "cache_bytes", "n_seq_few", "cache_bytes_few", "type_k", "type_v", "layers",
     ]  # fmt: skip
     assert document["files"] == [
         {"name": models.tiny().name, "n_bytes": models.tiny().stat().st_size}

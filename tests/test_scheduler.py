@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from rys.errors import NonFiniteLogitsError
 from rys.requests import FailedRequest
 from support import models
 from support.checks import check_same, mixed
+from support.driver import Driver, check_single
 
 PREFIX = [1] + [7] * 60
 N_CTX = 256
@@ -26,60 +27,12 @@ def model() -> Iterator[rys.Model]:
         yield model
 
 
-class Driver:
-    """A scheduler on the context of a model, and what it has given away."""
-
-    def __init__(self, model: rys.Model) -> None:
-        self.model = model
-        self.scheduler = _core.Scheduler(model._session.context(), model.n_ctx)
-        self.requests: dict[int, _core.Request] = {}
-        self.results: dict[int, Any] = {}
-        self.n_free = self.free
-
-    @property
-    def free(self) -> tuple[int, int]:
-        return self.scheduler.n_cells_free, self.scheduler.n_seqs_free
-
-    def insert(self, requests: Sequence[Any], *, cache_prompt: bool = False) -> list[int]:
-        prepared = self.model.prepare(requests)
-        ids = self.scheduler.insert(prepared, cache_prompt)
-        self.requests.update(zip(ids, prepared, strict=True))
-        return ids
-
-    def step(self, n: int = 1) -> None:
-        for _ in range(n):
-            self.scheduler.advance(0.0)
-            self.collect()
-
-    def finish(self) -> None:
-        while not self.scheduler.advance(1.0):
-            pass
-        self.collect()
-
-    def collect(self) -> None:
-        while (done := self.scheduler.next()) is not None:
-            request, core = done
-            assert request not in self.results
-            self.results[request] = self.model._convert(self.requests[request], core)
-
-    def check_empty(self) -> None:
-        """Check that nothing is kept, and that cells and sequences are all free."""
-        assert self.free == self.n_free
-        assert self.scheduler.n_kept == 0
-
-
 @pytest.fixture
 def driver(model: rys.Model) -> Iterator[Driver]:
     driver = Driver(model)
     yield driver
     driver.finish()
     driver.check_empty()
-
-
-def check_single(driver: Driver, ids: Sequence[int], requests: Sequence[Any]) -> None:
-    """Compare results with those of single runs: the oracle."""
-    for request, given in zip(ids, requests, strict=True):
-        check_same(driver.results[request], driver.model.run([given])[0])
 
 
 # inserting
@@ -423,65 +376,3 @@ def test_a_failure_of_llama_cpp_fails_everything_that_was_not_done() -> None:
         assert all("GGML_ASSERT" in result.error for result in done.values())
         assert scheduler.advance(1.0)
         assert scheduler.n_kept == 0
-
-
-# no room
-
-
-def occupy(driver: Driver, n_tokens: int) -> None:
-    """Hold cells of sequence 1 that another scheduler does not know of; sequence 0 is free."""
-    driver.insert([Generate([1, 5], max_tokens=1), NextToken([1] + [9] * 250)])
-    while driver.scheduler.n_tokens < n_tokens:
-        driver.step()
-
-
-def test_requests_that_find_no_room_are_evaluated_one_by_one(model: rys.Model) -> None:
-    other, driver = Driver(model), Driver(model)
-    occupy(other, 200)
-    requests = [NextToken([*PREFIX, *[9] * 20, i]) for i in range(3)]
-    ids = driver.insert(requests)
-    driver.finish()
-    driver.check_empty()
-    check_single(driver, ids, requests)
-
-
-def test_a_request_that_finds_no_room_fails_alone(model: rys.Model) -> None:
-    other, driver = Driver(model), Driver(model)
-    occupy(other, 200)
-    (large,) = driver.insert([NextToken([1] + [9] * 99)])
-    driver.finish()
-    later = driver.insert([NextToken([3, 4])])
-    driver.finish()
-    driver.check_empty()
-    failed = driver.results[large]
-    assert isinstance(failed, FailedRequest)
-    assert "no room in the KV cache" in str(failed.error)
-    check_single(driver, later, [NextToken([3, 4])])
-
-
-# what is left behind
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_what_is_left_behind_is_given_back(driver: Driver, seed: int) -> None:
-    rng = random.Random(seed)
-    prompts = [PREFIX]
-    for _ in range(30):
-        base = rng.choice(prompts[-5:])
-        tokens = [*base[: rng.randint(1, len(base))], *[rng.randrange(5, 300)] * rng.randint(1, 60)]
-        prompts.append(tokens[:200])
-        requests: list[Any] = [NextToken(prompts[-1]), Generate(prompts[-1], max_tokens=20)]
-        ids = driver.insert(rng.sample(requests, rng.randint(1, 2)), cache_prompt=True)
-        driver.step(rng.randint(0, 25))
-        if rng.random() < 0.2:
-            driver.scheduler.cancel(ids)
-        if rng.random() < 0.5:
-            driver.finish()
-    driver.finish()
-    driver.insert([NextToken(prompts[-1])], cache_prompt=True)
-    driver.finish()
-    assert driver.free != driver.n_free
-    driver.insert([NextToken([1])])
-    assert driver.free == driver.n_free
-    driver.finish()
-    driver.check_empty()

@@ -17,9 +17,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from rys import _core
 from rys._util.checks import choice, integer
-from rys.engine.options import GGML_TYPES, default_n_seq_max
+from rys.engine.options import GGML_TYPES, default_n_seq_few, default_n_seq_max
 from rys.engine.slot_costs import SlotCosts
 from rys.engine.weights import Weights, parts
+from rys.errors import EngineError
 
 __all__ = ["LayerGroup", "LayerInfo", "ModelInfo", "read_model_info"]
 
@@ -100,6 +101,11 @@ class ModelInfo:
         n_ctx: Tokens of the context that the layers' slot_bytes are for.
         n_seq_max: Sequences of that context.
         n_ubatch: Tokens that it computes at once.
+        cache_bytes: Its KV cache and recurrent states, for all layers in the order of the file;
+            None if that cannot be told.
+        n_seq_few: Sequences with which rys.Model begins by default, until it gets more requests at
+            once.
+        cache_bytes_few: The same of a context with n_seq_few sequences.
         type_k: Type of its keys.
         type_v: Type of its values.
         layers: All layers, those of MTP at the end.
@@ -129,6 +135,9 @@ class ModelInfo:
     n_ctx: int
     n_seq_max: int
     n_ubatch: int
+    cache_bytes: int | None
+    n_seq_few: int
+    cache_bytes_few: int | None
     type_k: str
     type_v: str
     layers: tuple[LayerInfo, ...]
@@ -193,11 +202,18 @@ def read_model_info(
     core = _load_metadata(path)
     model = _core.Model(core, [])
     _complete(params, model, n_seq_max)
-    return _describe(Path(path).absolute(), core, model, params)
+    few = _core.ContextParams(params)
+    if n_seq_max is None:
+        few.n_seq_max = default_n_seq_few(core, params) or params.n_seq_max
+    return _describe(Path(path).absolute(), core, model, params, few)
 
 
 def _describe(
-    file: Path, core: _core.Weights, model: _core.Model, params: _core.ContextParams
+    file: Path,
+    core: _core.Weights,
+    model: _core.Model,
+    params: _core.ContextParams,
+    few: _core.ContextParams,
 ) -> ModelInfo:
     files = parts(file)
     tensors = _read_tensors(files)
@@ -235,10 +251,20 @@ def _describe(
         n_ctx=params.n_ctx,
         n_seq_max=params.n_seq_max,
         n_ubatch=params.n_ubatch,
+        cache_bytes=_cache_bytes(model, params),
+        n_seq_few=few.n_seq_max,
+        cache_bytes_few=_cache_bytes(model, few),
         type_k=_TYPE_NAMES[params.type_k],
         type_v=_TYPE_NAMES[params.type_v],
         layers=_layers(core, tensors, params, can_repeat=paths != "none"),
     )
+
+
+def _cache_bytes(model: _core.Model, params: _core.ContextParams) -> int | None:
+    try:
+        return model.memory_bytes(params)
+    except EngineError:  # the states of one layer are larger than this machine's memory
+        return None
 
 
 def _context_params(

@@ -99,6 +99,7 @@ def _facts(info: ModelInfo) -> dict[str, str]:
         "embedding": _embedding(info),
         "vocabulary": f"{info.n_vocab} tokens, {info.tokenizer or 'no tokenizer'}",
         "context": f"trained with {info.n_ctx_train} tokens" if info.n_ctx_train else "",
+        "cache": _cache(info),
         "chat template": _chat_template(info),
         "layer paths": _paths(info),
         "exported": _origin(info),
@@ -129,6 +130,19 @@ def _embedding(info: ModelInfo) -> str:
         return str(info.n_embd)
     heads = f"{_span(info.n_head)} heads, {_span(info.n_head_kv)} of keys and values"
     return f"{info.n_embd}, {heads}"
+
+
+def _cache(info: ModelInfo) -> str:
+    """Say what a context takes; "" if it takes nothing, or nobody knows."""
+    if not info.cache_bytes:
+        return ""
+    at = f"at n_ctx={info.n_ctx}"
+    if info.cache_bytes_few in (None, info.cache_bytes):
+        return f"{_size(info.cache_bytes)} {at}, n_seq_max={info.n_seq_max}"
+    return (
+        f"{_size(info.cache_bytes_few)} {at} for {info.n_seq_few} requests at once, "
+        f"{_size(info.cache_bytes)} for more (n_seq_max={info.n_seq_max})"
+    )
 
 
 def _chat_template(info: ModelInfo) -> str:

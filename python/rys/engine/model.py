@@ -52,7 +52,9 @@ class Model(ModelBase):
         n_batch: Tokens per batch that is submitted.
         n_ubatch: Tokens that are computed at once.
         n_seq_max: Sequences that run in parallel, 1..256; None = 64, or 16 for recurrent
-            models, whose every sequence has a state of its own.
+            models, whose every sequence has a state of its own. With sliding windows or recurrent
+            states every sequence takes memory from the start, so None then means 4, until `run`
+            gets a longer list; see `rys info`.
         cache_prompt: Keep what calls have evaluated for later calls that begin with the same
             tokens; see `run`.
         n_gpu_layers: Layers to keep on the GPU, -1 = all.

@@ -6,10 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+from rys import _core
+
 __all__ = [
     "GGML_TYPES",
     "ROPE_SCALING_TYPES",
     "SPLIT_MODES",
+    "default_n_seq_few",
     "default_n_seq_max",
     "default_n_threads",
 ]
@@ -38,6 +41,23 @@ def default_n_seq_max(is_recurrent: bool) -> int:
             start; cells of a KV cache are shared.
     """
     return 16 if is_recurrent else 64
+
+
+def default_n_seq_few(core: _core.Weights, params: _core.ContextParams) -> int | None:
+    """Return how many sequences run in parallel by default in calls with as few requests.
+
+    Args:
+        core: The weights.
+        params: The options of a context.
+
+    Returns:
+        A number for models whose every sequence takes memory from the start: that of a window, or
+        of a recurrent state. None for all others, which lose nothing by room for many.
+    """
+    has_windows = any(layer.has_window for layer in core.layers) and not params.swa_full
+    takes_memory = has_windows or any(layer.is_recurrent for layer in core.layers)
+    # a conversation beside another one, and what both may go back to
+    return 4 if takes_memory else None
 
 
 def default_n_threads() -> int:

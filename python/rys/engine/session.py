@@ -75,6 +75,7 @@ class Session:
         params: _core.ContextParams,
         n_ctx: int,
         *,
+        n_seq_few: int | None,
         cache_prompt: bool,
         source: str,
         architecture: str,
@@ -85,18 +86,22 @@ class Session:
             model: The weights along a path.
             params: The parameters of the context; the session keeps them.
             n_ctx: Tokens that one request may have, at most those of the context.
+            n_seq_few: Sequences of the context until a call has more requests than that, or keeps
+                nothing; None for those that `params` say from the start.
             cache_prompt: Keep what calls have evaluated for later calls, unless they say otherwise.
             source: The name of the file, for errors.
             architecture: Its architecture, for errors.
         """
         self.params = params
         self.n_ctx = n_ctx
+        self._n_seq_few = n_seq_few
         self._cache_prompt = cache_prompt
         self._model: _core.Model | None = model
         self._source = source
         self._architecture = architecture
         self._scheduler: _core.Scheduler | None = None
         self._cached_context: _core.Context | None = None
+        self._n_seq = 0  # sequences of that context
 
         # Guards all below. Not reentrant on purpose: a stream may be dropped, and so closed, by
         # the garbage collector at any place in this file. That is why _forget() never waits.
@@ -233,8 +238,12 @@ class Session:
             self._tickets.clear()
             self._streamed.clear()
 
-    def context(self) -> _core.Context:
+    def context(self, n_seq_max: int | None = None) -> _core.Context:
         """Return the context. It is made when it is first needed and kept while it is sound.
+
+        Args:
+            n_seq_max: Sequences that it should have, which is not certain: other calls may use it.
+                None for those that `params` say.
 
         Raises:
             EngineError: llama.cpp cannot make it.
@@ -250,10 +259,16 @@ class Session:
         if self._cached_context is not None and self._cached_context.is_broken:
             self._scheduler = None
             self._cached_context = None
+        params = _core.ContextParams(self.params)
+        params.n_seq_max = n_seq_max or params.n_seq_max
+        if self._n_seq < params.n_seq_max and not self._tickets:
+            self._scheduler = None
+            self._cached_context = None
         if self._cached_context is None:
             _log.follow_level()
             try:
-                self._cached_context = _core.Context(model, self.params)
+                self._cached_context = _core.Context(model, params)
+                self._n_seq = params.n_seq_max
             finally:
                 _log.flush()
         return self._cached_context
@@ -320,12 +335,16 @@ class Session:
         wants_text: bool = False,
         cache_prompt: bool | None = None,
     ) -> _Ticket:
+        if cache_prompt is None:
+            cache_prompt = self._cache_prompt
+        # A measurement gets the same context whatever was asked before.
+        n_seq_few = self._n_seq_few or self.params.n_seq_max
+        is_few = cache_prompt and len(requests) <= n_seq_few
         with self._between_ticks():
-            context = self.context()
+            self._hand_out()  # what was cancelled is in nobody's way
+            context = self.context(n_seq_few if is_few else None)
             if self._scheduler is None:
                 self._scheduler = _core.Scheduler(context, self.n_ctx)
-            if cache_prompt is None:
-                cache_prompt = self._cache_prompt
             ids = self._scheduler.insert(list(requests), cache_prompt)
             ticket = _Ticket(ids, wants_text=wants_text)
             for request in ids:

@@ -34,7 +34,7 @@ class Shared:
     Attributes:
         weights: The loaded file.
         params: Options of a context. Never changed: every view copies them.
-        n_seq_max: Sequences that run in parallel; None = by the kind of model.
+        n_seq_max: Sequences that run in parallel; None = by the kind of model and what is asked.
         cache_prompt: Keep what calls have evaluated for later calls.
         chat_template: A template instead of the file's, or None.
         variant: The options that change what the model computes; see Model.variant.
@@ -88,6 +88,7 @@ class View:
             core,
             params,
             n_ctx,
+            n_seq_few=self._n_seq_few(shared, params),
             cache_prompt=shared.cache_prompt,
             source=self.source,
             architecture=weights.core.architecture,
@@ -127,6 +128,11 @@ class View:
             n_seq_max = options.default_n_seq_max(core.is_recurrent)
         params.n_seq_max = checks.integer("n_seq_max", n_seq_max, 1, 256)
         return params
+
+    def _n_seq_few(self, shared: Shared, params: _core.ContextParams) -> int | None:
+        if shared.n_seq_max is not None:
+            return None
+        return options.default_n_seq_few(shared.weights.core, params)
 
     @property
     def is_closed(self) -> bool:
