@@ -68,7 +68,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ".attention.layer_norm_rms_epsilon": 1e-5,
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", *tokens],
-        "tokenizer.ggml.scores": [0.0] * (len(tokens) + 3),
+        "tokenizer.ggml.scores": [-float(i) for i in range(len(tokens) + 3)],
         "tokenizer.ggml.token_type": [
             gguf.TokenType.UNKNOWN,
             *[gguf.TokenType.CONTROL] * 2,
