@@ -275,7 +275,7 @@ class ScoreBelow0(Good):
         return Generated(
             right,
             str.strip,
-            lambda right, answer: 1.0 if answer == right else -1.0,
+            lambda right, answer: 1.0 if answer == right else -1.5,
             constants=("C",),
         )
 
@@ -319,7 +319,7 @@ BROKEN = {
     SharedWithAnotherSeed: "good: 64 items are in both splits",
     ImperfectPerfect: "good, item [0-9a-f]{12}: the target 'A' scores 0.99, but must score 1",
     ScoreAbove1: "good, item [0-9a-f]{12}: the answer 'C' scores 2",
-    ScoreBelow0: "good, item [0-9a-f]{12}: the answer 'C' scores -1",
+    ScoreBelow0: "good, item [0-9a-f]{12}: the answer 'C' scores -1.5",
     ScoreNan: "good, item [0-9a-f]{12}: the answer 'C' scores nan",
     CertainChance: r"good, item [0-9a-f]{12}: chance is 1.0, but must be in \[0, 1\)",
     AlwaysTheSame: "good: the same answer to every item, A, is always right",

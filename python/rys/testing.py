@@ -16,8 +16,8 @@ def check_probe(probe: Probe, n: int = 32) -> None:
     """Check that a probe can be relied on.
 
     Its items must be the same every time, differ from each other, and never be in both splits. The
-    target of an item must score 1 and every constant answer a number in [0, 1]. Chance and the best
-    constant answer must score less than 1.
+    target of an item must score 1 and every constant answer a number in [-1, 1]. Chance and the
+    best constant answer must score less than 1.
 
     Args:
         probe: The probe.
@@ -82,6 +82,6 @@ def _check_scorer(where: str, item: Item, other: Item) -> None:
             raise AssertionError(
                 f"{where}: scoring the answer {answer!r} raised {error!r}"
             ) from error
-        assert 0 <= score <= 1, (
-            f"{where}: the answer {answer!r} scores {score}, but must score in [0, 1]"
+        assert -1 <= score <= 1, (
+            f"{where}: the answer {answer!r} scores {score}, but must score in [-1, 1]"
         )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from rys.errors import ProbeError
 from rys.probes.base import Item, Probe, Reading, Scorer
+from rys.probes.calibration import Calibration
 from rys.probes.evaluation import Evaluation, evaluate
+from rys.probes.ladder import calibrate
 from rys.probes.preflight import preflight
 from rys.probes.registry import BUILT_IN, DEFAULT_PROBES, REFERENCE_PROBES, load
 from rys.probes.result import ProbeResult
@@ -17,6 +19,7 @@ __all__ = [
     "BUILT_IN",
     "DEFAULT_PROBES",
     "REFERENCE_PROBES",
+    "Calibration",
     "Evaluation",
     "Item",
     "Probe",
@@ -24,6 +27,7 @@ __all__ = [
     "ProbeResult",
     "Reading",
     "Scorer",
+    "calibrate",
     "evaluate",
     "load",
     "preflight",

@@ -20,9 +20,21 @@ from rys.errors import ProbeError
 from rys.probes.prompter import Messages, Prompter
 from rys.requests import Request, Result
 
-__all__ = ["Item", "Probe", "ProbeError", "Reading", "Scorer", "SearchSplit", "choose", "halves"]
+__all__ = [
+    "Item",
+    "Probe",
+    "ProbeError",
+    "Reading",
+    "Scorer",
+    "SearchSplit",
+    "choose",
+    "halves",
+    "name_of",
+]
 
-SearchSplit: TypeAlias = Literal["search", "confirm"]
+# "search" and "confirm" are asked along paths, "calibrate" before them, and "examples" never: they
+# are shown with the questions.
+SearchSplit: TypeAlias = Literal["search", "confirm", "calibrate", "examples"]
 Value = TypeVar("Value")
 
 
@@ -75,7 +87,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def score(self, answer: Any) -> float:
-        """Return the score of an answer, in [0, 1]."""
+        """Return the score of an answer, in [-1, 1]: 1 is right, and below 0 worse than a guess."""
 
     def describe(self) -> str:
         """Return a text that differs between scorers that ask, read or score otherwise.
@@ -125,10 +137,12 @@ class Probe(ABC):
         id: Short name.
         version: Raised whenever the items or their scores change, so that old scores are not
             compared with new ones.
+        settings: Names of the settings that `name` can hold beside a tier, as "key=value".
     """
 
     id: str
     version: int = 1
+    settings: tuple[str, ...] = ()
 
     @abstractmethod
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
@@ -137,23 +151,43 @@ class Probe(ABC):
         Args:
             n: At most so many, all different. A probe with a fixed list may have fewer.
             seed: Which items, or their order.
-            split: "search" or "confirm". The two never share an item.
+            split: "search" or "confirm", which never share an item. Probes with rungs (see
+                `rungs`) have a split "calibrate" too, which shares none with the other two.
         """
+
+    @property
+    def name(self) -> str:
+        """The probe with its settings, in a form that `rys.probes.load` takes."""
+        return self.id
+
+    def rungs(self) -> Sequence[Probe]:
+        """Return the forms of the probe that a calibration may choose among.
+
+        They stand in the order of difficulty. Forms with the same attribute `tier` are neighbours,
+        and the first of them is the one to try first. A probe that has one form only, which is the
+        default, is never calibrated.
+        """
+        return (self,)
 
 
 def halves(
     pool: Sequence[Value], split: SearchSplit, seed: int, key: Callable[[Value], str]
 ) -> list[Value]:
-    """Return the half of a fixed list that belongs to a split.
+    """Return the half of a fixed list that belongs to "search" or "confirm".
 
-    The halves follow from the keys' hashes, whatever the order of the list.
+    The halves follow from the keys' hashes, whatever the order of the list. See also
+    `rys.probes.questions.portion`, for lists that have all splits.
 
     Args:
         pool: The list.
         split: Which half.
         seed: Of the order within the half.
         key: Returns the text that an element is known by.
+
+    Raises:
+        ProbeError: It is another split, of which the list has no part.
     """
+    choose("split", split, ["search", "confirm"])
 
     # By a hash and not by place: an entry that is added to a file moves at most one other across.
     def rank(element: Value) -> bytes:
@@ -165,6 +199,21 @@ def halves(
     # a text as the seed is hashed the same way on every machine
     random.Random(f"{seed} {split}").shuffle(half)
     return half
+
+
+def name_of(probe: Probe, tier: str, **settings: tuple[Any, Any]) -> str:
+    """Return the name of a probe with a tier and settings, such as "math:easy:shots=6".
+
+    Args:
+        probe: The probe.
+        tier: Its tier.
+        settings: Of each setting the value and the default. A default is left out of the name.
+    """
+    parts = [probe.id, tier]
+    for key, (value, default) in settings.items():
+        if value != default:
+            parts.append(f"{key}={value}")
+    return ":".join(parts)
 
 
 def choose(name: str, value: str, allowed: Sequence[str]) -> str:

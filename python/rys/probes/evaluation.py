@@ -12,7 +12,7 @@ import numpy as np
 from rys._util import checks
 from rys.engine.prepare import PreparedRequests
 from rys.errors import ProbeError
-from rys.probes.base import Item, Probe, Reading, SearchSplit
+from rys.probes.base import Item, Probe, Reading, SearchSplit, choose
 from rys.probes.floors import best_constant
 from rys.probes.parsers.thinking import remove_thinking
 from rys.probes.preflight import Floors
@@ -47,7 +47,7 @@ def evaluate(
         model: The model, along any path.
         probes: Probes or their names, see `rys.probes.load`.
         n: Items of each probe, at most.
-        split: "search" or "confirm", which never share an item.
+        split: "search", "confirm" or "calibrate", which never share an item.
         seed: Which items.
         thinking: Let a model that can think do so where it writes. Off: `enable_thinking=False`
             goes to the template.
@@ -122,8 +122,7 @@ class Evaluation:
             ProbeError: A probe cannot be loaded, is given twice, or has no items.
             RequestError: A number is out of range, or a prompt is impossible for the model.
         """
-        if split not in ("search", "confirm"):
-            raise ProbeError(f'split is {split!r}, but must be "search" or "confirm"')
+        choose("split", split, ["search", "confirm", "calibrate"])
         n = checks.integer("n", n, 1)
         thinking_budget = checks.integer("thinking_budget", thinking_budget, 0)
         self.split: SearchSplit = split
@@ -162,6 +161,24 @@ class Evaluation:
         mine = self._of(probe)
         best, constant = mine.floor
         return Floors(_mean_chance(mine.items), best_constant=best, constant=constant)
+
+    def n_prompt_tokens(self, stop: int | None = None) -> int:
+        """Return the tokens of the prompts, where beginnings that several share count once.
+
+        Args:
+            stop: Of the items of each probe that are asked; None = all.
+        """
+        parts = [mine.part(slice(0, stop)) for mine in self._probe_items]
+        prompts: list[list[int]] = []
+        for span in (span for part in parts for span in part.spans):
+            prompts += [self._requests[i].tokens for i in range(span.start, span.stop)]
+        # In sorted order, each prompt shares its longest known beginning with the one before it.
+        total = 0
+        before: list[int] = []
+        for prompt in sorted(prompts):
+            total += len(prompt) - _n_common(before, prompt)
+            before = prompt
+        return total
 
     def run(
         self, model: Model, start: int = 0, stop: int | None = None, progress: bool = False
@@ -255,6 +272,14 @@ def _open_thinking(
             if remove_thinking(last_line)[1]:
                 found.add(i)
     return found
+
+
+def _n_common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return the length of the common beginning of two prompts."""
+    for place, (a, b) in enumerate(zip(first, second, strict=False)):
+        if a != b:
+            return place
+    return min(len(first), len(second))
 
 
 def _n_evaluated(results: Sequence[Sequence[Result]]) -> int:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
-from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose
+from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, name_of
 from rys.probes.parsers import parse_number, parse_whole_number
 from rys.probes.published_scores import ng_partial_credit
 from rys.probes.questions import Family, Question, in_turns, questions
 from rys.probes.scorers import Generated, Likelihood
+from rys.probes.shots import EXAMPLE_SEED, check_shots, turns, with_examples
 
 __all__ = ["TIERS", "Math"]
 
@@ -83,17 +85,28 @@ TIERS: dict[str, tuple[tuple[Family, int], ...]] = {
 }
 
 
+# How many examples a calibration tries, the number to try first in front.
+SHOTS = (6, 0, 2)
+
+
+def _format_question(question: Question) -> str:
+    return f"{question.text} Answer with the number only."
+
+
 class Math(Probe):
     """Questions for numbers.
 
     Attributes:
         tier: Which families are asked, with how many digits; see TIERS.
         score: How answers are asked for and scored.
+        shots: How many examples are shown with each question.
     """
 
     id = "math"
+    version = 2
+    settings = ("score", "shots")
 
-    def __init__(self, tier: str = "medium", score: str = "likelihood") -> None:
+    def __init__(self, tier: str = "medium", score: str = "likelihood", shots: int = 0) -> None:
         """Make the probe.
 
         Args:
@@ -101,12 +114,29 @@ class Math(Probe):
             score: "likelihood" = how probable the right answer is per digit,
                 exp(log-probability / digits), without generating; "exact" = 1 for the right number;
                 "partial" = Ng's partial credit (`rys.probes.published_scores.ng_partial_credit`).
+            shots: How many examples of the same family are shown with each question.
 
         Raises:
             ProbeError: There is no such tier or score.
+            RequestError: The number of examples is out of range.
         """
         self.tier = choose("tier", tier, list(TIERS))
         self.score = choose("score", score, ["likelihood", "exact", "partial"])
+        self.shots = check_shots(shots)
+
+    @property
+    def name(self) -> str:
+        """Tier and settings, such as "math:easy:shots=6"; see `Probe.name`."""
+        return name_of(self, self.tier, score=(self.score, "likelihood"), shots=(self.shots, 0))
+
+    def rungs(self) -> Sequence[Probe]:
+        """Return the tiers that are generated for this probe, each with examples and without."""
+        found = []
+        for tier in TIERS:
+            # The numbers of "original" are those of another tool, for comparison.
+            if tier != "original":
+                found += [Math(tier, self.score, shots) for shots in SHOTS]
+        return found
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
         """Return items, the tier's families in turn; see `Probe.items`."""
@@ -114,13 +144,23 @@ class Math(Probe):
         for family, digits in TIERS[self.tier]:
             # Of each family as many as are wanted of all: another one may end early.
             drawn = questions(family, digits, n, seed, split)
+            examples = self._examples(family, digits)
             tags: dict[str, str | int] = {"family": family.__name__, "difficulty": digits}
-            columns.append([self._item(question, tags) for question in drawn])
+            columns.append([self._item(question, examples, tags) for question in drawn])
         return in_turns(columns)[:n]
 
-    def _item(self, question: Question, tags: dict[str, str | int]) -> Item:
+    def _examples(self, family: Family, digits: int) -> list[dict[str, str]]:
+        shown = questions(family, digits, self.shots, EXAMPLE_SEED, "examples")
+        return turns((_format_question(question), question.answer) for question in shown)
+
+    def _item(
+        self,
+        question: Question,
+        examples: list[dict[str, str]],
+        tags: dict[str, str | int],
+    ) -> Item:
         return Item(
-            prompt=f"{question.text} Answer with the number only.",
+            prompt=with_examples(examples, _format_question(question)),
             scorer=self._scorer(question.answer),
             tags=tags,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,7 @@ def preflight_of_scores(
     truncated: npt.NDArray[Any],
     floors: Floors,
     errors: Sequence[str | None] = (),
+    n_wanted: int | None = None,
 ) -> list[str]:
     """Return the reasons why a probe cannot measure with a model, each with what to change.
 
@@ -77,6 +79,8 @@ def preflight_of_scores(
         truncated: bool or 0 and 1 [N], whether the model was cut off before an answer.
         floors: What answers score that know nothing.
         errors: Why items failed, None for those that did not.
+        n_wanted: Items that a comparison will ask, if they are more than the N: the interval is
+            then taken to be as narrow as theirs. None = N.
 
     Returns:
         The reasons; empty if the probe can measure.
@@ -103,6 +107,10 @@ def preflight_of_scores(
         )
     # The whole interval must lie above: a score that is above by luck measures nothing.
     low, high = mean_interval(scores)
+    if n_wanted is not None and n_wanted > n:
+        # A few items must not refuse what more of them would measure.
+        narrower = math.sqrt(n / n_wanted)
+        low, high = mean - (mean - low) * narrower, mean + (high - mean) * narrower
     if low <= max(floors.best_constant, floors.chance):
         reasons.append(
             f"the score {mean:.3f} [{low:.3f}, {high:.3f}] is not above {floors.describe()}: "

@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import Any
 
 from rys.errors import ProbeError
-from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, halves
+from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, name_of
 from rys.probes.families import DIFFICULTIES, FAMILIES
 from rys.probes.families.words import YES_NO
 from rys.probes.parsers import parse_choice, parse_number, parse_word, parse_yes_no
-from rys.probes.questions import Question, questions
-from rys.probes.scorers import Choice, Generated
+from rys.probes.questions import Question, portion, questions
+from rys.probes.scorers import CHOICE_SCORES, Choice, Generated
+from rys.probes.shots import EXAMPLE_SEED, check_shots, turns, with_examples
 from rys.probes.stable_names import stable_name
 
 __all__ = ["CAUSAL", "TIERS", "Reasoning", "number_choices", "vignettes"]
@@ -39,6 +40,9 @@ def _tier(tier: str) -> dict[str, int]:
 
 TIERS: dict[str, dict[str, int]] = {tier: _tier(tier) for tier in ("easy", "medium", "hard")}
 
+# How many examples a calibration tries, the number to try first in front.
+SHOTS = (4, 0, 8)
+
 _LETTERS = "ABCDEFGHIJ"
 _WORDS = (YES_NO, ("True", "False"))  # answers that are their own labels
 _BRIEF = 16  # tokens for an answer alone: a letter with its option, a word, a number
@@ -52,16 +56,21 @@ class Reasoning(Probe):
         tier: How difficult the questions are; see TIERS.
         format: How answers are asked for.
         families: The families that are asked, each once.
+        shots: How many examples are shown with each question.
+        score: How the probability of an option is scored.
     """
 
     id = "reasoning"
-    version = 1
+    version = 2
+    settings = ("format", "score", "shots")
 
     def __init__(
         self,
         tier: str = "medium",
         families: Sequence[str] | None = None,
         format: str = "choice",  # noqa: A002 - the word that users know
+        shots: int = 0,
+        score: str = "probability",
     ) -> None:
         """Make the probe.
 
@@ -72,12 +81,23 @@ class Reasoning(Probe):
             format: "choice" = the probability of each option as the answer, without generating;
                 "written" = the model writes a short answer; "steps" = it is asked to think step by
                 step first.
+            shots: How many examples of the same family are shown with each question.
+            score: Of the format "choice", see `rys.probes.scorers.Choice`.
 
         Raises:
-            ProbeError: There is no such tier, family or format.
+            ProbeError: There is no such tier, family, format or score, or examples are wanted for
+                "steps", of which there are none.
+            RequestError: The number of examples is out of range.
         """
         self.tier = choose("tier", tier, list(TIERS))
         self.format = choose("format", format, ["choice", "written", "steps"])
+        self.score = choose("score", score, list(CHOICE_SCORES))
+        self.shots = check_shots(shots)
+        if self.shots and self.format == "steps":
+            raise ProbeError(
+                f"shots is {self.shots}, but must be 0 for the format 'steps': the examples have "
+                f"no steps"
+            )
         known = list(TIERS[self.tier])
         if families is None:
             families = known
@@ -88,6 +108,24 @@ class Reasoning(Probe):
             )
         asked = [choose("family", family, known) for family in families]
         self.families = tuple(dict.fromkeys(asked))
+
+    @property
+    def name(self) -> str:
+        """Tier and settings, such as "reasoning:easy:shots=4"; see `Probe.name`."""
+        return name_of(
+            self,
+            self.tier,
+            format=(self.format, "choice"),
+            score=(self.score, "probability"),
+            shots=(self.shots, 0),
+        )
+
+    def rungs(self) -> Sequence[Probe]:
+        """Return all tiers, each with examples and without."""
+        found = []
+        for tier in TIERS:
+            found += [Reasoning(tier, self.families, shots=shots) for shots in SHOTS]
+        return found
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
         """Return items, from the families in turn; see `Probe.items`."""
@@ -100,7 +138,9 @@ class Reasoning(Probe):
             labels = _labels(first)
             positions = _positions(labels, n_alike[labels], f"{seed} {split}")
             n_alike[labels] += 1
-            streams.append(self._items(family, chain([first], source), labels, positions))
+            examples = self._examples(family)
+            drawn = self._items(family, chain([first], source), labels, positions, examples)
+            streams.append(drawn)
         items: list[Item] = []
         while streams and len(items) < n:
             for stream in list(streams):
@@ -137,6 +177,7 @@ class Reasoning(Probe):
         source: Iterator[Question],
         labels: tuple[str, ...],
         positions: Iterator[int],
+        examples: list[dict[str, str]],
     ) -> Iterator[Item]:
         """Yield a family's items, with the right answers at these positions among the labels."""
         waiting: defaultdict[str, deque[Question]] = defaultdict(deque)
@@ -149,9 +190,25 @@ class Reasoning(Probe):
                 if question is None:
                     return
                 waiting[question.answer if wanted else ""].append(question)
-            yield self._item(family, waiting[wanted].popleft(), position)
+            yield self._item(family, waiting[wanted].popleft(), position, examples)
 
-    def _item(self, family: str, question: Question, position: int) -> Item:
+    def _examples(self, family: str) -> list[dict[str, str]]:
+        """Return the examples of a family, with the right answers at every position in turn."""
+        if not self.shots:
+            return []
+        source = self._source(family, EXAMPLE_SEED, "examples")
+        first = next(source)
+        labels = _labels(first)
+        positions = _positions(labels, 0, "examples")
+        shown = self._items(family, chain([first], source), labels, positions, [])
+        pairs = []
+        for item in islice(shown, self.shots):
+            pairs.append((str(item.prompt), str(item.scorer.target)))
+        return turns(pairs)
+
+    def _item(
+        self, family: str, question: Question, position: int, examples: list[dict[str, str]]
+    ) -> Item:
         """Return the item of a question, with the right answer at a position among the options."""
         labels = _labels(question)
         parts = [question.text]
@@ -168,11 +225,12 @@ class Reasoning(Probe):
         else:
             parts.append(f"Answer with {asked_for} only.")
         tags: dict[str, str | int] = {"family": family, "difficulty": TIERS[self.tier][family]}
-        return Item(prompt="\n\n".join(parts), scorer=self._scorer(labels, right), tags=tags)
+        prompt = with_examples(examples, "\n\n".join(parts))
+        return Item(prompt=prompt, scorer=self._scorer(labels, right), tags=tags)
 
     def _scorer(self, labels: tuple[str, ...], right: str | int) -> Scorer:
         if self.format == "choice":
-            return Choice(labels, str(right))
+            return Choice(labels, str(right), self.score)
         is_steps = self.format == "steps"
         return Generated(
             right,
@@ -258,11 +316,11 @@ def vignettes() -> tuple[dict[str, str], ...]:
 
 
 def _judgements(seed: int, split: SearchSplit) -> Iterator[Question]:
-    """Yield the questions of a half of the vignettes, an equal number of each answer, in turn."""
+    """Yield the questions of a part of the vignettes, an equal number of each answer, in turn."""
     columns = []
     for answer in YES_NO:
         stories = [story for story in vignettes() if story["answer"] == answer]
-        columns.append(halves(stories, split, seed, lambda story: story["id"]))
+        columns.append(portion(stories, split, seed, lambda story: story["id"]))
     for pair in zip(*columns, strict=False):  # the rest of the longer column is left out
         for story in pair:
             text = f"{story['story']} {story['question']}"

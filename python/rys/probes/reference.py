@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 
-from rys.probes.base import Item, Probe, SearchSplit, choose
+from rys.probes.base import Item, Probe, SearchSplit, choose, name_of
 from rys.probes.questions import Family, Question, Split, in_turns, questions
-from rys.probes.scorers import Choice
+from rys.probes.scorers import CHOICE_SCORES, Choice
 
 __all__ = ["DAYS", "FAMILIES", "TIERS", "Reference", "days", "sums"]
 
@@ -72,20 +72,30 @@ class Reference(Probe):
 
     Attributes:
         tier: How many numbers there are to add.
+        score: How the probability of an answer is scored.
     """
 
     id = "reference"
+    settings = ("score",)
 
-    def __init__(self, tier: str = "mixed") -> None:
+    def __init__(self, tier: str = "mixed", score: str = "accuracy") -> None:
         """Make the probe.
 
         Args:
             tier: "easy" (3 numbers), "hard" (7 numbers) or "mixed" (half of each).
+            score: "accuracy", by which the reference model was chosen, or another one of
+                `rys.probes.scorers.Choice`.
 
         Raises:
-            ProbeError: There is no such tier.
+            ProbeError: There is no such tier or score.
         """
         self.tier = choose("tier", tier, [*TIERS, "mixed"])
+        self.score = choose("score", score, list(CHOICE_SCORES))
+
+    @property
+    def name(self) -> str:
+        """The tier, such as "reference:hard"; see `Probe.name`."""
+        return name_of(self, self.tier, score=(self.score, "accuracy"))
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
         """Return items, both families in turn; see `Probe.items`."""
@@ -94,10 +104,9 @@ class Reference(Probe):
         halves = [draw(tier, -(-n // 2), seed, split) for tier in TIERS]
         return [self._item(*drawn) for drawn in in_turns(halves)[:n]]
 
-    @staticmethod
-    def _item(family: str, difficulty: int, question: Question) -> Item:
+    def _item(self, family: str, difficulty: int, question: Question) -> Item:
         return Item(
             prompt=question.text,
-            scorer=Choice(question.choices, question.answer),
+            scorer=Choice(question.choices, question.answer, self.score),
             tags={"family": family, "difficulty": difficulty},
         )

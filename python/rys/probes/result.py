@@ -27,7 +27,7 @@ class ProbeResult:
         probe: "id:version".
         layer_path: The path, written out.
         items: The N items.
-        scores: float64 [N], in [0, 1]. Items that failed, were cut off or could not be parsed
+        scores: float64 [N], in [-1, 1]. Items that failed, were cut off or could not be parsed
             score 0.
         parsed: bool [N], whether the answer could be read.
         truncated: bool [N], whether the answer was cut off.
@@ -77,6 +77,20 @@ class ProbeResult:
     def interval(self) -> tuple[float, float]:
         """95% interval of the mean score; see `rys.statistics.mean_interval`."""
         return mean_interval(self.scores)
+
+    @cached_property
+    def accuracy(self) -> float | None:
+        """Share of items whose most probable answer is the right one; None if it is not known.
+
+        It is known for choices and likelihoods, and where all scores are 0 or 1.
+        """
+        known = [details.get("accuracy") for details in self.details]
+        if any(value is not None for value in known):
+            # An item that failed has no details, and is not right.
+            return float(np.mean([value or 0.0 for value in known]))
+        if np.isin(self.scores, (0.0, 1.0)).all():
+            return self.mean
+        return None
 
     @property
     def parse_rate(self) -> float:
@@ -143,6 +157,7 @@ class ProbeResult:
             "n": self.n,
             "mean": self.mean,
             "interval": list(self.interval),
+            "accuracy": self.accuracy,
             "by_family": by_family,
             "parse_rate": self.parse_rate,
             "truncation_rate": self.truncation_rate,

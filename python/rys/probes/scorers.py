@@ -9,16 +9,19 @@ from typing import Any, cast
 import numpy as np
 
 from rys.errors import ProbeError
-from rys.probes.base import Reading, Scorer
+from rys.probes.base import Reading, Scorer, choose
 from rys.probes.parsers.statements import has_statement
 from rys.probes.parsers.thinking import remove_thinking
 from rys.probes.prompter import Messages, Prompter
 from rys.probes.stable_names import stable_name_of
 from rys.requests import GenerateResult, LogLikelihoodResult, NextTokenResult, Request, Result
 
-__all__ = ["Choice", "Generated", "Likelihood", "Ratings", "label_probabilities"]
+__all__ = ["CHOICE_SCORES", "Choice", "Generated", "Likelihood", "Ratings", "label_probabilities"]
 
 _DIGITS = "0123456789"
+
+# How a choice among k options is scored.
+CHOICE_SCORES = ("probability", "accuracy")
 
 
 class Generated(Scorer):
@@ -90,7 +93,7 @@ class Generated(Scorer):
 
 
 class Choice(Scorer):
-    """The most probable of several labels as the answer; nothing is generated.
+    """The probabilities of several labels as the answer; nothing is generated.
 
     Where every label is one token, its probability as the next token counts, else that of the
     label's whole text.
@@ -99,16 +102,24 @@ class Choice(Scorer):
         labels: The possible answers; they are also the constants.
     """
 
-    def __init__(self, labels: Sequence[str], target: str) -> None:
+    def __init__(self, labels: Sequence[str], target: str, score: str = "probability") -> None:
         """Make a scorer of choices.
 
         Args:
             labels: What the model would answer, such as "A" or "Yes".
             target: The right one.
+            score: "probability" = (p - 1/k) / (1 - 1/k), with the probability p of the target among
+                the k labels: 1 for certainty, 0 for chance, and less than 0 for a target that is
+                less probable than chance. "accuracy" = 1 if the target is the most probable label,
+                else 0.
 
         Raises:
-            ProbeError: The target is not among the labels, or two labels are the same.
+            ProbeError: The target is not among the labels, two labels are the same, there is only
+                one, or there is no such score.
         """
+        choose("score", score, CHOICE_SCORES)
+        if score == "probability" and len(labels) < 2:
+            raise ProbeError(f"the labels are {list(labels)}, but a choice needs at least two")
         if target not in labels or len(set(labels)) != len(labels):
             raise ProbeError(
                 f"the right answer {target!r} must be one of the labels {list(labels)}, "
@@ -117,37 +128,56 @@ class Choice(Scorer):
         self.labels = tuple(labels)
         self.target = target
         self.constants = self.labels
-        self.chance = 1 / len(self.labels)
+        self._by_probability = score == "probability"
+        self.chance = 0.0 if self._by_probability else 1 / len(self.labels)
 
     def requests(self, prompt: str | Messages, prompter: Prompter) -> list[Request]:
         """Return one request for the next token, or one for the text of each label."""
         return _label_requests(prompt, prompter, self.labels)
 
     def read(self, results: Sequence[Result]) -> Reading:
-        """Return the most probable label, with the target's probability and its margin.
+        """Return the probabilities, or the most probable label if that is what is scored.
 
-        The margin is the logarithm of the target's probability over that of the best other label.
+        The details are the target's probability; its margin, which is the logarithm of this
+        probability over that of the best other label; and the accuracy, 1 if the target is the most
+        probable label.
         """
         probabilities = label_probabilities(results, len(self.labels))
         target = self.labels.index(self.target)
         best = probabilities.index(max(probabilities))
         of_target = probabilities[target]
+        label = self.labels[best]
+        answer = tuple(probabilities) if self._by_probability else label
         probabilities[target] = 0.0  # so that the highest one is that of the best other label
         # 1e-30 keeps the logarithm of a probability of 0 finite
         margin = math.log(of_target + 1e-30) - math.log(max(probabilities) + 1e-30)
-        return Reading(
-            answer=self.labels[best],
-            text=self.labels[best],
-            details={"margin": margin, "probability": of_target},
-        )
+        details = {
+            "margin": margin,
+            "probability": of_target,
+            "accuracy": float(label == self.target),
+        }
+        return Reading(answer=answer, text=label, details=details)
 
     def score(self, answer: Any) -> float:
-        """Return 1 for the target, else 0."""
-        return float(answer == self.target)
+        """Return the score of a label, which is an answer that is certain, or of probabilities.
+
+        Args:
+            answer: One of the labels; or the probability of each label, in their order.
+        """
+        if isinstance(answer, str):
+            of_target = float(answer == self.target)
+        else:
+            of_target = answer[self.labels.index(self.target)]
+        if not self._by_probability:
+            return of_target
+        # Not cut off at 0: noise around chance would then have a mean above chance.
+        k = len(self.labels)
+        return float((of_target - 1 / k) / (1 - 1 / k))
 
     def describe(self) -> str:
-        """Return labels and target."""
-        return f"Choice {self.labels} {self.target!r}"
+        """Return labels and target, and the score unless it is the first one that there was."""
+        score = " probability" if self._by_probability else ""
+        return f"Choice {self.labels} {self.target!r}{score}"
 
 
 def _label_requests(
@@ -288,11 +318,16 @@ class Likelihood(Scorer):
         return [prompter.loglikelihood(prompt, self.text)]
 
     def read(self, results: Sequence[Result]) -> Reading:
-        """Return the probability per unit, with the log-probability of the whole answer."""
+        """Return the probability per unit.
+
+        The details are the log-probability of the whole answer and the accuracy, 1 if the right
+        answer is what the model would write.
+        """
         result = cast(LogLikelihoodResult, results[0])
         probability = math.exp(result.logprob / self._n_unit)
         text = f"{self.text!r} with logprob {result.logprob:.2f}"
-        return Reading(answer=probability, text=text, details={"logprob": result.logprob})
+        details = {"logprob": result.logprob, "accuracy": float(result.is_greedy)}
+        return Reading(answer=probability, text=text, details=details)
 
     def score(self, answer: Any) -> float:
         """Return the probability per unit, cut to [0, 1]."""

@@ -39,7 +39,7 @@ def score_answer(item: Item, answer: Any) -> float:
         answer: In the form that the scorer reads.
 
     Raises:
-        ProbeError: The scorer failed, or its score is not in [0, 1].
+        ProbeError: The scorer failed, or its score is not in [-1, 1].
     """
     try:
         score = float(item.scorer.score(answer))
@@ -47,8 +47,9 @@ def score_answer(item: Item, answer: Any) -> float:
         raise ProbeError(
             f"item {item.id}: its scorer cannot score {reprlib.repr(answer)}: {error!r}"
         ) from error
-    if not 0 <= score <= 1:  # also for NaN
+    if not -1 <= score <= 1:  # also for NaN
         raise ProbeError(
-            f"item {item.id}: the score of {reprlib.repr(answer)} is {score}, but must be in [0, 1]"
+            f"item {item.id}: the score of {reprlib.repr(answer)} is {score}, but must be in "
+            f"[-1, 1]"
         )
     return score

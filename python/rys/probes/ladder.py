@@ -1,0 +1,228 @@
+"""`calibrate`: choose for each probe the form that measures a model best.
+
+The forms of a probe are a ladder of tiers, each with some numbers of examples or formats (see
+`Probe.rungs`). The calibration climbs from the easiest tier as long as a token tells more on the
+next one, and then tries the other forms of the best tier. It asks items of the split "calibrate",
+which neither the search nor the confirmation ever asks, so choosing a form is not selection on
+their items.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rys._util import checks
+from rys.errors import ProbeError
+from rys.probes.base import Probe
+from rys.probes.calibration import Calibration, ProbeCalibration, Rung
+from rys.probes.evaluation import Evaluation
+from rys.probes.preflight import preflight_of_scores
+from rys.probes.registry import is_open, load
+from rys.probes.result import ProbeResult
+
+if TYPE_CHECKING:
+    from rys.engine.model import Model
+
+__all__ = ["calibrate", "power_per_token"]
+
+# Items of a try, as a part of those of the search, and at least.
+_PART_OF_ITEMS = 0.5
+_LEAST_ITEMS = 16
+
+# Tiers that may be worse than the best before the climb ends: one may be so by chance.
+_PATIENCE = 2
+
+# The deviation of an item's score is not taken to be less. Else a score that hardly moves, because
+# the model knows nothing, would seem to be precise.
+_LEAST_DEVIATION = 0.1
+
+
+def calibrate(
+    model: Model,
+    probes: Sequence[str | Probe],
+    *,
+    items: int = 64,
+    seed: int = 0,
+    thinking: bool = False,
+    thinking_budget: int = 1024,
+    progress: bool = False,
+) -> Calibration:
+    """Choose for each probe the form that measures a model with the fewest evaluated tokens.
+
+    A probe that is given by its bare name ("math") is calibrated. One with a tier ("math:hard"), an
+    object or a file is taken as it is.
+
+    The same arguments give the same choice, but for the rounding of another machine.
+
+    Args:
+        model: The model, along the path that others will be compared with.
+        probes: Probes or their names.
+        items: Items of each probe that a search will ask.
+        seed: Which items are asked.
+        thinking: Let a model that can think do so where it writes.
+        thinking_budget: Tokens that thinking may take.
+        progress: Show progress bars.
+
+    Raises:
+        ProbeError: A probe cannot be loaded, or is given twice.
+        RequestError: A number is out of range.
+    """
+    items = checks.integer("items", items, 1)
+    loaded = [load(probe) if isinstance(probe, str) else probe for probe in probes]
+    ids = [probe.id for probe in loaded]
+    if not ids or len(set(ids)) < len(ids):
+        raise ProbeError(f"the probes are {ids}; give at least one, and each once")
+    found = []
+    for given, probe in zip(probes, loaded, strict=True):
+        rungs = probe.rungs() if isinstance(given, str) and is_open(given) else (probe,)
+        if len(rungs) < 2:
+            found.append(ProbeCalibration(id=probe.id, chosen=probe))
+            continue
+        climb = _Climb(model, items, seed, thinking, thinking_budget, progress)
+        found.append(climb.run(probe.id, rungs))
+    spent = sum(rung.n_evaluated_tokens for one in found for rung in one.rungs)
+    return Calibration(found=tuple(found), items=items, seed=seed, n_evaluated_tokens=spent)
+
+
+def power_per_token(score: float, deviation: float, floor: float, tokens: float) -> float:
+    """Return how much an evaluated token tells about a small change of a model's ability.
+
+    It is the Fisher information of the mean score about the ability, per token. The score is taken
+    to follow the ability as a logistic curve between the floor and 1: with the score m on that
+    scale, its slope is m (1 - m), and the information of an item is (m (1 - m))^2 / s^2.
+
+    Args:
+        score: Mean score.
+        deviation: Standard deviation of the items' scores.
+        floor: What answers score that know nothing.
+        tokens: Evaluated tokens per item.
+    """
+    room = 1 - floor
+    share = (score - floor) / room
+    if not 0 < share < 1:
+        return 0.0
+    spread = max(deviation, _LEAST_DEVIATION) / room
+    return (share * (1 - share) / spread) ** 2 / tokens
+
+
+@dataclass
+class _Climb:
+    """The tries of one probe's forms."""
+
+    model: Model
+    items: int
+    seed: int
+    thinking: bool
+    thinking_budget: int
+    progress: bool
+
+    def run(self, probe_id: str, rungs: Sequence[Probe]) -> ProbeCalibration:
+        """Try forms, and return what was found."""
+        tried: dict[str, Rung] = {}
+        best = self._climb(rungs, tried)
+        if best is not None:
+            for probe in rungs:
+                # the other forms of the best tier
+                if _tier(probe) == _tier(best) and probe.name not in tried:
+                    tried[probe.name] = self._try(probe)
+        chosen = self._checked(rungs, tried)
+        return ProbeCalibration(id=probe_id, chosen=chosen, rungs=tuple(tried.values()))
+
+    def _climb(self, rungs: Sequence[Probe], tried: dict[str, Rung]) -> Probe | None:
+        """Try the first form of each tier while that tells more; return the best."""
+        best: Probe | None = None
+        n_worse = 0
+        for _, forms in itertools.groupby(rungs, _tier):
+            probe = next(iter(forms))
+            rung = self._try(probe)
+            tried[probe.name] = rung
+            if not rung.reasons and (best is None or rung.power > tried[best.name].power):
+                best, n_worse = probe, 0
+            # A tier that is too easy is no reason to stop.
+            elif rung.score < 0.9:
+                n_worse += 1
+            if n_worse == _PATIENCE:
+                break
+        return best
+
+    def _checked(self, rungs: Sequence[Probe], tried: dict[str, Rung]) -> Probe | None:
+        """Return the best form that also measures with all items of the calibration."""
+        by_name = {probe.name: probe for probe in rungs}
+        ranked = sorted(tried.values(), key=lambda rung: -rung.power)
+        for rung in ranked:
+            if rung.reasons:
+                continue
+            probe = by_name[rung.name]
+            again = self._try(probe, all_items=True)
+            spent = rung.n_evaluated_tokens + again.n_evaluated_tokens
+            tried[rung.name] = replace(again, n_evaluated_tokens=spent)
+            if not again.reasons:
+                return probe
+        return None
+
+    def _try(self, probe: Probe, all_items: bool = False) -> Rung:
+        evaluation = Evaluation(
+            self.model,
+            probe,
+            n=self.items,
+            split="calibrate",
+            seed=self.seed,
+            thinking=self.thinking,
+            thinking_budget=self.thinking_budget,
+        )
+        n_all = len(evaluation.items(probe.id))
+        n = n_all
+        if not all_items:
+            n = min(n_all, max(_LEAST_ITEMS, math.ceil(self.items * _PART_OF_ITEMS)))
+        result = evaluation.run(self.model, 0, n, self.progress)[probe.id]
+        tokens = self._tokens_per_item(evaluation, result)
+        return self._rung(probe, evaluation, result, tokens)
+
+    def _rung(
+        self, probe: Probe, evaluation: Evaluation, result: ProbeResult, tokens: float
+    ) -> Rung:
+        floors = evaluation.floors(probe.id)
+        floor = max(floors.chance, floors.best_constant)
+        reasons = preflight_of_scores(
+            result.scores,
+            result.parsed,
+            result.truncated,
+            floors,
+            result.errors,
+            n_wanted=self.items,
+        )
+        deviation = float(np.std(result.scores, ddof=1)) if result.n > 1 else 1.0
+        return Rung(
+            name=probe.name,
+            n=result.n,
+            score=result.mean,
+            deviation=deviation,
+            floor=floor,
+            accuracy=result.accuracy,
+            tokens_per_item=tokens,
+            n_evaluated_tokens=result.n_evaluated_tokens,
+            power=power_per_token(result.mean, deviation, floor, tokens),
+            reasons=tuple(reasons),
+        )
+
+    def _tokens_per_item(self, evaluation: Evaluation, result: ProbeResult) -> float:
+        """Return the tokens of an item in a search, which shares beginnings among more items."""
+        n = len(evaluation.items(evaluation.probes[0].id))
+        generated = result.n_generated_tokens / result.n
+        if n < 2:
+            return evaluation.n_prompt_tokens() + generated
+        half = n // 2
+        # What the second half adds is the items' own; the rest is what all share.
+        own = (evaluation.n_prompt_tokens() - evaluation.n_prompt_tokens(half)) / (n - half)
+        shared = max(0.0, evaluation.n_prompt_tokens() - n * own)
+        return own + shared / self.items + generated
+
+
+def _tier(probe: Probe) -> str:
+    return str(getattr(probe, "tier", ""))
