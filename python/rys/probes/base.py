@@ -107,12 +107,15 @@ class Item:
         scorer: How to ask for the answer and how to score it.
         tags: "family" and "difficulty", and whatever else results should be grouped by.
         id: Stable name within the probe; by default the beginning of the content hash.
+        plain: Ask with "Question:" and "Answer:" as a plain text, also where the model has a chat
+            template.
     """
 
     prompt: str | Messages
     scorer: Scorer
     tags: Mapping[str, str | int] = field(default_factory=dict)
     id: str = ""
+    plain: bool = False
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -123,10 +126,11 @@ class Item:
     @cached_property
     def content_hash(self) -> str:
         """32 hexadecimal digits that differ between items with other prompts or right answers."""
+        parts: list[Any] = [self.prompt, self.scorer.describe()]
+        if self.plain:  # the others keep the hashes that they always had
+            parts.append("plain")
         # "default" turns other sequences of messages into lists
-        content = json.dumps(
-            [self.prompt, self.scorer.describe()], ensure_ascii=False, default=list
-        )
+        content = json.dumps(parts, ensure_ascii=False, default=list)
         return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:32]
 
 

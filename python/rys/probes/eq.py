@@ -1,207 +1,134 @@
-"""The probe `eq`: how strongly somebody in a short story feels each of four emotions.
+"""The probe `eq`: what somebody in a short story feels.
 
-The stories lie in rys/data/eq_situations.json and were written for this probe. Answers are scored
-with the penalties of EQ-Bench v2, but rescaled: there, the same number for all four emotions gets
-59 of 100 points; here, 0.
+By default two versions of a story are asked, which differ in one fact (see
+`rys.probes.eq_stories`). The score is how probable it is that the ratings move in the right
+direction. The tier "rated" asks for ratings that are compared with those of the stories' authors
+(see `rys.probes.eq_rated`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
+from rys.errors import ProbeError
+from rys.probes.base import Item, Probe, SearchSplit, choose, name_of
+from rys.probes.contrast import Contrast
+from rys.probes.eq_rated import rated_items
+from rys.probes.eq_stories import FACT, N_FORMS, TIERS
+from rys.probes.questions import Family, Question, in_turns, questions
+from rys.probes.shots import EXAMPLE_SEED, FORMS, STYLES, check_shots, turns, with_examples
 
-from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, halves
-from rys.probes.floors import totals_of_random_ratings
-from rys.probes.parsers import parse_ratings
-from rys.probes.published_scores import EQ_BENCH_WEIGHT, eq_bench_penalties, eq_bench_v2
-from rys.probes.scorers import Generated, Ratings
-from rys.probes.stable_names import stable_name
+__all__ = ["EQ"]
 
-__all__ = ["EQ", "Situation", "score_ratings", "situations"]
+RATED = "rated"
 
-_DIGIT = (
-    "{situation}\n\nOn a scale from 0 (not at all) to 9 (extremely), "
-    "how {{subject}} does {person} feel at the end? Answer with one digit."
-)
-_LIST = (
-    "{situation}\n\nHow strongly does {person} feel each of these emotions at the end, "
-    "on a scale from 0 (not at all) to 10 (extremely)? "
-    "Replace the question marks by numbers, and answer with these four lines only:\n{lines}"
-)
+# What the examples answer: ratings that nobody would call too high or too low.
+_HIGH, _LOW = "8", "1"
 
-
-@dataclass(frozen=True)
-class Situation:
-    """A story with the right ratings of one person's feelings at its end.
-
-    Attributes:
-        id: Stable name.
-        situation: The story.
-        person: Whose feelings are rated.
-        emotions: [4], what is rated.
-        ratings: [4], the right ratings on 0..10.
-        why: The reason for the ratings, which no model gets to see.
-    """
-
-    id: str
-    situation: str
-    person: str
-    emotions: tuple[str, ...]
-    ratings: tuple[float, ...]
-    why: str
-
-
-@cache
-def situations() -> tuple[Situation, ...]:
-    """Return all situations, of both splits."""
-    path = Path(__file__).parents[1] / "data" / "eq_situations.json"
-    found = []
-    for entry in json.loads(path.read_text(encoding="utf-8"))["situations"]:
-        situation = Situation(
-            id=entry["id"],
-            situation=entry["situation"],
-            person=entry["person"],
-            emotions=tuple(entry["emotions"]),
-            ratings=tuple(map(float, entry["ratings"])),
-            why=entry["why"],
-        )
-        found.append(situation)
-    return tuple(found)
+# Which examples have a high rating. Both kinds of emotions get as many of each.
+_IS_HIGH = (True, False, False, True, False, True, True, False)
 
 
 class EQ(Probe):
-    """Ratings of how strongly somebody feels each of four emotions.
-
-    There is a fixed list of 64 situations, half of them in each split.
+    """Ratings of what somebody feels in a short story.
 
     Attributes:
-        format: How the ratings are asked for.
+        tier: Which stories are asked; see `rys.probes.eq_stories.TIERS`, and "rated".
+        format: How the ratings of "rated" are asked for.
+        shots: How many examples are shown with each question.
+        style: Whether the questions are a conversation or a plain text.
     """
 
     id = "eq"
-    version = 1
+    version = 2
+    settings = ("format", "shots", "style")
 
-    def __init__(self, format: str = "digit") -> None:  # noqa: A002 (the user's word)
+    def __init__(
+        self,
+        tier: str = "contrast",
+        format: str = "digit",  # noqa: A002 (the user's word)
+        shots: int = 0,
+        style: str = "chat",
+    ) -> None:
         """Make the probe.
 
         Args:
-            format: "digit" = each emotion by itself, as the expected digit of the next token,
-                without generating; "list" = four lines that the model writes.
+            tier: "basic" = one person, who has good or bad luck; "contrast" = two people, of whom
+                one gets what the other does not want; "belief" = somebody believes the opposite of
+                what happened; "rated" = 64 stories with ratings by their authors, half of them in
+                each split.
+            format: Of "rated": "digit" = each emotion by itself, as the expected digit of the next
+                token, without generating; "list" = four lines that the model writes.
+            shots: How many examples of the same family are shown with each question.
+            style: "chat" = with the model's chat template, where it has one; "plain" = as a plain
+                text.
 
         Raises:
-            ProbeError: There is no such format.
+            ProbeError: There is no such tier, format or style, or the tier has no such setting.
+            RequestError: The number of examples is out of range.
         """
+        self.tier = choose("tier", tier, [*TIERS, RATED])
         self.format = choose("format", format, ["digit", "list"])
+        self.shots = check_shots(shots)
+        self.style = choose("style", style, STYLES)
+        if tier == RATED and (shots or style != "chat"):
+            raise ProbeError("eq:rated has neither examples nor another style; leave them out")
+        if tier != RATED and format != "digit":
+            raise ProbeError(f"format is {format!r}, but must be 'digit' for the tier {tier!r}")
 
-    def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
-        """Return the items of a split, at most 32; see `Probe.items`."""
-        items = []
-        for situation in halves(situations(), split, seed, lambda situation: situation.id)[:n]:
-            item = Item(
-                id=situation.id,
-                prompt=self._prompt(situation),
-                scorer=self._scorer(situation),
-                tags={"family": "situations"},
-            )
-            items.append(item)
-        return items
-
-    def _prompt(self, situation: Situation) -> str:
-        if self.format == "digit":
-            # The emotion stands as late as it can: what is before it is evaluated once for all four
-            # questions.
-            return _DIGIT.format(situation=situation.situation, person=situation.person)
-        lines = "\n".join(f"{emotion}: ?" for emotion in situation.emotions)
-        return _LIST.format(situation=situation.situation, person=situation.person, lines=lines)
-
-    def _scorer(self, situation: Situation) -> Scorer:
-        chance = _chance(situation.ratings)
-        if self.format == "digit":
-            return Ratings(
-                situation.emotions, situation.ratings, score_ratings, _constants(False), chance
-            )
-        return Generated(
-            situation.ratings,
-            _list_parser(situation.emotions),
-            score_ratings,
-            max_tokens=64,
-            constants=_constants(True),
-            chance=chance,
+    @property
+    def name(self) -> str:
+        """Tier and settings, such as "eq:contrast:shots=6"; see `Probe.name`."""
+        return name_of(
+            self,
+            self.tier,
+            format=(self.format, "digit"),
+            shots=(self.shots, 0),
+            style=(self.style, "chat"),
         )
 
+    def rungs(self) -> Sequence[Probe]:
+        """Return the tiers of stories in pairs, each with examples and without."""
+        found = []
+        for tier in TIERS:
+            found += [EQ(tier, shots=shots, style=style) for style, shots in FORMS]
+        return found
 
-def _list_parser(emotions: Sequence[str]) -> Callable[[str], list[float] | None]:
-    @stable_name("_list_parser.<locals>.parse")  # as it was when the first hashes were stored
-    def parse(text: str) -> list[float] | None:
-        return parse_ratings(text, emotions)
+    def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
+        """Return the items of a split; "rated" has at most 32. See `Probe.items`."""
+        if self.tier == RATED:
+            return rated_items(self.format, n, seed, split)
+        columns = []
+        # Forms change slower than families: the first items have all families.
+        for form in range(N_FORMS):
+            for family in TIERS[self.tier]:
+                drawn = questions(family, form, n, seed, split)
+                examples = self._examples(family)
+                columns.append([self._item(family, q, examples) for q in drawn])
+        return in_turns(columns)[:n]
 
-    return parse
+    def _examples(self, family: Family) -> list[dict[str, str]]:
+        """Return the examples of a family, with as many high ratings as low ones."""
+        forms = [questions(family, k, self.shots, EXAMPLE_SEED, "examples") for k in range(N_FORMS)]
+        pairs = []
+        for place, question in enumerate(in_turns(forms)[: self.shots]):
+            is_high = _IS_HIGH[place % len(_IS_HIGH)]
+            fact = question.choices[0 if is_high else 1]
+            text = self._prompt(question).replace(FACT, fact)
+            pairs.append((text, _HIGH if is_high else _LOW))
+        return turns(pairs)
 
+    def _prompt(self, question: Question) -> str:
+        # Examples tell a plain text how it goes on.
+        if self.shots and self.style == "plain":
+            return question.text
+        return f"{question.text} Answer with one digit."
 
-@stable_name("mark_ratings")
-def score_ratings(target: Sequence[float], ratings: Sequence[float]) -> float:
-    """Return EQ-Bench v2's score of ratings, rescaled: the item's best constant answer gets 0.
-
-    The zero is set item by item. It is the score of the best answer that gives one number,
-    whichever it is, to all four emotions of this item. What scores below it counts as 0, so no such
-    answer ever scores more than 0 on any item. A zero that is set over all items at once does not
-    do that: a constant would be below it on some items and above it on others, and cutting off only
-    the scores below 0 would leave it with a mean of more than 0.
-
-    Args:
-        target: [4], the right ratings on 0..10. They may not be all the same.
-        ratings: [4], on 0..10.
-
-    Returns:
-        A number in [0, 1]; 1 for the right ratings.
-    """
-    if not np.isfinite(ratings).all():
-        return 0.0  # a path that breaks the model gives NaN, which passes through min and max
-    zero = _best_constant(tuple(target))
-    return float(np.clip((eq_bench_v2(target, ratings) - zero) / (10 - zero), 0, 1))
-
-
-@cache
-def _best_constant(target: tuple[float, ...]) -> float:
-    """Return what the best answer scores that gives all four emotions the same number."""
-    # The score is smooth between the right ratings, which are whole or half numbers: steps of 1/100
-    # miss less than 1e-4.
-    numbers = np.arange(1001) / 100
-    same_for_all = np.repeat(numbers[:, np.newaxis], 4, axis=1)  # [1001, 4]
-    return float(eq_bench_v2(target, same_for_all).max())
-
-
-@cache
-def _chance(target: tuple[float, ...]) -> float:
-    """Return the expected score of random whole numbers 0..10: exactly, over all 11^4 answers."""
-    distances = np.abs(np.arange(11)[:, np.newaxis] - np.array(target))  # [11, 4]
-    totals = totals_of_random_ratings(eq_bench_penalties(distances))
-    zero = _best_constant(target)
-    scores = 10 - EQ_BENCH_WEIGHT * totals
-    return float(np.clip((scores - zero) / (10 - zero), 0, 1).mean())
-
-
-@cache
-def _constants(has_positions: bool) -> tuple[tuple[float, ...], ...]:
-    """Return answers that ignore the situation.
-
-    These are one number for all emotions; the usual rating of each position; and, where the model
-    sees the emotions as a list, one position high and the others low. Each of the last hits the
-    strongest emotion of one situation in four, which is worth 0.2: of all lists of whole numbers,
-    one of them is the best. Asked one by one, the emotions have no positions.
-    """
-    constants: list[tuple[float, ...]] = [(float(number),) * 4 for number in range(11)]
-    ratings = np.array([situation.ratings for situation in situations()])  # [n, 4]
-    for usual in (ratings.mean(axis=0), np.median(ratings, axis=0)):
-        constants.append(tuple(usual.tolist()))
-    if has_positions:
-        for high in range(4):
-            peak = [2.0] * 4
-            peak[high] = 9.0
-            constants.append(tuple(peak))
-    return tuple(constants)
+    def _item(self, family: Family, question: Question, examples: list[dict[str, str]]) -> Item:
+        more, less = question.choices
+        return Item(
+            prompt=with_examples(examples, self._prompt(question)),
+            scorer=Contrast(FACT, more, less),
+            tags={"family": family.__name__},
+            plain=self.style == "plain",
+        )

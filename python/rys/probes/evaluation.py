@@ -129,6 +129,7 @@ class Evaluation:
         self.seed = seed
         self._fingerprint = model.fingerprint
         prompter = Prompter(model, thinking=thinking, thinking_budget=thinking_budget)
+        plain_prompter = Prompter(model, plain=True)  # a plain text leaves no room for thinking
         requests: list[Request] = []
         self._probe_items: list[_ProbeItems] = []
         for probe in _loaded(probes):
@@ -138,7 +139,8 @@ class Evaluation:
             spans = []
             for item in items:
                 start = len(requests)
-                requests += item.scorer.requests(item.prompt, prompter)
+                asked_by = plain_prompter if item.plain else prompter
+                requests += item.scorer.requests(item.prompt, asked_by)
                 spans.append(slice(start, len(requests)))
             self._probe_items.append(_ProbeItems(probe, items, spans, best_constant(items)))
         self._requests = model.prepare(requests)

@@ -84,6 +84,9 @@ def calibrate(
         if len(rungs) < 2:
             found.append(ProbeCalibration(id=probe.id, chosen=probe))
             continue
+        # Without a template everything is a plain text, and two forms would be the same.
+        if not model.chat_template:
+            rungs = [rung for rung in rungs if getattr(rung, "style", "plain") == "plain"]
         climb = _Climb(model, items, seed, thinking, thinking_budget, progress)
         found.append(climb.run(probe.id, rungs))
     spent = sum(rung.n_evaluated_tokens for one in found for rung in one.rungs)

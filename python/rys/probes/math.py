@@ -14,7 +14,7 @@ from rys.probes.parsers import parse_number, parse_whole_number
 from rys.probes.published_scores import ng_partial_credit
 from rys.probes.questions import Family, Question, in_turns, questions
 from rys.probes.scorers import Generated, Likelihood
-from rys.probes.shots import EXAMPLE_SEED, check_shots, turns, with_examples
+from rys.probes.shots import EXAMPLE_SEED, FORMS, STYLES, check_shots, turns, with_examples
 
 __all__ = ["TIERS", "Math"]
 
@@ -76,21 +76,33 @@ def cube_root(rng: random.Random, digits: int) -> Question:
     )
 
 
+def successor(rng: random.Random, digits: int) -> Question:
+    """Ask for the number after one of so many digits."""
+    a = _of_digits(rng, digits)
+    return Question(f"Which number comes after {a}?", str(a + 1))
+
+
+def larger(rng: random.Random, digits: int) -> Question:
+    """Ask for the larger one of two different numbers of so many digits."""
+    a, b = rng.sample(range(10 ** (digits - 1), 10**digits), 2)
+    return Question(f"Which number is larger, {a} or {b}?", str(max(a, b)))
+
+
+def remainder(rng: random.Random, digits: int) -> Question:
+    """Ask for the remainder of a number of so many digits, divided by one of two digits fewer."""
+    a, b = _of_digits(rng, digits), _of_digits(rng, digits - 2)
+    return Question(f"What is the remainder of {a} divided by {b}?", str(a % b))
+
+
 # Families and difficulties; a difficulty is a number of digits.
 TIERS: dict[str, tuple[tuple[Family, int], ...]] = {
+    "basic": ((addition, 1), (successor, 2), (subtraction, 1), (larger, 2)),
     "easy": ((addition, 2), (subtraction, 2), (product, 1)),
     "medium": ((addition, 4), (subtraction, 4), (product, 2), (product_and_sum, 2)),
     "hard": ((addition, 9), (product, 3), (square_root, 8), (cube_root, 9)),
+    "expert": ((product, 5), (product_and_sum, 4), (square_root, 12), (remainder, 6)),
     "original": ((square_root, 14), (product, 7), (cube_root, 17)),
 }
-
-
-# How many examples a calibration tries, the number to try first in front.
-SHOTS = (6, 0, 2)
-
-
-def _format_question(question: Question) -> str:
-    return f"{question.text} Answer with the number only."
 
 
 class Math(Probe):
@@ -100,34 +112,51 @@ class Math(Probe):
         tier: Which families are asked, with how many digits; see TIERS.
         score: How answers are asked for and scored.
         shots: How many examples are shown with each question.
+        style: Whether the questions are a conversation or a plain text.
     """
 
     id = "math"
     version = 2
-    settings = ("score", "shots")
+    settings = ("score", "shots", "style")
 
-    def __init__(self, tier: str = "medium", score: str = "likelihood", shots: int = 0) -> None:
+    def __init__(
+        self,
+        tier: str = "medium",
+        score: str = "likelihood",
+        shots: int = 0,
+        style: str = "chat",
+    ) -> None:
         """Make the probe.
 
         Args:
-            tier: "easy", "medium", "hard", or "original" for large roots and products.
+            tier: "basic", "easy", "medium", "hard", "expert", or "original" for large roots and
+                products.
             score: "likelihood" = how probable the right answer is per digit,
                 exp(log-probability / digits), without generating; "exact" = 1 for the right number;
                 "partial" = Ng's partial credit (`rys.probes.published_scores.ng_partial_credit`).
             shots: How many examples of the same family are shown with each question.
+            style: "chat" = with the model's chat template, where it has one; "plain" = as a plain
+                text.
 
         Raises:
-            ProbeError: There is no such tier or score.
+            ProbeError: There is no such tier, score or style.
             RequestError: The number of examples is out of range.
         """
         self.tier = choose("tier", tier, list(TIERS))
         self.score = choose("score", score, ["likelihood", "exact", "partial"])
         self.shots = check_shots(shots)
+        self.style = choose("style", style, STYLES)
 
     @property
     def name(self) -> str:
         """Tier and settings, such as "math:easy:shots=6"; see `Probe.name`."""
-        return name_of(self, self.tier, score=(self.score, "likelihood"), shots=(self.shots, 0))
+        return name_of(
+            self,
+            self.tier,
+            score=(self.score, "likelihood"),
+            shots=(self.shots, 0),
+            style=(self.style, "chat"),
+        )
 
     def rungs(self) -> Sequence[Probe]:
         """Return the tiers that are generated for this probe, each with examples and without."""
@@ -135,7 +164,7 @@ class Math(Probe):
         for tier in TIERS:
             # The numbers of "original" are those of another tool, for comparison.
             if tier != "original":
-                found += [Math(tier, self.score, shots) for shots in SHOTS]
+                found += [Math(tier, self.score, shots, style) for style, shots in FORMS]
         return found
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
@@ -151,7 +180,13 @@ class Math(Probe):
 
     def _examples(self, family: Family, digits: int) -> list[dict[str, str]]:
         shown = questions(family, digits, self.shots, EXAMPLE_SEED, "examples")
-        return turns((_format_question(question), question.answer) for question in shown)
+        return turns((self._prompt(question), question.answer) for question in shown)
+
+    def _prompt(self, question: Question) -> str:
+        # Examples tell a plain text how it goes on.
+        if self.shots and self.style == "plain":
+            return question.text
+        return f"{question.text} Answer with the number only."
 
     def _item(
         self,
@@ -160,7 +195,8 @@ class Math(Probe):
         tags: dict[str, str | int],
     ) -> Item:
         return Item(
-            prompt=with_examples(examples, _format_question(question)),
+            prompt=with_examples(examples, self._prompt(question)),
+            plain=self.style == "plain",
             scorer=self._scorer(question.answer),
             tags=tags,
         )

@@ -32,13 +32,18 @@ class Prompter:
     """Maker of requests to one model, as its chat template wants them.
 
     Attributes:
-        has_template: The model has a chat template.
+        has_template: The model has a chat template, and is asked with it.
         thinking: Models that can think do so where they write.
         thinking_budget: Tokens that thinking may take, apart from the answer's own.
     """
 
     def __init__(
-        self, model: Model, *, thinking: bool = False, thinking_budget: int = 1024
+        self,
+        model: Model,
+        *,
+        thinking: bool = False,
+        thinking_budget: int = 1024,
+        plain: bool = False,
     ) -> None:
         """Make a prompter.
 
@@ -47,9 +52,11 @@ class Prompter:
             thinking: Let a model that can think do so where it writes. Off: the template's switch
                 is turned off, where it has one.
             thinking_budget: Tokens that thinking may take; without thinking it is 0.
+            plain: Ask as if the model had no chat template.
         """
         self._model = model
-        self.has_template = bool(model.chat_template or model.chat_templates)
+        has_any = bool(model.chat_template or model.chat_templates)
+        self.has_template = has_any and not plain
         self.thinking = thinking
         self.thinking_budget = thinking_budget if thinking else 0
         # Where nothing is written, nothing can be thought.
@@ -145,7 +152,7 @@ class Prompter:
             return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         if isinstance(prompt, str):
             return f"Question: {prompt}\nAnswer:"
-        turns = []
+        turns: list[str] = []
         for message in prompt:
             role, content = message.get("role"), message.get("content")
             if not isinstance(content, str):
@@ -153,5 +160,8 @@ class Prompter:
                     f"a message of role {role!r} has no text, and the model has no chat template "
                     f"to render it; give a text as its content"
                 )
+            # A blank line ends what belongs together: `generate` stops there.
+            if turns and role == "user":
+                turns.append("")
             turns.append(_PLAIN_ROLES.get(str(role), "") + content)
         return "\n".join([*turns, "Answer:"])

@@ -49,11 +49,13 @@ class Question:
         text: What is asked.
         answer: The right answer; one of `choices`, if there are any.
         choices: All answers that are possible, the right one among them; empty = any text.
+        by_word: The choices are single words that are answered as they are, without letters.
     """
 
     text: str
     answer: str
     choices: tuple[str, ...] = ()
+    by_word: bool = False
 
 
 Family: TypeAlias = Callable[[random.Random, int], Question]

@@ -20,11 +20,13 @@ from typing import Any
 from rys.errors import ProbeError
 from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, name_of
 from rys.probes.families import DIFFICULTIES, FAMILIES
-from rys.probes.families.words import YES_NO
+from rys.probes.families.basics import SENTIMENTS
+from rys.probes.families.words import YES_NO, join_words
 from rys.probes.parsers import parse_choice, parse_number, parse_word, parse_yes_no
+from rys.probes.parsers.word import word_parser
 from rys.probes.questions import Question, portion, questions
 from rys.probes.scorers import CHOICE_SCORES, Choice, Generated
-from rys.probes.shots import EXAMPLE_SEED, check_shots, turns, with_examples
+from rys.probes.shots import EXAMPLE_SEED, FORMS, STYLES, check_shots, turns, with_examples
 from rys.probes.stable_names import stable_name
 
 __all__ = ["CAUSAL", "TIERS", "Reasoning", "number_choices", "vignettes"]
@@ -34,17 +36,15 @@ CAUSAL = "causal_judgement"  # the family whose questions are a fixed list, the 
 
 def _tier(tier: str) -> dict[str, int]:
     """Return the families of a tier with their difficulties, in the order of the questions."""
-    generated = {family: difficulty[tier] for family, difficulty in DIFFICULTIES.items()}
-    return {**generated, CAUSAL: 1}
+    if tier == "basic":  # has families that are easier than the vignettes
+        return DIFFICULTIES[tier]
+    return {**DIFFICULTIES[tier], CAUSAL: 1}
 
 
-TIERS: dict[str, dict[str, int]] = {tier: _tier(tier) for tier in ("easy", "medium", "hard")}
-
-# How many examples a calibration tries, the number to try first in front.
-SHOTS = (4, 0, 8)
+TIERS: dict[str, dict[str, int]] = {tier: _tier(tier) for tier in DIFFICULTIES}
 
 _LETTERS = "ABCDEFGHIJ"
-_WORDS = (YES_NO, ("True", "False"))  # answers that are their own labels
+_WORDS = (YES_NO, ("True", "False"), SENTIMENTS)  # answers that are their own labels
 _BRIEF = 16  # tokens for an answer alone: a letter with its option, a word, a number
 _STEPS = 512  # tokens for an answer with the steps before it
 
@@ -58,11 +58,12 @@ class Reasoning(Probe):
         families: The families that are asked, each once.
         shots: How many examples are shown with each question.
         score: How the probability of an option is scored.
+        style: Whether the questions are a conversation or a plain text.
     """
 
     id = "reasoning"
     version = 2
-    settings = ("format", "score", "shots")
+    settings = ("format", "score", "shots", "style")
 
     def __init__(
         self,
@@ -71,11 +72,13 @@ class Reasoning(Probe):
         format: str = "choice",  # noqa: A002 - the word that users know
         shots: int = 0,
         score: str = "probability",
+        style: str = "chat",
     ) -> None:
         """Make the probe.
 
         Args:
-            tier: "easy", "medium" or "hard": the numbers of dependent steps or objects.
+            tier: "basic" = to find, to repeat and to compare; "easy", "medium", "hard" or "expert",
+                which differ in the numbers of dependent steps or objects.
             families: Names of the families to ask from; None = all. The fixed list of
                 causal_judgement ends after some dozens of items, and the others go on without it.
             format: "choice" = the probability of each option as the answer, without generating;
@@ -83,15 +86,18 @@ class Reasoning(Probe):
                 step first.
             shots: How many examples of the same family are shown with each question.
             score: Of the format "choice", see `rys.probes.scorers.Choice`.
+            style: "chat" = with the model's chat template, where it has one; "plain" = as a plain
+                text.
 
         Raises:
-            ProbeError: There is no such tier, family, format or score, or examples are wanted for
-                "steps", of which there are none.
+            ProbeError: There is no such tier, family, format, score or style, or examples are
+                wanted for "steps", of which there are none.
             RequestError: The number of examples is out of range.
         """
         self.tier = choose("tier", tier, list(TIERS))
         self.format = choose("format", format, ["choice", "written", "steps"])
         self.score = choose("score", score, list(CHOICE_SCORES))
+        self.style = choose("style", style, STYLES)
         self.shots = check_shots(shots)
         if self.shots and self.format == "steps":
             raise ProbeError(
@@ -118,13 +124,15 @@ class Reasoning(Probe):
             format=(self.format, "choice"),
             score=(self.score, "probability"),
             shots=(self.shots, 0),
+            style=(self.style, "chat"),
         )
 
     def rungs(self) -> Sequence[Probe]:
         """Return all tiers, each with examples and without."""
         found = []
         for tier in TIERS:
-            found += [Reasoning(tier, self.families, shots=shots) for shots in SHOTS]
+            for style, shots in FORMS:
+                found.append(Reasoning(tier, shots=shots, score=self.score, style=style))
         return found
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
@@ -215,6 +223,9 @@ class Reasoning(Probe):
         right: str | int
         if not labels:
             asked_for, right = "the number", int(question.answer)
+        elif question.by_word:
+            labels = _arranged(question, position)
+            asked_for, right = f"one word: {join_words(labels, 'or')}", question.answer
         elif question.choices in _WORDS:
             asked_for, right = " or ".join(labels), question.answer
         else:
@@ -222,11 +233,19 @@ class Reasoning(Probe):
             parts.append(_format_options(question, labels, position))
         if self.format == "steps":
             parts.append(f'Think step by step, and end with "The answer is" and {asked_for}.')
-        else:
+        elif question.by_word:
+            parts = [f"{question.text} Answer with {asked_for}."]
+        elif not (self.shots and self.style == "plain"):
+            # else the examples tell the plain text how it goes on
             parts.append(f"Answer with {asked_for} only.")
         tags: dict[str, str | int] = {"family": family, "difficulty": TIERS[self.tier][family]}
         prompt = with_examples(examples, "\n\n".join(parts))
-        return Item(prompt=prompt, scorer=self._scorer(labels, right), tags=tags)
+        return Item(
+            prompt=prompt,
+            scorer=self._scorer(labels, right),
+            tags=tags,
+            plain=self.style == "plain",
+        )
 
     def _scorer(self, labels: tuple[str, ...], right: str | int) -> Scorer:
         if self.format == "choice":
@@ -244,9 +263,15 @@ class Reasoning(Probe):
 
 def _format_options(question: Question, labels: Sequence[str], position: int) -> str:
     """Return the options of a question, one a line, the right one at a position."""
-    texts = [choice for choice in question.choices if choice != question.answer]
-    texts.insert(position, question.answer)
+    texts = _arranged(question, position)
     return "\n".join(f"({label}) {text}" for label, text in zip(labels, texts, strict=True))
+
+
+def _arranged(question: Question, position: int) -> tuple[str, ...]:
+    """Return the choices of a question, the right one at a position."""
+    choices = [choice for choice in question.choices if choice != question.answer]
+    choices.insert(position, question.answer)
+    return tuple(choices)
 
 
 def _parser(labels: tuple[str, ...]) -> Callable[[str], Any]:
@@ -255,13 +280,18 @@ def _parser(labels: tuple[str, ...]) -> Callable[[str], Any]:
         return parse_number
     if labels == YES_NO:
         return parse_yes_no
-    if labels in _WORDS:
+    if labels == _WORDS[1]:
         return _parse_true_false
-    return _letter_parser(labels)
+    if set(labels) <= set(_LETTERS):
+        return _letter_parser(labels)
+    return word_parser(labels)
 
 
 def _labels(question: Question) -> tuple[str, ...]:
-    """Return what stands for the choices in an answer; empty if there are none."""
+    """Return what stands for the choices in an answer; empty if there are none.
+
+    Where the choices are words of each question's own, letters stand for their positions.
+    """
     if question.choices in _WORDS:
         return question.choices
     return tuple(_LETTERS[: len(question.choices)])

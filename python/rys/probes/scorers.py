@@ -16,7 +16,15 @@ from rys.probes.prompter import Messages, Prompter
 from rys.probes.stable_names import stable_name_of
 from rys.requests import GenerateResult, LogLikelihoodResult, NextTokenResult, Request, Result
 
-__all__ = ["CHOICE_SCORES", "Choice", "Generated", "Likelihood", "Ratings", "label_probabilities"]
+__all__ = [
+    "CHOICE_SCORES",
+    "Choice",
+    "Generated",
+    "Likelihood",
+    "Ratings",
+    "label_probabilities",
+    "label_requests",
+]
 
 _DIGITS = "0123456789"
 
@@ -133,7 +141,7 @@ class Choice(Scorer):
 
     def requests(self, prompt: str | Messages, prompter: Prompter) -> list[Request]:
         """Return one request for the next token, or one for the text of each label."""
-        return _label_requests(prompt, prompter, self.labels)
+        return label_requests(prompt, prompter, self.labels)
 
     def read(self, results: Sequence[Result]) -> Reading:
         """Return the probabilities, or the most probable label if that is what is scored.
@@ -180,7 +188,7 @@ class Choice(Scorer):
         return f"Choice {self.labels} {self.target!r}{score}"
 
 
-def _label_requests(
+def label_requests(
     prompt: str | Messages, prompter: Prompter, labels: Sequence[str]
 ) -> list[Request]:
     """Return one request for all labels as the next token, else one for each label's text."""
@@ -258,7 +266,7 @@ class Ratings(Scorer):
             )
         requests: list[Request] = []
         for subject in self.subjects:
-            requests += _label_requests(prompt.replace("{subject}", subject), prompter, _DIGITS)
+            requests += label_requests(prompt.replace("{subject}", subject), prompter, _DIGITS)
         return requests
 
     def read(self, results: Sequence[Result]) -> Reading:

@@ -11,7 +11,14 @@ from collections.abc import Iterable
 from rys._util import checks
 from rys.probes.prompter import Messages
 
-__all__ = ["EXAMPLE_SEED", "MAX_SHOTS", "check_shots", "turns", "with_examples"]
+__all__ = ["EXAMPLE_SEED", "FORMS", "MAX_SHOTS", "STYLES", "check_shots", "turns", "with_examples"]
+
+# How a question is asked: with the model's chat template, or as a plain text for all models. Small
+# chat models continue a plain text with examples far better than a conversation.
+STYLES = ("chat", "plain")
+
+# What a calibration tries, the form to try first in front: style and number of examples.
+FORMS = (("plain", 6), ("chat", 6), ("plain", 2), ("chat", 0))
 
 MAX_SHOTS = 64
 

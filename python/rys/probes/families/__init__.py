@@ -7,6 +7,14 @@ own and one line in the table below.
 
 from __future__ import annotations
 
+from rys.probes.families.basics import (
+    category,
+    first_or_last,
+    look_up,
+    order_of_two,
+    pattern,
+    sentiment,
+)
 from rys.probes.families.dates import date_understanding
 from rys.probes.families.moves import navigate
 from rys.probes.families.orders import logical_deduction
@@ -18,22 +26,41 @@ from rys.probes.questions import Family
 
 __all__ = ["DIFFICULTIES", "FAMILIES"]
 
-# Family; difficulty in the tiers easy, medium and hard. The probe asks them in this order.
-_TABLE: tuple[tuple[Family, tuple[int, int, int]], ...] = (
-    (logical_deduction, (3, 5, 7)),
-    (navigate, (4, 6, 10)),
-    (date_understanding, (2, 3, 5)),
-    (tracking_shuffled_objects, (3, 5, 7)),
-    (boolean_expressions, (5, 8, 14)),
-    (web_of_lies, (4, 6, 10)),
-    (table_lookup, (2, 4, 7)),
-    (word_problems, (2, 4, 6)),
+# Family and difficulty in the tier basic, which has families of its own.
+_BASIC: tuple[tuple[Family, int], ...] = (
+    (look_up, 3),
+    (pattern, 3),
+    (first_or_last, 3),
+    (category, 3),
+    (order_of_two, 2),
+    (sentiment, 2),
 )
 
-FAMILIES: dict[str, Family] = {family.__name__: family for family, _ in _TABLE}
+# Family; difficulty in the tiers easy, medium, hard and expert. The probe asks them in this order.
+_TABLE: tuple[tuple[Family, tuple[int, int, int, int]], ...] = (
+    (logical_deduction, (3, 5, 7, 7)),
+    (navigate, (4, 6, 10, 20)),
+    (date_understanding, (2, 3, 5, 10)),
+    (tracking_shuffled_objects, (3, 5, 7, 8)),
+    (boolean_expressions, (5, 8, 14, 28)),
+    (web_of_lies, (4, 6, 10, 20)),
+    (table_lookup, (2, 4, 7, 10)),
+    (word_problems, (2, 4, 6, 6)),
+)
 
-# For each family, in the tiers "easy", "medium" and "hard".
+FAMILIES: dict[str, Family] = {family.__name__: family for family, _ in (*_BASIC, *_TABLE)}
+
+
+def _of_tier(place: int) -> dict[str, int]:
+    """Return the families with their difficulties in a tier of the second table."""
+    return {family.__name__: difficulties[place] for family, difficulties in _TABLE}
+
+
+# For each tier, its families with their difficulties.
 DIFFICULTIES: dict[str, dict[str, int]] = {
-    family.__name__: dict(zip(("easy", "medium", "hard"), difficulties, strict=True))
-    for family, difficulties in _TABLE
+    "basic": {family.__name__: difficulty for family, difficulty in _BASIC},
+    "easy": _of_tier(0),
+    "medium": _of_tier(1),
+    "hard": _of_tier(2),
+    "expert": _of_tier(3),
 }

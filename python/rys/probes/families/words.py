@@ -22,6 +22,6 @@ COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 YES_NO = ("Yes", "No")
 
 
-def join_words(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str], conjunction: str = "and") -> str:
     """Return words as a list within a sentence: "a, b and c"; at least two."""
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+    return f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
