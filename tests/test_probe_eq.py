@@ -14,7 +14,7 @@ import pytest
 
 import rys
 from rys.errors import ProbeError
-from rys.probes import eq
+from rys.probes import eq_rated as eq
 from rys.probes.base import SearchSplit
 from rys.probes.eq import EQ, Situation
 from rys.probes.floors import best_constant
@@ -90,7 +90,7 @@ def test_the_file_says_how_the_ratings_were_set() -> None:
     content = json.loads(
         (Path(rys.__file__).parent / "data" / "eq_situations.json").read_text(encoding="utf-8")
     )
-    assert content["version"] == EQ.version
+    assert content["version"] == 1
     assert "No panel of people" in content["how"]
 
 
@@ -98,19 +98,19 @@ def test_the_file_says_how_the_ratings_were_set() -> None:
 
 
 def test_splits_share_no_situation() -> None:
-    search, confirm = ({item.id for item in EQ().items(100, split=split)} for split in SPLITS)
+    search, confirm = ({item.id for item in EQ("rated").items(100, split=split)} for split in SPLITS)
     assert len(search) == len(confirm) == 32
     assert not search & confirm
     # another seed shuffles, but moves nothing from one split to the other
-    assert {item.id for item in EQ().items(100, seed=5)} == search
+    assert {item.id for item in EQ("rated").items(100, seed=5)} == search
 
 
 @pytest.mark.parametrize("form", ["digit", "list"])
 def test_items_are_the_same_every_time(form: str) -> None:
-    first, again = (EQ(form).items(20, seed=3) for _ in range(2))
+    first, again = (EQ("rated", form).items(20, seed=3) for _ in range(2))
     assert [item.content_hash for item in first] == [item.content_hash for item in again]
-    assert [item.id for item in EQ(form).items(5, seed=3)] == [item.id for item in first[:5]]
-    assert [item.id for item in EQ(form).items(20, seed=4)] != [item.id for item in first]
+    assert [item.id for item in EQ("rated", form).items(5, seed=3)] == [item.id for item in first[:5]]
+    assert [item.id for item in EQ("rated", form).items(20, seed=4)] != [item.id for item in first]
 
 
 def test_hashes_of_all_items_differ() -> None:
@@ -118,22 +118,22 @@ def test_hashes_of_all_items_differ() -> None:
         item
         for form in ("digit", "list")
         for split in SPLITS
-        for item in EQ(form).items(100, split=split)
+        for item in EQ("rated", form).items(100, split=split)
     ]
     assert len({item.content_hash for item in items}) == len(items) == 128
 
 
 def test_items_build_quickly() -> None:
-    EQ().items(1)  # reads the file
-    EQ().items(100)
+    EQ("rated").items(1)  # reads the file
+    EQ("rated").items(100)
     start = time.process_time()
-    n_item = sum(len(EQ().items(100)) for _ in range(30))
+    n_item = sum(len(EQ("rated").items(100)) for _ in range(30))
     assert time.process_time() - start < 0.2 * n_item / 1000
 
 
 def test_other_formats_are_refused() -> None:
     with pytest.raises(ProbeError, match="format is 'lines', but must be one of 'digit', 'list'"):
-        EQ("lines")
+        EQ("rated", "lines")
 
 
 # marking
@@ -167,7 +167,7 @@ def test_ratings_of_a_broken_model_score_0(broken: float) -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_best_constant_scores_about_0(split: SearchSplit) -> None:
-    items = EQ().items(100, split=split)
+    items = EQ("rated").items(100, split=split)
     assert len(items[0].scorer.constants) == 11 + 2
     floor, _ = best_constant(items)
     assert floor < 0.01
@@ -185,14 +185,14 @@ def test_no_list_that_ignores_the_situation_beats_the_constants() -> None:
         )
         scores += np.clip((raw - zero.max()) / (10 - zero.max()), 0, 1)
     floor, _ = best_constant(
-        [item for split in SPLITS for item in EQ("list").items(100, split=split)]
+        [item for split in SPLITS for item in EQ("rated", "list").items(100, split=split)]
     )
     assert floor == pytest.approx(scores.max() / len(POOL), abs=0.005)
     assert floor < 0.25
 
 
 def test_chance_is_the_mean_of_random_ratings() -> None:
-    items = [item for split in SPLITS for item in EQ().items(100, split=split)]
+    items = [item for split in SPLITS for item in EQ("rated").items(100, split=split)]
     answers = np.random.default_rng(1).integers(0, 11, size=(200, 4))
     simulated = np.mean(
         [item.scorer.score(answer) for item in items for answer in answers.tolist()]
@@ -218,7 +218,7 @@ class Recorder:
 
 
 def test_the_four_questions_share_their_beginning() -> None:
-    for item in EQ().items(100) + EQ().items(100, split="confirm"):
+    for item in EQ("rated").items(100) + EQ("rated").items(100, split="confirm"):
         recorder = Recorder()
         assert isinstance(item.scorer, Ratings)
         item.scorer.requests(item.prompt, recorder)  # type: ignore[arg-type]
@@ -235,7 +235,7 @@ def test_the_list_format_reads_four_lines() -> None:
     item = next(
         item
         for split in SPLITS
-        for item in EQ("list").items(100, split=split)
+        for item in EQ("rated", "list").items(100, split=split)
         if item.id == "scroll"
     )
     assert isinstance(item.scorer, Generated)

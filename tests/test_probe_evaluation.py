@@ -92,18 +92,18 @@ def test_all_probes_run_at_once(request, which, monkeypatch):
     assert list(results) == list(ALL)
     assert len(runs) == 1
     for name, result in results.items():
-        assert result.probe == f"{name}:1"
+        assert result.probe == f"{name}:{load(name).version}"
         assert result.layer_path == str(model.layer_path)
         assert result.n == len(result.scores) == len(result.answers) == len(result.details) == 4
-        assert ((result.scores >= 0) & (result.scores <= 1)).all()
+        assert (abs(result.scores) <= 1).all()
         assert result.parse_rate == 1
         assert result.truncation_rate == result.n_failed == 0
         assert 0 < result.n_evaluated_tokens <= result.n_prompt_tokens
         assert result.n_generated_tokens == 0
         assert result.seconds > 0
         assert 0 <= result.chance < 1
-    # four ratings of a situation share its tokens
-    assert results["eq"].n_evaluated_tokens < 0.5 * results["eq"].n_prompt_tokens
+    # two versions of a story share its beginning
+    assert results["eq"].n_evaluated_tokens < 0.8 * results["eq"].n_prompt_tokens
 
 
 def assert_same(a: ProbeResult, b: ProbeResult) -> None:
@@ -142,7 +142,7 @@ def test_results_do_not_depend_on_the_parts(reference):
                 result.constant,
             )
     assert evaluation.run(reference, 12) == {}
-    assert list(Evaluation(reference, [Reference(), EQ()], n=40).run(reference, 32)) == [
+    assert list(Evaluation(reference, [Reference(), EQ("rated")], n=40).run(reference, 32)) == [
         "reference"
     ]  # eq has 32
 
@@ -196,7 +196,7 @@ def test_n_seed_and_split_choose_the_items(reference):
         ),
         ("mth", {}, "there is no probe 'mth'; give one of math, eq, reasoning, reference"),
         ("math:huge", {}, "tier is 'huge', but must be one of"),
-        ("math", {"split": "train"}, 'split is \'train\', but must be "search" or "confirm"'),
+        ("math", {"split": "train"}, "split is 'train', but must be one of 'search', 'confirm', 'calibrate'"),
         ("math", {"n": 0}, "n is 0, but must be 1"),
         ("math", {"thinking_budget": -1}, "thinking_budget is -1, but must be 0"),
         (Listed([]), {}, "probe 'listed' has no items in the split 'search'"),
@@ -312,14 +312,38 @@ def test_label_probabilities_add_up_the_ways_of_writing():
 def test_choice_takes_the_most_probable_label_with_its_margin():
     scorer = Choice(("A", "B", "C"), "B")
     reading = scorer.read([next_token([1, 3, 2])])
-    assert (reading.answer, scorer.score(reading.answer)) == ("B", 1)
+    assert (reading.text, reading.details["accuracy"]) == ("B", 1)
     assert reading.details["margin"] == pytest.approx(1)
-    assert reading.details["probability"] == pytest.approx(
-        math.exp(3) / (math.exp(1) + math.exp(2) + math.exp(3))
-    )
+    probability = math.exp(3) / (math.exp(1) + math.exp(2) + math.exp(3))
+    assert reading.details["probability"] == pytest.approx(probability)
+    assert scorer.score(reading.answer) == pytest.approx((probability - 1 / 3) * 3 / 2)
     reading = scorer.read([loglikelihood(x) for x in (-1, -3, -5)])
-    assert (reading.answer, scorer.score(reading.answer)) == ("A", 0)
+    assert (reading.text, reading.details["accuracy"]) == ("A", 0)
     assert reading.details["margin"] == pytest.approx(-2)
+    assert scorer.score(reading.answer) < 0
+
+
+def test_a_choice_by_accuracy_is_right_or_not():
+    scorer = Choice(("A", "B", "C"), "B", "accuracy")
+    for logits, score in (([1, 3, 2], 1), ([3, 1, 2], 0)):
+        assert scorer.score(scorer.read([next_token(logits)]).answer) == score
+    assert scorer.chance == 1 / 3
+    with pytest.raises(ProbeError, match="score is 'f1', but must be one of"):
+        Choice("AB", "A", "f1")
+    with pytest.raises(ProbeError, match="a choice needs at least two"):
+        Choice("A", "A")
+
+
+@pytest.mark.parametrize("n_label", [2, 3, 7])
+def test_a_choice_by_probability_has_the_mean_0_without_knowledge(n_label):
+    labels = tuple("ABCDEFG"[:n_label])
+    scorers = [Choice(labels, label) for label in labels]  # right answers at every position
+    for answer in (*labels, tuple(np.random.default_rng(0).dirichlet(np.ones(n_label)))):
+        assert np.mean([scorer.score(answer) for scorer in scorers]) == pytest.approx(0)
+    certain = tuple(float(k == 0) for k in range(n_label))
+    assert scorers[0].score(certain) == scorers[0].score("A") == 1
+    assert scorers[1].score(certain) == pytest.approx(-1 / (n_label - 1))
+    assert {scorer.chance for scorer in scorers} == {0}
 
 
 def test_choice_agrees_with_the_logits(reference):

@@ -14,16 +14,23 @@ from rys.errors import ProbeError
 from rys.probes.base import Item, Probe, SearchSplit, choose, name_of
 from rys.probes.contrast import Contrast
 from rys.probes.eq_rated import rated_items
-from rys.probes.eq_stories import FACT, N_FORMS, TIERS
+from rys.probes.eq_stories import FACT, N_FORMS, TIERS, Pair
 from rys.probes.questions import Family, Question, in_turns, questions
-from rys.probes.shots import EXAMPLE_SEED, FORMS, STYLES, check_shots, turns, with_examples
+from rys.probes.shots import EXAMPLE_SEED, STYLES, check_shots, turns, with_examples
 
 __all__ = ["EQ"]
 
 RATED = "rated"
 
-# What the examples answer: ratings that nobody would call too high or too low.
-_HIGH, _LOW = "8", "1"
+# The ratings that are shown in examples, which nobody would call too high or too low; and words
+# as ratings, in rising order.
+_DIGITS = ("1", "8")
+_WORDS = ("sad", "happy")
+
+_DIGIT = "On a scale from 0 (not at all) to 9 (extremely), how {emotion} does {person} feel now?"
+
+# What a calibration tries: format, style and number of examples.
+_FORMS = (("word", "plain", 6), ("word", "chat", 6), ("digit", "plain", 6), ("digit", "chat", 0))
 
 # Which examples have a high rating. Both kinds of emotions get as many of each.
 _IS_HIGH = (True, False, False, True, False, True, True, False)
@@ -57,8 +64,9 @@ class EQ(Probe):
                 one gets what the other does not want; "belief" = somebody believes the opposite of
                 what happened; "rated" = 64 stories with ratings by their authors, half of them in
                 each split.
-            format: Of "rated": "digit" = each emotion by itself, as the expected digit of the next
-                token, without generating; "list" = four lines that the model writes.
+            format: "digit" = a rating as the next token, without generating. "word" = happy or sad
+                as the next token. "list" = four ratings that the model writes. "rated" has no
+                "word", and only "rated" has "list".
             shots: How many examples of the same family are shown with each question.
             style: "chat" = with the model's chat template, where it has one; "plain" = as a plain
                 text.
@@ -68,13 +76,12 @@ class EQ(Probe):
             RequestError: The number of examples is out of range.
         """
         self.tier = choose("tier", tier, [*TIERS, RATED])
-        self.format = choose("format", format, ["digit", "list"])
+        formats = ["digit", "list"] if tier == RATED else ["digit", "word"]
+        self.format = choose("format", format, formats)
         self.shots = check_shots(shots)
         self.style = choose("style", style, STYLES)
         if tier == RATED and (shots or style != "chat"):
             raise ProbeError("eq:rated has neither examples nor another style; leave them out")
-        if tier != RATED and format != "digit":
-            raise ProbeError(f"format is {format!r}, but must be 'digit' for the tier {tier!r}")
 
     @property
     def name(self) -> str:
@@ -91,7 +98,8 @@ class EQ(Probe):
         """Return the tiers of stories in pairs, each with examples and without."""
         found = []
         for tier in TIERS:
-            found += [EQ(tier, shots=shots, style=style) for style, shots in FORMS]
+            for form, style, shots in _FORMS:
+                found.append(EQ(tier, form, shots, style))
         return found
 
     def items(self, n: int, seed: int = 0, split: SearchSplit = "search") -> list[Item]:
@@ -102,33 +110,52 @@ class EQ(Probe):
         # Forms change slower than families: the first items have all families.
         for form in range(N_FORMS):
             for family in TIERS[self.tier]:
-                drawn = questions(family, form, n, seed, split)
                 examples = self._examples(family)
-                columns.append([self._item(family, q, examples) for q in drawn])
-        return in_turns(columns)[:n]
+                drawn = questions(family, form, n, seed, split)
+                columns.append([self._item(family, pair, examples) for pair in drawn])
+        # Two forms may draw the same story.
+        different = {item.content_hash: item for item in in_turns(columns)}
+        return list(different.values())[:n]
 
     def _examples(self, family: Family) -> list[dict[str, str]]:
         """Return the examples of a family, with as many high ratings as low ones."""
         forms = [questions(family, k, self.shots, EXAMPLE_SEED, "examples") for k in range(N_FORMS)]
         pairs = []
-        for place, question in enumerate(in_turns(forms)[: self.shots]):
+        for place, pair in enumerate(in_turns(forms)[: self.shots]):
+            more, less = self._facts(pair)
             is_high = _IS_HIGH[place % len(_IS_HIGH)]
-            fact = question.choices[0 if is_high else 1]
-            text = self._prompt(question).replace(FACT, fact)
-            pairs.append((text, _HIGH if is_high else _LOW))
+            text = self._prompt(pair).replace(FACT, more if is_high else less)
+            low, high = _WORDS if self.format == "word" else _DIGITS
+            pairs.append((text, high if is_high else low))
         return turns(pairs)
 
-    def _prompt(self, question: Question) -> str:
+    def _facts(self, pair: Question) -> tuple[str, str]:
+        """Return the fact with the higher rating, and the other."""
+        assert isinstance(pair, Pair)  # all families of this probe make pairs
+        if self.format == "word" or pair.is_pleasant:
+            return pair.good, pair.bad
+        return pair.bad, pair.good
+
+    def _prompt(self, pair: Question) -> str:
+        assert isinstance(pair, Pair)
+        if self.format == "word":
+            # The order of the words depends on the form, so that it tells nothing.
+            first, second = _WORDS if pair.is_pleasant else _WORDS[::-1]
+            question, ask = f"Is {pair.person} {first} or {second} now?", "Answer with one word."
+        else:
+            question = _DIGIT.format(emotion=pair.emotion, person=pair.person)
+            ask = "Answer with one digit."
         # Examples tell a plain text how it goes on.
         if self.shots and self.style == "plain":
-            return question.text
-        return f"{question.text} Answer with one digit."
+            return f"{pair.story} {question}"
+        return f"{pair.story} {question} {ask}"
 
-    def _item(self, family: Family, question: Question, examples: list[dict[str, str]]) -> Item:
-        more, less = question.choices
+    def _item(self, family: Family, pair: Question, examples: list[dict[str, str]]) -> Item:
+        more, less = self._facts(pair)
+        labels = _WORDS if self.format == "word" else tuple("0123456789")
         return Item(
-            prompt=with_examples(examples, self._prompt(question)),
-            scorer=Contrast(FACT, more, less),
+            prompt=with_examples(examples, self._prompt(pair)),
+            scorer=Contrast(FACT, more, less, labels),
             tags={"family": family.__name__},
             plain=self.style == "plain",
         )

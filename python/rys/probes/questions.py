@@ -49,6 +49,7 @@ class Question:
         text: What is asked.
         answer: The right answer; one of `choices`, if there are any.
         choices: All answers that are possible, the right one among them; empty = any text.
+        lead: What is asked for, in front of the text; examples of the family make it needless.
         by_word: The choices are single words that are answered as they are, without letters.
     """
 
@@ -56,6 +57,7 @@ class Question:
     answer: str
     choices: tuple[str, ...] = ()
     by_word: bool = False
+    lead: str = ""
 
 
 Family: TypeAlias = Callable[[random.Random, int], Question]

@@ -20,13 +20,13 @@ from typing import Any
 from rys.errors import ProbeError
 from rys.probes.base import Item, Probe, Scorer, SearchSplit, choose, name_of
 from rys.probes.families import DIFFICULTIES, FAMILIES
-from rys.probes.families.basics import SENTIMENTS
+from rys.probes.families.basics import ARTICLES, KINDS, SENTIMENTS, VERBS
 from rys.probes.families.words import YES_NO, join_words
 from rys.probes.parsers import parse_choice, parse_number, parse_word, parse_yes_no
 from rys.probes.parsers.word import word_parser
 from rys.probes.questions import Question, portion, questions
 from rys.probes.scorers import CHOICE_SCORES, Choice, Generated
-from rys.probes.shots import EXAMPLE_SEED, FORMS, STYLES, check_shots, turns, with_examples
+from rys.probes.shots import EXAMPLE_SEED, STYLES, check_shots, turns, with_examples
 from rys.probes.stable_names import stable_name
 
 __all__ = ["CAUSAL", "TIERS", "Reasoning", "number_choices", "vignettes"]
@@ -34,17 +34,32 @@ __all__ = ["CAUSAL", "TIERS", "Reasoning", "number_choices", "vignettes"]
 CAUSAL = "causal_judgement"  # the family whose questions are a fixed list, the same in every tier
 
 
+_SHORT = ("starter", "basic")  # tiers of one or two sentences
+
+
 def _tier(tier: str) -> dict[str, int]:
     """Return the families of a tier with their difficulties, in the order of the questions."""
-    if tier == "basic":  # has families that are easier than the vignettes
+    if tier in _SHORT:  # they have families that are easier than the vignettes
         return DIFFICULTIES[tier]
     return {**DIFFICULTIES[tier], CAUSAL: 1}
 
 
 TIERS: dict[str, dict[str, int]] = {tier: _tier(tier) for tier in DIFFICULTIES}
 
+# What a calibration tries, as `rys.probes.shots.FORMS`. Long questions get fewer examples, since
+# each of their nine families has its own.
+_SHORT_FORMS = (("plain", 8), ("chat", 8), ("plain", 2), ("chat", 0))
+_FORMS = (("plain", 4), ("chat", 4), ("plain", 2), ("chat", 0))
+
 _LETTERS = "ABCDEFGHIJ"
-_WORDS = (YES_NO, ("True", "False"), SENTIMENTS)  # answers that are their own labels
+_WORDS = (
+    YES_NO,
+    ("True", "False"),
+    SENTIMENTS,
+    KINDS,
+    VERBS,
+    ARTICLES,
+)  # answers that are their own labels
 _BRIEF = 16  # tokens for an answer alone: a letter with its option, a word, a number
 _STEPS = 512  # tokens for an answer with the steps before it
 
@@ -77,8 +92,9 @@ class Reasoning(Probe):
         """Make the probe.
 
         Args:
-            tier: "basic" = to find, to repeat and to compare; "easy", "medium", "hard" or "expert",
-                which differ in the numbers of dependent steps or objects.
+            tier: "starter" = words that go together; "basic" = to find, to repeat and to compare;
+                "easy", "medium", "hard" or "expert", which differ in the numbers of dependent steps
+                or objects.
             families: Names of the families to ask from; None = all. The fixed list of
                 causal_judgement ends after some dozens of items, and the others go on without it.
             format: "choice" = the probability of each option as the answer, without generating;
@@ -131,7 +147,7 @@ class Reasoning(Probe):
         """Return all tiers, each with examples and without."""
         found = []
         for tier in TIERS:
-            for style, shots in FORMS:
+            for style, shots in _SHORT_FORMS if tier in _SHORT else _FORMS:
                 found.append(Reasoning(tier, shots=shots, score=self.score, style=style))
         return found
 
@@ -219,24 +235,25 @@ class Reasoning(Probe):
     ) -> Item:
         """Return the item of a question, with the right answer at a position among the options."""
         labels = _labels(question)
+        # Examples tell a plain text how it goes on.
+        is_shown = self.shots > 0 and self.style == "plain"
         parts = [question.text]
+        if question.lead and not is_shown:
+            parts = [f"{question.lead} {question.text}"]
         right: str | int
         if not labels:
             asked_for, right = "the number", int(question.answer)
         elif question.by_word:
             labels = _arranged(question, position)
-            asked_for, right = f"one word: {join_words(labels, 'or')}", question.answer
+            asked_for, right = "one word", question.answer
         elif question.choices in _WORDS:
-            asked_for, right = " or ".join(labels), question.answer
+            asked_for, right = join_words(labels, "or"), question.answer
         else:
             asked_for, right = "the letter", labels[position]
             parts.append(_format_options(question, labels, position))
         if self.format == "steps":
             parts.append(f'Think step by step, and end with "The answer is" and {asked_for}.')
-        elif question.by_word:
-            parts = [f"{question.text} Answer with {asked_for}."]
-        elif not (self.shots and self.style == "plain"):
-            # else the examples tell the plain text how it goes on
+        elif not is_shown:
             parts.append(f"Answer with {asked_for} only.")
         tags: dict[str, str | int] = {"family": family, "difficulty": TIERS[self.tier][family]}
         prompt = with_examples(examples, "\n\n".join(parts))

@@ -298,6 +298,7 @@ class Likelihood(Scorer):
 
     Attributes:
         text: The right answer.
+        n_unit: Number of its units.
     """
 
     def __init__(self, text: str, n_unit: int, chance: float = 0.0) -> None:
@@ -319,7 +320,7 @@ class Likelihood(Scorer):
         self.target = 1.0
         self.constants = (chance,)
         self.chance = chance
-        self._n_unit = n_unit
+        self.n_unit = n_unit
 
     def requests(self, prompt: str | Messages, prompter: Prompter) -> list[Request]:
         """Return one request for the log-likelihood of the right answer."""
@@ -332,7 +333,7 @@ class Likelihood(Scorer):
         answer is what the model would write.
         """
         result = cast(LogLikelihoodResult, results[0])
-        probability = math.exp(result.logprob / self._n_unit)
+        probability = math.exp(result.logprob / self.n_unit)
         text = f"{self.text!r} with logprob {result.logprob:.2f}"
         details = {"logprob": result.logprob, "accuracy": float(result.is_greedy)}
         return Reading(answer=probability, text=text, details=details)
@@ -343,4 +344,4 @@ class Likelihood(Scorer):
 
     def describe(self) -> str:
         """Return the right answer and its units."""
-        return f"Likelihood {self.text!r} {self._n_unit}"
+        return f"Likelihood {self.text!r} {self.n_unit}"

@@ -8,8 +8,10 @@ own and one line in the table below.
 from __future__ import annotations
 
 from rys.probes.families.basics import (
-    category,
+    agreement,
+    article,
     first_or_last,
+    kinds,
     look_up,
     order_of_two,
     pattern,
@@ -26,14 +28,19 @@ from rys.probes.questions import Family
 
 __all__ = ["DIFFICULTIES", "FAMILIES"]
 
-# Family and difficulty in the tier basic, which has families of its own.
-_BASIC: tuple[tuple[Family, int], ...] = (
-    (look_up, 3),
-    (pattern, 3),
-    (first_or_last, 3),
-    (category, 3),
-    (order_of_two, 2),
+# Families and difficulties of the tiers that have families of their own. A tier has four, with two
+# or four choices each, so that 16, 32 or 64 items have every right answer equally often.
+_STARTER: tuple[tuple[Family, int], ...] = (
+    (agreement, 1),
+    (kinds, 3),
+    (article, 1),
     (sentiment, 2),
+)
+_BASIC: tuple[tuple[Family, int], ...] = (
+    (look_up, 4),
+    (first_or_last, 4),
+    (order_of_two, 2),
+    (pattern, 4),
 )
 
 # Family; difficulty in the tiers easy, medium, hard and expert. The probe asks them in this order.
@@ -48,7 +55,9 @@ _TABLE: tuple[tuple[Family, tuple[int, int, int, int]], ...] = (
     (word_problems, (2, 4, 6, 6)),
 )
 
-FAMILIES: dict[str, Family] = {family.__name__: family for family, _ in (*_BASIC, *_TABLE)}
+FAMILIES: dict[str, Family] = {
+    family.__name__: family for family, _ in (*_STARTER, *_BASIC, *_TABLE)
+}
 
 
 def _of_tier(place: int) -> dict[str, int]:
@@ -58,6 +67,7 @@ def _of_tier(place: int) -> dict[str, int]:
 
 # For each tier, its families with their difficulties.
 DIFFICULTIES: dict[str, dict[str, int]] = {
+    "starter": {family.__name__: difficulty for family, difficulty in _STARTER},
     "basic": {family.__name__: difficulty for family, difficulty in _BASIC},
     "easy": _of_tier(0),
     "medium": _of_tier(1),

@@ -1,48 +1,69 @@
 """Families that a model of 100 million parameters just manages: to find, to repeat, to compare.
 
 The choices are single words, and the answer is the word itself and not a letter: small models do
-not connect a letter with what stands behind it.
+not connect a letter with what stands behind it. What the answer depends on stands at the end.
 """
 
 from __future__ import annotations
 
 import random
 
-from rys.probes.families.words import COLORS, word_tuple
+from rys.probes.families.words import COLORS, NAMES, join_words, word_tuple
 from rys.probes.questions import Question
 
 __all__ = [
+    "ARTICLES",
+    "KINDS",
     "SENTIMENTS",
-    "category",
+    "VERBS",
+    "agreement",
+    "article",
     "first_or_last",
+    "kinds",
     "look_up",
     "order_of_two",
     "pattern",
     "sentiment",
 ]
 
+# Answers that are the same for all questions of a family.
 SENTIMENTS = ("positive", "negative")
+KINDS = ("animals", "fruits", "colours", "numbers")
+VERBS = ("is", "are")
+ARTICLES = ("a", "an")
 
 _THINGS = word_tuple(
     "key coin ring map watch letter candle spoon ticket pencil button stone feather ball bell shell"
 )
-_PLACES = word_tuple("box bag drawer jar basket")
 
 _WORDS = word_tuple(
     "apple river chair cloud bread horse music paper stone table house water garden window winter "
     "summer bridge market silver forest"
 )
 
-_GROUPS = {
-    "an animal": word_tuple("dog cat horse cow lion tiger bear wolf rabbit sheep goat monkey"),
-    "a fruit": word_tuple("apple banana orange grape lemon peach pear cherry mango melon plum"),
-    "a colour": word_tuple("red blue green yellow black white purple brown pink grey"),
-    "a number": word_tuple("one two three four five six seven eight nine ten"),
-    "a part of the body": word_tuple("hand foot head arm leg nose ear eye finger knee neck"),
-    "a piece of clothing": word_tuple("shirt dress coat hat shoe sock jacket scarf glove skirt"),
-    "a day of the week": word_tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday"),
-    "a tool": word_tuple("hammer saw drill shovel knife axe rake wrench screwdriver chisel"),
+# In the order of KINDS.
+_OF_KINDS = (
+    word_tuple("dog cat horse cow lion tiger bear wolf rabbit sheep goat monkey fox pig deer"),
+    word_tuple("apple banana orange grape lemon peach pear cherry mango melon plum fig kiwi"),
+    word_tuple("red blue green yellow black white purple brown pink grey"),
+    word_tuple("one two three four five six seven eight nine ten eleven twelve"),
+)
+
+_SUBJECTS = word_tuple(
+    "dog cat horse bird boy girl teacher farmer doctor tree house car boat shop friend neighbour "
+    "student singer driver cook dancer letter picture garden"
+)
+_ADJECTIVES = word_tuple("old small young tall quiet strange new big other first")
+_AFTER_ARTICLE = {
+    "a": word_tuple("small big red tall new young long dark heavy nice round wooden"),
+    "an": word_tuple("old ugly empty expensive odd elegant ancient orange open angry icy unusual"),
 }
+# Behind the subject, some in the singular and some in the plural, for which it may be mistaken.
+_PLACED = (
+    *("near the river", "in the garden", "behind the school", "on the hill", "by the window"),
+    *("with the bags", "next to the shops", "between the trees", "in the pictures"),
+    *("under the bridges", "of the king", "across the fields"),
+)
 
 # Of the first thing beside the second; of the second beside the first.
 _COMPARISONS = (
@@ -92,15 +113,12 @@ _REACTIONS = {
 
 
 def look_up(rng: random.Random, n: int) -> Question:
-    """Ask where one of n things is that are all in different places."""
-    place = rng.choice(_PLACES)
+    """Ask for the colour of one of n things that all have different colours."""
     things = rng.sample(_THINGS, n)
     colors = rng.sample(COLORS, n)
-    told = []
-    for thing, color in zip(things, colors, strict=True):
-        told.append(f"The {thing} is in the {color} {place}.")
+    told = [f"The {thing} is {color}." for thing, color in zip(things, colors, strict=True)]
     asked = rng.randrange(n)
-    text = f"{' '.join(told)} What colour is the {place} with the {things[asked]}?"
+    text = f"{' '.join(told)} Which colour is the {things[asked]}?"
     return Question(text, colors[asked], tuple(colors), by_word=True)
 
 
@@ -109,7 +127,7 @@ def pattern(rng: random.Random, n: int) -> Question:
     words = rng.sample(_WORDS, n)
     n_shown = rng.randrange(2 * n, 3 * n)
     shown = [words[place % n] for place in range(n_shown)]
-    text = f"Which word comes next? {', '.join(shown)}, ..."
+    text = f"Which word comes next? {', '.join(shown)},"
     return Question(text, words[n_shown % n], tuple(words), by_word=True)
 
 
@@ -117,16 +135,37 @@ def first_or_last(rng: random.Random, n: int) -> Question:
     """Ask for the first or the last of n words."""
     words = rng.sample(_WORDS, n)
     which, answer = rng.choice((("first", words[0]), ("last", words[-1])))
-    text = f"Which word is the {which} one in this list? {', '.join(words)}"
+    text = f"Which word is the {which} one? {', '.join(words)}"
     return Question(text, answer, tuple(words), by_word=True)
 
 
-def category(rng: random.Random, n: int) -> Question:
-    """Ask which of n words belongs to a group."""
-    groups = rng.sample(sorted(_GROUPS), n)
-    words = [rng.choice(_GROUPS[group]) for group in groups]
-    text = f"Which of these words is {groups[0]}?"
-    return Question(text, words[0], tuple(words), by_word=True)
+def kinds(rng: random.Random, n: int) -> Question:
+    """Ask for the kind of n things."""
+    kind = rng.randrange(len(KINDS))
+    words = rng.sample(_OF_KINDS[kind], n)
+    lead = f"Are these {join_words(KINDS, 'or')}?"
+    return Question(", ".join(words), KINDS[kind], KINDS, lead=lead)
+
+
+def agreement(rng: random.Random, n: int) -> Question:
+    """Ask which verb goes with a subject that stands n places, 1 or 2, in front of it."""
+    number = rng.randrange(2)
+    subject = rng.choice(_SUBJECTS) + "s" * number
+    places = rng.sample(_PLACED, n)
+    text = f"The {rng.choice(_ADJECTIVES)} {subject} {' '.join(places)} ..."
+    return Question(text, VERBS[number], VERBS, lead="Go on with is or are:")
+
+
+def article(rng: random.Random, n: int) -> Question:
+    """Ask for the article of a noun with n adjectives, 1 or 2, in front of it."""
+    answer = rng.choice(ARTICLES)
+    words = rng.sample(_AFTER_ARTICLE[answer], 1)
+    if n > 1:  # only the word behind the article counts
+        words += rng.sample(_ADJECTIVES, n - 1)
+    verb = rng.choice(("has", "sees", "wants", "draws", "finds", "buys"))
+    noun = rng.choice(_SUBJECTS)
+    text = f"{rng.choice(NAMES)} {verb} ... {' '.join(words)} {noun}."
+    return Question(text, answer, ARTICLES, lead="Which one is missing, a or an?")
 
 
 def order_of_two(rng: random.Random, n: int) -> Question:
@@ -149,5 +188,5 @@ def sentiment(rng: random.Random, n: int) -> Question:
     sentences.append(rng.choice(_REACTIONS[answer]))
     rng.shuffle(sentences)
     parts = [sentence[0].upper() + sentence[1:] for sentence in sentences[:n]]
-    text = f'"{". ".join(parts)}." Is this opinion positive or negative?'
-    return Question(text, answer, SENTIMENTS)
+    text = f'"{". ".join(parts)}."'
+    return Question(text, answer, SENTIMENTS, lead="Is this opinion positive or negative?")
