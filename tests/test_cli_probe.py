@@ -30,7 +30,7 @@ def probe(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
 def test_table_of_the_reference_model():
     done = probe("--items", "16", "--show", "2")
     lines = done.stdout.splitlines()
-    header = "path probe items score 95% interval chance constant read cut off seconds"
+    header = "path probe items score 95% interval accuracy chance constant read cut off seconds"
     assert " ".join(lines[0].split()) == header
     assert lines[1].split()[:3] == ["0..11", "reference:1", "16"]
     assert "by family: days" in done.stdout
@@ -45,14 +45,23 @@ def test_table_of_the_reference_model():
 
 def test_json_is_one_object():
     document = json.loads(
-        probe("--items", "6", "--probes", "reference:easy,math", "--json", "--show", "1").stdout
+        probe(
+            "--items", "6", "--probes", "reference:easy,math:easy", "--json", "--show", "1"
+        ).stdout
     )
-    assert [result["probe"] for result in document["results"]] == ["reference:1", "math:1"]
+    assert [result["probe"] for result in document["results"]] == ["reference:1", "math:2"]
     assert all(result["n"] == 6 for result in document["results"])
     assert set(document["preflight"]) == {"reference", "math"}
     assert document["comparison"] is None
     assert [len(shown["items"]) for shown in document["items"]] == [1, 1]
-    assert set(document["items"][0]["items"][0]) == {"id", "prompt", "answer", "target", "score"}
+    assert set(document["items"][0]["items"][0]) == {
+        "id",
+        "prompt",
+        "asked",
+        "answer",
+        "target",
+        "score",
+    }
 
 
 def test_split_and_seed_choose_the_items():
@@ -125,7 +134,7 @@ def test_a_file_of_the_user_and_a_model_of_the_user(tmp_path: Path):
         ).stdout
     )
     (result,) = document["results"]
-    assert (result["probe"], result["n"], result["layer_path"]) == ("mine:1", 4, "0..3,2..5")
+    assert (result["probe"], result["n"], result["layer_path"]) == ("mine:2", 4, "0..3,2..5")
 
 
 @pytest.mark.parametrize(

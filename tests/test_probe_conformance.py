@@ -25,6 +25,7 @@ from rys.probes import (
     load,
 )
 from rys.probes.eq import EQ
+from rys.probes.eq_stories import TIERS as EQ_TIERS
 from rys.probes.files import load as load_file
 from rys.probes.formats.entries import ENTRY_SCORERS
 from rys.probes.math import TIERS as MATH_TIERS
@@ -46,13 +47,15 @@ PROBES = {
         for tier in MATH_TIERS
         for score in ("likelihood", "exact", "partial")
     },
-    **{f"eq {form}": EQ(form) for form in ("digit", "list")},
+    **{f"eq {form}": EQ("rated", form) for form in ("digit", "list")},
+    **{f"eq {tier} {form}": EQ(tier, form) for tier in EQ_TIERS for form in ("digit", "word")},
     **{
         f"reasoning {tier} {form}": Reasoning(tier, format=form)
         for tier in REASONING_TIERS
         for form in ("choice", "written", "steps")
     },
     **{f"reference {tier}": Reference(tier) for tier in ("easy", "hard", "mixed")},
+    **{rung.name: rung for name in DEFAULT_PROBES for rung in load(name).rungs()},
 }
 
 

@@ -16,7 +16,8 @@ import rys
 from rys.errors import ProbeError
 from rys.probes import eq_rated as eq
 from rys.probes.base import SearchSplit
-from rys.probes.eq import EQ, Situation
+from rys.probes.eq import EQ
+from rys.probes.eq_rated import Situation
 from rys.probes.floors import best_constant
 from rys.probes.published_scores import eq_bench_penalties
 from rys.probes.scorers import Generated, Ratings
@@ -98,7 +99,9 @@ def test_the_file_says_how_the_ratings_were_set() -> None:
 
 
 def test_splits_share_no_situation() -> None:
-    search, confirm = ({item.id for item in EQ("rated").items(100, split=split)} for split in SPLITS)
+    search, confirm = (
+        {item.id for item in EQ("rated").items(100, split=split)} for split in SPLITS
+    )
     assert len(search) == len(confirm) == 32
     assert not search & confirm
     # another seed shuffles, but moves nothing from one split to the other
@@ -109,7 +112,9 @@ def test_splits_share_no_situation() -> None:
 def test_items_are_the_same_every_time(form: str) -> None:
     first, again = (EQ("rated", form).items(20, seed=3) for _ in range(2))
     assert [item.content_hash for item in first] == [item.content_hash for item in again]
-    assert [item.id for item in EQ("rated", form).items(5, seed=3)] == [item.id for item in first[:5]]
+    assert [item.id for item in EQ("rated", form).items(5, seed=3)] == [
+        item.id for item in first[:5]
+    ]
     assert [item.id for item in EQ("rated", form).items(20, seed=4)] != [item.id for item in first]
 
 

@@ -16,7 +16,7 @@ import pytest
 import rys
 from rys import statistics
 from rys.errors import ProbeError, RequestError
-from rys.probes import Evaluation, Item, Probe, ProbeResult, evaluate, preflight
+from rys.probes import Evaluation, Item, Probe, ProbeResult, evaluate, load, preflight
 from rys.probes.eq import EQ
 from rys.probes.floors import best_constant
 from rys.probes.math import Math
@@ -112,7 +112,8 @@ def assert_same(a: ProbeResult, b: ProbeResult) -> None:
     assert a.parsed.tolist() == b.parsed.tolist()
     for k, details in enumerate(a.details):
         if abs(details.get("margin", 1.0)) > 0.1:
-            assert a.answers[k] == b.answers[k] or "logprob" in details or "," in a.answers[k]
+            is_number = "logprob" in details or "difference" in details or "," in a.answers[k]
+            assert a.answers[k] == b.answers[k] or is_number
             assert a.scores[k] == pytest.approx(b.scores[k], rel=0.1, abs=0.02)
 
 
@@ -196,7 +197,11 @@ def test_n_seed_and_split_choose_the_items(reference):
         ),
         ("mth", {}, "there is no probe 'mth'; give one of math, eq, reasoning, reference"),
         ("math:huge", {}, "tier is 'huge', but must be one of"),
-        ("math", {"split": "train"}, "split is 'train', but must be one of 'search', 'confirm', 'calibrate'"),
+        (
+            "math",
+            {"split": "train"},
+            "split is 'train', but must be one of 'search', 'confirm', 'calibrate'",
+        ),
         ("math", {"n": 0}, "n is 0, but must be 1"),
         ("math", {"thinking_budget": -1}, "thinking_budget is -1, but must be 0"),
         (Listed([]), {}, "probe 'listed' has no items in the split 'search'"),
@@ -418,7 +423,7 @@ def test_conversations_reach_models_with_and_without_template(chat, plain):
     (text,) = prompts(chat, Evaluation(chat, probe))
     assert text.endswith("<|im_start|>user\n1+2?<|im_end|>\n<|im_start|>assistant\n")
     (text,) = prompts(plain, Evaluation(plain, probe))
-    assert text.endswith("Be brief.\nQuestion: 1+1?\nAnswer: 2\nQuestion: 1+2?\nAnswer:")
+    assert text.endswith("Be brief.\n\nQuestion: 1+1?\nAnswer: 2\n\nQuestion: 1+2?\nAnswer:")
     pictures = Listed(
         [
             Item(
@@ -511,8 +516,10 @@ def test_written_answers_with_thinking(text, finish_reason, answer, truncated):
 # floors
 
 
-def choices(labels: Sequence[str], rights: Sequence[str]) -> list[Item]:
-    return [Item(prompt=f"{i}?", scorer=Choice(labels, right)) for i, right in enumerate(rights)]
+def choices(labels: Sequence[str], rights: Sequence[str], score: str = "accuracy") -> list[Item]:
+    return [
+        Item(prompt=f"{i}?", scorer=Choice(labels, right, score)) for i, right in enumerate(rights)
+    ]
 
 
 def test_best_constant_of_choices_is_the_most_frequent_right_one():
@@ -522,9 +529,18 @@ def test_best_constant_of_choices_is_the_most_frequent_right_one():
     assert best_constant(items) == (pytest.approx((3 + 2) / 8), "B / no")
 
 
+def test_best_constant_of_choices_by_probability_is_0_if_all_are_right_equally_often():
+    assert best_constant(choices("ABC", "ABCCAB", "probability"))[0] == pytest.approx(0)
+    # 3 right and 2 wrong, of which each has -1/2
+    assert best_constant(choices("ABC", "ABBCB", "probability")) == (pytest.approx(2 / 5), "B")
+
+
 def test_choices_of_each_item_its_own_are_tried_by_place():
     items = [
-        Item(prompt=f"{i}?", scorer=Choice((f"a{i}", f"b{i}", f"c{i}"), f"{'aabca'[i]}{i}"))
+        Item(
+            prompt=f"{i}?",
+            scorer=Choice((f"a{i}", f"b{i}", f"c{i}"), f"{'aabca'[i]}{i}", "accuracy"),
+        )
         for i in range(5)
     ]
     assert best_constant(items) == (0.6, "choice 1")
@@ -562,8 +578,8 @@ def test_floors_of_the_built_in_probes():
         items = probe.items(64)
         floors[probe.id] = np.mean([item.scorer.chance for item in items]), best_constant(items)[0]
     assert floors["math"] == pytest.approx((0.1, 0.1))
-    assert floors["eq"][1] < 0.05 < floors["eq"][0] < 0.15
-    assert 0.25 < floors["reasoning"][0] < floors["reasoning"][1] < 0.55
+    assert floors["eq"] == (0, 0)
+    assert floors["reasoning"][0] == 0 <= floors["reasoning"][1] < 0.1
     assert floors["reference"][0] == pytest.approx((1 / 10 + 1 / 7) / 2)
     assert floors["reference"][0] < floors["reference"][1] < 0.3
 
@@ -620,7 +636,7 @@ def test_frame_has_a_row_for_every_item(reference):
     frame = evaluate(reference, "reference", n=6)["reference"].to_frame()
     assert list(frame.columns) == [
         "probe", "item", "score", "parsed", "truncated", "answer", "target", "error",
-        "family", "difficulty", "margin", "probability",
+        "family", "difficulty", "margin", "probability", "accuracy",
     ]  # fmt: skip
     assert len(frame) == 6
     assert (frame.probe == "reference:1").all()
@@ -749,11 +765,11 @@ class TestScorersThatFail:
 
         return Mine()
 
-    @pytest.mark.parametrize("score", [float("nan"), -0.5, 7.0])
+    @pytest.mark.parametrize("score", [float("nan"), -1.5, 7.0])
     def test_a_score_out_of_range_is_refused(self, score):
         with (
             rys.reference_model(n_ctx=512) as model,
-            pytest.raises(rys.probes.ProbeError, match=r"must be in \[0, 1\]"),
+            pytest.raises(rys.probes.ProbeError, match=r"must be in \[-1, 1\]"),
         ):
             rys.probes.evaluate(model, self.probe(lambda right, answer: score))
 

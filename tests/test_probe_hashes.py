@@ -1,7 +1,7 @@
 """Hashes of items stay as they are: files of sweeps hold them, and know an item again by its hash.
 
-Oracle: the digests below, computed by commit 818472a, before functions and modules were renamed.
-They may change only together with the version of the probe, on purpose.
+Oracle: the digests in data/probe_digests.json, each computed when its probe got its version. They
+may change only together with the version of the probe, on purpose.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from rys.probes import Item, Probe
+from rys.probes import load as load_by_name
 from rys.probes.eq import EQ
+from rys.probes.eq_stories import TIERS as EQ_TIERS
 from rys.probes.files import load
 from rys.probes.math import TIERS as MATH_TIERS
 from rys.probes.math import Math
@@ -43,6 +45,15 @@ def digest_of(probe: Probe, n: int) -> str:
     return digest([*probe.items(n), *probe.items(n, 0, "confirm")])
 
 
+SHOWN = (
+    "math:basic:shots=6:style=plain",
+    "reasoning:starter:shots=8:style=plain",
+    "reasoning:easy:shots=4",
+    "eq:basic:format=word:shots=6:style=plain",
+    "eq:contrast:shots=6",
+)
+
+
 def built_in() -> dict[str, Probe]:
     """Return the built-in probes in every tier and every way of asking and scoring."""
     probes: dict[str, Probe] = {}
@@ -50,12 +61,18 @@ def built_in() -> dict[str, Probe]:
         for score in ("likelihood", "exact", "partial"):
             probes[f"math {tier} {score}"] = Math(tier, score)
     for form in ("digit", "list"):
-        probes[f"eq {form}"] = EQ(form)
+        probes[f"eq {form}"] = EQ("rated", form)
+    for tier in EQ_TIERS:
+        for form in ("digit", "word"):
+            probes[f"eq {tier} {form}"] = EQ(tier, form)
     for tier in REASONING_TIERS:
         for form in ("choice", "written", "steps"):
             probes[f"reasoning {tier} {form}"] = Reasoning(tier, format=form)
     for tier in ("easy", "hard", "mixed"):
         probes[f"reference {tier}"] = Reference(tier)
+    # with examples, one form of each
+    for name in SHOWN:
+        probes[name] = load_by_name(name)
     return probes
 
 

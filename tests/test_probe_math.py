@@ -30,9 +30,11 @@ from support.tiny_model import write_tiny_model
 
 SPLITS = ("search", "confirm")
 DIGITS = {
+    "basic": {"addition": 1, "successor": 2, "subtraction": 1, "larger": 2},
     "easy": {"addition": 2, "subtraction": 2, "product": 1},
     "medium": {"addition": 4, "subtraction": 4, "product": 2, "product_and_sum": 2},
     "hard": {"addition": 9, "product": 3, "square_root": 8, "cube_root": 9},
+    "expert": {"product": 5, "product_and_sum": 4, "square_root": 12, "remainder": 6},
     "original": {"square_root": 14, "product": 7, "cube_root": 17},
 }
 
@@ -45,6 +47,12 @@ def solve(prompt: str) -> int:
         result = eval(asked[1])  # digits and operators only
         assert isinstance(result, int)
         return result
+    if asked := re.fullmatch(r"Which number comes after (\d+)\? Answer .*", prompt):
+        return int(asked[1]) + 1
+    if asked := re.fullmatch(r"Which number is larger, (\d+) or (\d+)\? Answer .*", prompt):
+        return max(map(int, asked.groups()))
+    if asked := re.fullmatch(r"What is the remainder of (\d+) divided by (\d+)\? .*", prompt):
+        return int(asked[1]) - int(asked[1]) // int(asked[2]) * int(asked[2])
     asked = re.fullmatch(
         r"What is the (square|cube) root of (\d+), rounded to the nearest whole number\? "
         r"Answer with the number only\.",
@@ -96,13 +104,16 @@ def test_tiers_ask_their_families_in_turn_with_their_numbers_of_digits(tier):
         digits = families[item.tags["family"]]
         assert item.tags["difficulty"] == digits
         numbers = re.findall(r"\d+", item.prompt)
+        if item.tags["family"] == "remainder":
+            numbers[1] += "00"  # the divisor has two digits fewer
         assert {len(number) for number in numbers} == {digits}
         assert right(item).isdecimal()
 
 
 def test_other_tiers_and_scores_are_refused():
     with pytest.raises(
-        ProbeError, match="tier is 'huge', but must be one of 'easy', 'medium', 'hard', 'original'"
+        ProbeError,
+        match="tier is 'huge', but must be one of 'basic', 'easy', 'medium', 'hard', 'expert', ",
     ):
         Math("huge")
     with pytest.raises(
@@ -121,24 +132,26 @@ def test_splits_and_seeds(tier):
     first, again, other = ([i.prompt for i in Math(tier).items(60, seed)] for seed in (5, 5, 6))
     assert first == again
     assert first != other
-    assert len(set(first)) == 60
+    assert len(set(first)) == len(first) == 60
     assert [item.prompt for item in Math(tier).items(7, 5)] == first[:7]
 
 
 def test_a_small_family_ends_and_the_others_go_on():
     items = Math("easy").items(1000)
     counts = Counter(item.tags["family"] for item in items)
-    # a quarter of the 9 * 9 products of one digit are in the split
-    assert 5 <= counts["product"] <= 40
+    # three eighths of the 9 * 9 products of one digit are in the split
+    assert 5 <= counts["product"] <= 45
     assert len({item.prompt for item in items}) == len(items) == 1000
 
 
 # Of 16 items; must be the same on every machine and for ever, or else `version` goes up.
 FIRST_ITEMS = {
-    "easy": "4d4fb30af904e0b9bd8256b47b262bc288bc7e4f725e6661c00aa1a298eaefcd",
-    "medium": "e7300a2788e78d9c7a2f5f376f54993d0ab60f4eea58a7589dc8cfc4bf924ef1",
-    "hard": "a3907251c316d931fa78707fd48661dd08bd1878b101f0bb31152e9480f40ac3",
-    "original": "72b438ae53615711b28137649916d3a143f55656bb507e30e5797163a3587a45",
+    "basic": "6adaf34adb6de0ea5bce31d3bd6285090ea8dc3e02e90ef3b2361dd967cedf3a",
+    "easy": "5da6b62c9f64e3c067488822efbc2e37498e3577d49473cc5bf638db16713e5a",
+    "medium": "fe5bbf22cdc4cbbbd7c0040a87452bd7628fcffebd12f4c703371fd789b04d26",
+    "hard": "9d6b4f613a23b2841f3655b85d25843283a41a54a6a3e3ba0f5ae82236d43b83",
+    "expert": "4175f1fe86c7b6d7b43d5d318991696baa79ba62e6169d3cb8bf461cc42f4593",
+    "original": "c7b84d0f86f4809678673094a634e1ac2abcdd05e27cf80f8bd34593bb7e3856",
 }
 
 
@@ -217,7 +230,9 @@ def test_an_answer_that_is_cut_off_is_counted_so():
 def test_floors():
     for tier in TIERS:
         assert best_constant(Math(tier).items(64))[0] == pytest.approx(0.1)
-        assert best_constant(Math(tier, "exact").items(64))[0] < (0.5 if tier == "easy" else 0.05)
+        assert best_constant(Math(tier, "exact").items(64))[0] < (
+            0.5 if tier in ("basic", "easy") else 0.05
+        )
     # the floor that the published probe does not tell: some number has most of the credit
     assert 0.2 < best_constant(Math("original", "partial").items(64))[0] < 0.8
 

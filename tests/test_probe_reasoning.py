@@ -28,7 +28,9 @@ from rys.probes.reasoning import CAUSAL, TIERS, Reasoning, number_choices, vigne
 from rys.probes.scorers import Choice, Generated
 from rys.requests import GenerateResult
 
-GENERATED = [(family, tier) for family in FAMILIES for tier in TIERS]
+# Families with their tiers but for causal_judgement, whose questions are a fixed list.
+GENERATED = [(f, tier) for tier, families in TIERS.items() for f in families if f in FAMILIES]
+LETTERED = [(family, tier) for family, tier in GENERATED if tier not in ("starter", "basic")]
 ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh"]
 
 
@@ -241,7 +243,72 @@ def solve_problem(text: str) -> str:
     )
 
 
+def solve_look_up(text: str) -> str:
+    colors = dict(re.findall(r"The (\w+) is (\w+)\.", text))
+    return colors[re.findall(r"Which colour is the (\w+)\?", text)[0]]
+
+
+def solve_place_in_list(text: str) -> str:
+    ordinal, words = re.findall(r"Which word is the (\w+) one\? (.*)", text)[0]
+    return words.split(", ")[{"first": 0, "second": 1, "third": 2, "last": -1}[ordinal]]
+
+
+def solve_order_of_two(text: str) -> str:
+    opposite = (
+        *("heavier", "lighter", "larger", "smaller", "older", "newer", "cheaper", "dearer"),
+        *("wider", "narrower", "taller", "shorter", "warmer", "colder", "cleaner", "dirtier"),
+    )
+    first, told, second, asked = re.findall(
+        r"The (\w+) \w+ is (\w+) than the (\w+) \w+\. Which \w+ is (\w+)\?", text
+    )[0]
+    assert asked == told or opposite.index(asked) ^ 1 == opposite.index(told)
+    return first if asked == told else second
+
+
+def solve_pattern(text: str) -> str:
+    words = re.findall(r"Which word comes next\? (.*),", text)[0].split(", ")
+    period = words.index(words[0], 1)
+    return words[len(words) - period]
+
+
+def solve_agreement(text: str) -> str:
+    return "are" if text.split()[2].endswith("s") else "is"
+
+
+def solve_article(text: str) -> str:
+    return "an" if text.split(" ... ")[1][0] in "aeiou" else "a"
+
+
+def solve_kinds(text: str) -> str:
+    numbers = {"one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
+    numbers |= {"eleven", "twelve"}
+    colours = {"red", "blue", "green", "yellow", "black", "white", "purple", "brown", "pink"}
+    colours |= {"grey"}
+    legs = {"dog", "cat", "horse", "cow", "lion", "tiger", "bear", "wolf", "rabbit", "sheep"}
+    legs |= {"goat", "monkey", "fox", "pig", "deer"}
+    words = set(text.split(", "))
+    for kind, known in (("numbers", numbers), ("colours", colours), ("animals", legs)):
+        if words <= known:
+            return kind
+    assert not words & (numbers | colours | legs)
+    return "fruits"
+
+
+def solve_sentiment(text: str) -> str:
+    bad = "terrible|awful|horrible|dreadful|poor|boring|disappointing|waste|disaster|failure"
+    is_bad = re.search(f"{bad}|hated|warn|angry|sorry|worse|complained", text) is not None
+    return "negative" if is_bad else "positive"
+
+
 SOLVERS: dict[str, Callable[[str], str]] = {
+    "look_up": solve_look_up,
+    "place_in_list": solve_place_in_list,
+    "order_of_two": solve_order_of_two,
+    "pattern": solve_pattern,
+    "agreement": solve_agreement,
+    "article": solve_article,
+    "kinds": solve_kinds,
+    "sentiment": solve_sentiment,
     "logical_deduction": solve_deduction,
     "navigate": solve_navigate,
     "date_understanding": solve_date,
@@ -263,7 +330,8 @@ def raw(family: str, difficulty: int, n: int, seed: int = 0) -> list[Question]:
 
 @pytest.mark.parametrize(("family", "tier"), GENERATED)
 def test_an_independent_solver_agrees_with_every_answer(family: str, tier: str) -> None:
-    n = 60 if (family, tier) == ("logical_deduction", "hard") else 400
+    is_slow = family == "logical_deduction" and tier in ("hard", "expert")
+    n = 60 if is_slow else 400
     for question in raw(family, TIERS[tier][family], n):
         assert SOLVERS[family](question.text) == question.answer, question.text
 
@@ -336,7 +404,7 @@ def test_a_deduction_needs_each_of_its_clues() -> None:
                 solve_deduction(" ".join([intro, *clues[:k], *clues[k + 1 :], ask]))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [family for family, tier in GENERATED if tier == "hard"])
 def test_a_thousand_questions_take_a_moment(family: str) -> None:
     difficulty = TIERS["hard"][family]
     raw(family, difficulty, 1)
@@ -351,22 +419,23 @@ def test_families_do_not_run_out(family: str, tier: str) -> None:
 
 
 PINNED = {
-    "logical_deduction": "cfb2d22a55ebd30b",
-    "navigate": "84b9e8ddb5501c39",
-    "date_understanding": "44250ac814009276",
-    "tracking_shuffled_objects": "a0b3fe6cfca47e58",
-    "boolean_expressions": "64d20ae3414ea665",
-    "web_of_lies": "9b7a51d9363c9989",
-    "table_lookup": "c7d134f2526bf898",
-    "word_problems": "07dd8e735d143e9b",
-    "causal_judgement": "586d86c01d7d1982",
+    "logical_deduction": "127a4d26283a7c27",
+    "navigate": "35435d73092016ff",
+    "date_understanding": "5e2018b354b2e60d",
+    "tracking_shuffled_objects": "3e08020024ffa005",
+    "boolean_expressions": "2be406a99f74071b",
+    "web_of_lies": "d6d51ebd26346de2",
+    "table_lookup": "8e656622a9f6eda3",
+    "word_problems": "b41ad08a531bc640",
+    "causal_judgement": "640de00fde29d852",
 }
 
 
 @pytest.mark.parametrize("family", TIERS["easy"])
 def test_items_are_the_same_on_every_machine(family: str) -> None:
     # pins the wording too: whoever changes it changes the items, and raises the probe's version
-    items = [item for tier in TIERS for item in Reasoning(tier, [family]).items(6, seed=3)]
+    tiers = ("easy", "medium", "hard")
+    items = [item for tier in tiers for item in Reasoning(tier, [family]).items(6, seed=3)]
     content = json.dumps([[item.prompt, item.scorer.describe()] for item in items])
     assert hashlib.sha256(content.encode()).hexdigest()[:16] == PINNED[family]
 
@@ -412,7 +481,8 @@ def test_when_the_vignettes_are_used_up_the_others_go_on() -> None:
     items = Reasoning(families=[CAUSAL, "navigate"]).items(200)
     assert len(items) == 200
     n_vignette = sum(item.tags["family"] == CAUSAL for item in items)
-    assert 36 <= n_vignette <= len(vignettes()) / 2 + 1
+    # three eighths, an equal number of each answer
+    assert 24 <= n_vignette <= 3 / 8 * len(vignettes()) + 1
     assert len(Reasoning(families=[CAUSAL]).items(200)) == n_vignette
     assert len({item.id for item in items}) == 200
 
@@ -425,13 +495,11 @@ def test_no_constant_answer_is_better_than_chance(tier: str, form: str) -> None:
     assert best_constant(items)[0] < chance + 0.03
     for family in TIERS[tier]:
         if form == "choice" or family != "word_problems":
-            found = Counter(
-                str(item.scorer.target) for item in items if item.tags["family"] == family
-            )
+            scorers = [item.scorer for item in items if item.tags["family"] == family]
+            # by position, since some questions have words of their own as labels
+            found = Counter(scorer.constants.index(scorer.target) for scorer in scorers)
             assert max(found.values()) - min(found.values()) <= 1
-            assert set(found) == set(
-                next(item.scorer.constants for item in items if item.tags["family"] == family)
-            )
+            assert set(found) == set(range(len(scorers[0].constants)))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -469,7 +537,7 @@ def test_a_choice_lists_its_options_and_asks_for_the_letter() -> None:
         lines = dict(re.findall(r"^\((\w)\) (.+)$", listing, re.MULTILINE))
         assert tuple(lines) == item.scorer.labels
         assert lines[item.scorer.target] == SOLVERS[str(item.tags["family"])](text)
-        assert item.scorer.chance == 1 / len(lines)
+        assert item.scorer.chance == 0
 
 
 def test_yes_and_no_are_their_own_labels() -> None:
@@ -520,7 +588,7 @@ def test_steps_are_asked_for_and_get_more_room() -> None:
 
 def test_unknown_settings_name_what_is_allowed() -> None:
     with pytest.raises(
-        ProbeError, match="tier is 'huge', but must be one of 'easy', 'medium', 'hard'"
+        ProbeError, match="tier is 'huge', but must be one of 'starter', 'basic', 'easy'"
     ):
         Reasoning("huge")
     with pytest.raises(

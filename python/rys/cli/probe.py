@@ -6,20 +6,26 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rys._util.tables import table
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
+from rys.engine.model import Model
 from rys.errors import ProbeError, RequestError
 from rys.probes import (
     BUILT_IN,
     DEFAULT_PROBES,
     REFERENCE_PROBES,
+    Calibration,
     Evaluation,
+    Probe,
     ProbeResult,
+    calibrate,
     preflight,
 )
 from rys.probes.paired import PairedDifference, compare_paths
+from rys.probes.registry import is_open
 from rys.probes.result_file import preview, to_json
 
 __all__ = ["add_parser", "run"]
@@ -30,6 +36,7 @@ _HEADER = [
     "items",
     "score",
     "95% interval",
+    "accuracy",
     "chance",
     "constant",
     "read",
@@ -57,7 +64,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--probes",
         metavar="A,B",
-        help=f"names ({', '.join(BUILT_IN)}), with a tier (math:hard), or files with questions "
+        help=f"names ({', '.join(BUILT_IN)}), or files with questions. A name alone takes the form "
+        f"that measures this model best; with a tier (math:hard) it is taken as it is "
         f"(default: {','.join(DEFAULT_PROBES)}; for the reference model: "
         f"{','.join(REFERENCE_PROBES)})",
     )
@@ -103,40 +111,61 @@ def run(options: argparse.Namespace) -> int:
         if value < least:
             raise RequestError(f"--{name} is {value}, but must be at least {least}")
 
-    along, refused = _measure(options, paths)
+    found = _measure(options, paths)
+    along, refused = found.along, found.refused
     comparison = None
     if len(along) == 2:
         comparison = compare_paths(along[0], along[1], refused, options.force)
     if options.json:
-        print(json.dumps(to_json(along, refused, comparison, options.show)))
+        document = to_json(along, refused, comparison, options.show, found.calibration)
+        print(json.dumps(document))
     else:
+        if found.calibration is not None:
+            print("\n".join([*found.calibration.lines(), ""]))
         _print_tables(along, refused, comparison, options.show)
     return 0
 
 
-def _measure(
-    options: argparse.Namespace, paths: Sequence[str | None]
-) -> tuple[list[Results], Reasons]:
-    """Return the results along every path, and why probes cannot measure along the first.
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured.
+
+    Attributes:
+        along: The results along every path.
+        refused: Why probes cannot measure along the first path.
+        calibration: How the forms of the probes were chosen; None if they were given.
+    """
+
+    along: list[Results]
+    refused: Reasons
+    calibration: Calibration | None
+
+
+def _measure(options: argparse.Namespace, paths: Sequence[str | None]) -> _Measured:
+    """Choose the forms of the probes along the first path, and measure along every path.
 
     Raises:
-        ProbeError: Two paths are given, and no probe can measure along the first.
+        ProbeError: No probe can measure along the first path, and two paths are given or no form
+            of any probe is left.
     """
     with open_model(options) as model:
+        # A bar in a file or a pipe is only noise.
+        shows_progress = not options.quiet and sys.stderr.isatty()
+        with model.with_path(paths[0]) as view:
+            calibration, probes = _chosen(options, view, shows_progress)
         # One evaluation serves all paths, so that they get the same items and the same tokens.
         evaluation = Evaluation(
             model,
-            _names(options),
+            probes,
             n=options.items,
             split=options.split,
             seed=options.seed,
             thinking=options.thinking,
             thinking_budget=options.thinking_budget,
         )
-        # A bar in a file or a pipe is only noise.
-        shows_progress = not options.quiet and sys.stderr.isatty()
         along: list[Results] = []
-        refused: Reasons = {}
+        left_out = {} if calibration is None else calibration.refused
+        refused: dict[str, Sequence[str]] = {}
         for path in paths:
             with model.with_path(path) as view:
                 along.append(evaluation.run(view, progress=shows_progress))
@@ -145,7 +174,41 @@ def _measure(
                 # Before the second path is run: it may take long.
                 if len(paths) == 2 and not options.force:
                     _check_any_measures(refused)
-    return along, refused
+    # A probe that is compared by force has its reasons from the preflight.
+    return _Measured(along, {**left_out, **refused}, calibration)
+
+
+def _chosen(
+    options: argparse.Namespace, model: Model, shows_progress: bool
+) -> tuple[Calibration | None, list[Probe | str]]:
+    """Return how the forms of the probes were chosen, None if all are given; and the probes.
+
+    Raises:
+        ProbeError: No probe is left.
+    """
+    names: list[Probe | str] = list(_names(options))
+    if not any(map(is_open, _names(options))):
+        return None, names
+    calibration = calibrate(
+        model,
+        names,
+        items=options.items,
+        seed=options.seed,
+        thinking=options.thinking,
+        thinking_budget=options.thinking_budget,
+        progress=shows_progress,
+    )
+    chosen: list[Probe | str] = list(calibration.probes)
+    if options.force:  # in their usual form
+        chosen += calibration.refused
+    if not chosen:
+        raise ProbeError(
+            f"no form of any probe measures this model: {'; '.join(calibration.lines())}. Give a "
+            f"file with questions of your own (--probes mine.jsonl), or more --items"
+        )
+    # `reference` has one form, so there is nothing to tell of it alone.
+    is_told = any(one.is_calibrated for one in calibration.found)
+    return (calibration if is_told else None), chosen
 
 
 def _names(options: argparse.Namespace) -> list[str]:
@@ -199,6 +262,7 @@ def _cells(result: ProbeResult) -> list[object]:
         result.n,
         f"{result.mean:.3f}",
         f"[{low:.3f}, {high:.3f}]",
+        "" if result.accuracy is None else f"{result.accuracy:.3f}",
         f"{result.chance:.3f}",
         f"{result.best_constant:.3f}",
         f"{result.parse_rate:.0%}",
@@ -232,6 +296,6 @@ def _print_items(result: ProbeResult, n: int) -> None:
     for item in preview(result, n)["items"]:
         heading = f"{result.probe} along {result.layer_path}, {item['id']}"
         print(f"\n{heading}, score {item['score']:.3f}")
-        print(f"  asked:  {item['prompt']}")
+        print(f"  asked:  {item['asked']}")
         print(f"  said:   {item['answer']}")
         print(f"  target: {item['target']}")

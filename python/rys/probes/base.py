@@ -89,6 +89,10 @@ class Scorer(ABC):
     def score(self, answer: Any) -> float:
         """Return the score of an answer, in [-1, 1]: 1 is right, and below 0 worse than a guess."""
 
+    def preview(self, prompt: str) -> str:
+        """Return what is asked, for people, from the text of the item's last message."""
+        return prompt
+
     def describe(self) -> str:
         """Return a text that differs between scorers that ask, read or score otherwise.
 
@@ -164,12 +168,15 @@ class Probe(ABC):
         """The probe with its settings, in a form that `rys.probes.load` takes."""
         return self.id
 
-    def rungs(self) -> Sequence[Probe]:
+    def rungs(self, thinking: bool = False) -> Sequence[Probe]:
         """Return the forms of the probe that a calibration may choose among.
 
         They stand in the order of difficulty. Forms with the same attribute `tier` are neighbours,
         and the first of them is the one to try first. A probe that has one form only, which is the
         default, is never calibrated.
+
+        Args:
+            thinking: The model is to think before it answers: forms in which it writes are wanted.
         """
         return (self,)
 

@@ -14,6 +14,8 @@ from rys.requests import Request, Result
 
 __all__ = ["Contrast"]
 
+_ROUNDING = 1e-9  # two equal distributions give 0.5 only up to rounding
+
 
 class Contrast(Scorer):
     """The probability that the rating is higher for one fact than for another.
@@ -81,7 +83,7 @@ class Contrast(Scorer):
         details = {
             "probability": probability,
             "difference": ratings[0] - ratings[1],
-            "accuracy": float(probability > 0.5),
+            "accuracy": float(probability > 0.5 + _ROUNDING),
         }
         text = f"{ratings[0]:.2f} and {ratings[1]:.2f}"
         return Reading(answer=probability, text=text, details=details)
@@ -89,6 +91,10 @@ class Contrast(Scorer):
     def score(self, answer: Any) -> float:
         """Return the score of a probability of the right direction."""
         return float(2 * answer - 1)
+
+    def preview(self, prompt: str) -> str:
+        """Return the prompt with both facts, first the one with the higher rating."""
+        return prompt.replace(self._placeholder, f"[{' | '.join(self.facts)}]")
 
     def describe(self) -> str:
         """Return the facts and the labels in their order."""

@@ -94,8 +94,11 @@ class EQ(Probe):
             style=(self.style, "chat"),
         )
 
-    def rungs(self) -> Sequence[Probe]:
-        """Return the tiers of stories in pairs, each with examples and without."""
+    def rungs(self, thinking: bool = False) -> Sequence[Probe]:
+        """Return the tiers of stories in pairs, each with examples and without.
+
+        Nothing is written in them, so thinking makes no difference; see `Probe.rungs`.
+        """
         found = []
         for tier in TIERS:
             for form, style, shots in _FORMS:

@@ -33,6 +33,8 @@ class FileProbe(Probe):
             different answers.
     """
 
+    version = 2  # since choices of our own format are scored by probability
+
     def __init__(self, probe_id: str, file_format: str, entries: Sequence[Entry]) -> None:
         """Make a probe.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,14 +29,20 @@ from rys.probes.result import ProbeResult
 if TYPE_CHECKING:
     from rys.engine.model import Model
 
-__all__ = ["calibrate", "power_per_token"]
+__all__ = ["MAX_CANDIDATES", "calibrate", "power_per_token"]
+
+# What the calibration of a probe may cost, in candidates of the search.
+MAX_CANDIDATES = 10
 
 # Items of a try, as a part of those of the search, and at least.
-_PART_OF_ITEMS = 0.5
+_PART_OF_ITEMS = 0.375
 _LEAST_ITEMS = 16
 
 # Tiers that may be worse than the best before the climb ends: one may be so by chance.
 _PATIENCE = 2
+
+# A tier that is too easy is no reason to end the climb.
+_TOO_EASY = 0.9
 
 # The deviation of an item's score is not taken to be less. Else a score that hardly moves, because
 # the model knows nothing, would seem to be precise.
@@ -58,7 +64,8 @@ def calibrate(
     A probe that is given by its bare name ("math") is calibrated. One with a tier ("math:hard"), an
     object or a file is taken as it is.
 
-    The same arguments give the same choice, but for the rounding of another machine.
+    The same arguments give the same choice, but for the rounding of another machine. No probe costs
+    more evaluated tokens than ten candidates of the search.
 
     Args:
         model: The model, along the path that others will be compared with.
@@ -80,7 +87,8 @@ def calibrate(
         raise ProbeError(f"the probes are {ids}; give at least one, and each once")
     found = []
     for given, probe in zip(probes, loaded, strict=True):
-        rungs = probe.rungs() if isinstance(given, str) and is_open(given) else (probe,)
+        is_named = isinstance(given, str) and is_open(given)
+        rungs = probe.rungs(thinking) if is_named else (probe,)
         if len(rungs) < 2:
             found.append(ProbeCalibration(id=probe.id, chosen=probe))
             continue
@@ -114,78 +122,104 @@ def power_per_token(score: float, deviation: float, floor: float, tokens: float)
     return (share * (1 - share) / spread) ** 2 / tokens
 
 
-@dataclass
 class _Climb:
     """The tries of one probe's forms."""
 
-    model: Model
-    items: int
-    seed: int
-    thinking: bool
-    thinking_budget: int
-    progress: bool
+    def __init__(
+        self,
+        model: Model,
+        items: int,
+        seed: int,
+        thinking: bool,
+        thinking_budget: int,
+        progress: bool,
+    ) -> None:
+        self._model = model
+        self._items = items
+        self._seed = seed
+        self._thinking = thinking
+        self._thinking_budget = thinking_budget
+        self._progress = progress
+        self._tried: dict[str, Rung] = {}
 
     def run(self, probe_id: str, rungs: Sequence[Probe]) -> ProbeCalibration:
         """Try forms, and return what was found."""
-        tried: dict[str, Rung] = {}
-        best = self._climb(rungs, tried)
+        best = self._climb(rungs)
         if best is not None:
             for probe in rungs:
                 # the other forms of the best tier
-                if _tier(probe) == _tier(best) and probe.name not in tried:
-                    tried[probe.name] = self._try(probe)
-        chosen = self._checked(rungs, tried)
-        return ProbeCalibration(id=probe_id, chosen=chosen, rungs=tuple(tried.values()))
+                if _tier(probe) == _tier(best) and probe.name not in self._tried:
+                    self._try(probe)
+        chosen = self._checked(rungs)
+        return ProbeCalibration(id=probe_id, chosen=chosen, rungs=tuple(self._tried.values()))
 
-    def _climb(self, rungs: Sequence[Probe], tried: dict[str, Rung]) -> Probe | None:
+    def _climb(self, rungs: Sequence[Probe]) -> Probe | None:
         """Try the first form of each tier while that tells more; return the best."""
         best: Probe | None = None
         n_worse = 0
         for _, forms in itertools.groupby(rungs, _tier):
             probe = next(iter(forms))
             rung = self._try(probe)
-            tried[probe.name] = rung
-            if not rung.reasons and (best is None or rung.power > tried[best.name].power):
+            if rung is None:
+                break
+            if not rung.reasons and (best is None or rung.power > self._tried[best.name].power):
                 best, n_worse = probe, 0
-            # A tier that is too easy is no reason to stop.
-            elif rung.score < 0.9:
-                n_worse += 1
-            if n_worse == _PATIENCE:
+                continue
+            if rung.score > _TOO_EASY:
+                continue
+            n_worse += 1
+            # Above a tier that measures, one at the floor ends the climb.
+            is_at_floor = best is not None and bool(rung.reasons)
+            if is_at_floor or n_worse == _PATIENCE:
                 break
         return best
 
-    def _checked(self, rungs: Sequence[Probe], tried: dict[str, Rung]) -> Probe | None:
+    def _checked(self, rungs: Sequence[Probe]) -> Probe | None:
         """Return the best form that also measures with all items of the calibration."""
         by_name = {probe.name: probe for probe in rungs}
-        ranked = sorted(tried.values(), key=lambda rung: -rung.power)
-        for rung in ranked:
+        for rung in sorted(self._tried.values(), key=lambda rung: -rung.power):
             if rung.reasons:
                 continue
-            probe = by_name[rung.name]
-            again = self._try(probe, all_items=True)
-            spent = rung.n_evaluated_tokens + again.n_evaluated_tokens
-            tried[rung.name] = replace(again, n_evaluated_tokens=spent)
-            if not again.reasons:
-                return probe
+            again = self._try(by_name[rung.name], all_items=True)
+            if again is None or not again.reasons:
+                return by_name[rung.name]
         return None
 
-    def _try(self, probe: Probe, all_items: bool = False) -> Rung:
+    def _try(self, probe: Probe, all_items: bool = False) -> Rung | None:
+        """Ask a form, and keep its figures. Return None if it would cost too much."""
         evaluation = Evaluation(
-            self.model,
+            self._model,
             probe,
-            n=self.items,
+            n=self._items,
             split="calibrate",
-            seed=self.seed,
-            thinking=self.thinking,
-            thinking_budget=self.thinking_budget,
+            seed=self._seed,
+            thinking=self._thinking,
+            thinking_budget=self._thinking_budget,
         )
-        n_all = len(evaluation.items(probe.id))
-        n = n_all
+        n = len(evaluation.items(probe.id))
         if not all_items:
-            n = min(n_all, max(_LEAST_ITEMS, math.ceil(self.items * _PART_OF_ITEMS)))
-        result = evaluation.run(self.model, 0, n, self.progress)[probe.id]
+            n = min(n, max(_LEAST_ITEMS, math.ceil(self._items * _PART_OF_ITEMS)))
+        if self._spent() + evaluation.n_prompt_tokens(n) > self._allowed():
+            return None
+        result = evaluation.run(self._model, 0, n, self._progress)[probe.id]
         tokens = self._tokens_per_item(evaluation, result)
-        return self._rung(probe, evaluation, result, tokens)
+        rung = self._rung(probe, evaluation, result, tokens)
+        if all_items:  # it was asked before, with fewer items
+            earlier = self._tried[probe.name].n_evaluated_tokens
+            rung = replace(rung, n_evaluated_tokens=earlier + rung.n_evaluated_tokens)
+        self._tried[probe.name] = rung
+        return rung
+
+    def _spent(self) -> int:
+        return sum(rung.n_evaluated_tokens for rung in self._tried.values())
+
+    def _allowed(self) -> float:
+        """Return the tokens that may be spent: those of some candidates of the search."""
+        measuring = [rung for rung in self._tried.values() if not rung.reasons]
+        if not measuring:
+            return math.inf  # there is nothing to compare with yet
+        best = max(measuring, key=lambda rung: rung.power)
+        return MAX_CANDIDATES * self._items * best.tokens_per_item
 
     def _rung(
         self, probe: Probe, evaluation: Evaluation, result: ProbeResult, tokens: float
@@ -198,7 +232,7 @@ class _Climb:
             result.truncated,
             floors,
             result.errors,
-            n_wanted=self.items,
+            n_wanted=self._items,
         )
         deviation = float(np.std(result.scores, ddof=1)) if result.n > 1 else 1.0
         return Rung(
@@ -218,13 +252,15 @@ class _Climb:
         """Return the tokens of an item in a search, which shares beginnings among more items."""
         n = len(evaluation.items(evaluation.probes[0].id))
         generated = result.n_generated_tokens / result.n
-        if n < 2:
-            return evaluation.n_prompt_tokens() + generated
-        half = n // 2
+        prompts = evaluation.n_prompt_tokens()
         # What the second half adds is the items' own; the rest is what all share.
-        own = (evaluation.n_prompt_tokens() - evaluation.n_prompt_tokens(half)) / (n - half)
-        shared = max(0.0, evaluation.n_prompt_tokens() - n * own)
-        return own + shared / self.items + generated
+        half = n // 2
+        own = (prompts - evaluation.n_prompt_tokens(half)) / (n - half)
+        shared = max(0.0, prompts - n * own)
+        # Short beginnings are not worth sharing, so a run evaluates more than the least.
+        least = evaluation.n_prompt_tokens(result.n) + result.n_generated_tokens
+        factor = max(1.0, result.n_evaluated_tokens / least)
+        return (own + shared / self._items + generated) * factor
 
 
 def _tier(probe: Probe) -> str:

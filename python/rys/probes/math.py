@@ -158,12 +158,15 @@ class Math(Probe):
             style=(self.style, "chat"),
         )
 
-    def rungs(self) -> Sequence[Probe]:
-        """Return the tiers that are generated for this probe, each with examples and without."""
+    def rungs(self, thinking: bool = False) -> Sequence[Probe]:
+        """Return the tiers but "original", each with examples and without; see `Probe.rungs`."""
         found = []
         for tier in TIERS:
-            # The numbers of "original" are those of another tool, for comparison.
-            if tier != "original":
+            if tier == "original":  # for comparison with another tool
+                continue
+            if thinking:
+                found.append(Math(tier, "exact"))
+            else:
                 found += [Math(tier, self.score, shots, style) for style, shots in FORMS]
         return found
 

@@ -143,10 +143,13 @@ class Reasoning(Probe):
             style=(self.style, "chat"),
         )
 
-    def rungs(self) -> Sequence[Probe]:
-        """Return all tiers, each with examples and without."""
+    def rungs(self, thinking: bool = False) -> Sequence[Probe]:
+        """Return all tiers, each with examples and without; see `Probe.rungs`."""
         found = []
         for tier in TIERS:
+            if thinking:
+                found.append(Reasoning(tier, format="written"))
+                continue
             for style, shots in _SHORT_FORMS if tier in _SHORT else _FORMS:
                 found.append(Reasoning(tier, shots=shots, score=self.score, style=style))
         return found

@@ -4,6 +4,8 @@ One object with
 
 - "results": the summaries of all probes along all paths; see `ProbeResult.summary`;
 - "preflight": by probe, the reasons why it cannot measure;
+- "calibration": how the form of each probe was chosen, null if they were given; see
+  `rys.probes.Calibration.to_json`;
 - "comparison": the differences between two paths, null for a single path; see `PairedDifference`;
 - "item_scores": for every result its "probe" and "layer_path", and lists with an entry for every
   item: "hashes" of the contents, by which items are paired, "families" and "scores";
@@ -21,6 +23,8 @@ from typing import Any
 
 from rys._util.json_fields import count, mapping, number
 from rys.errors import ProbeError
+from rys.probes.base import Item
+from rys.probes.calibration import Calibration
 from rys.probes.paired import PairedDifference
 from rys.probes.result import ProbeResult
 
@@ -41,7 +45,7 @@ class ItemScores:
     Attributes:
         hashes: Content hashes of the items.
         families: Families of the items; None if the file does not tell.
-        scores: In [0, 1].
+        scores: In [-1, 1].
     """
 
     hashes: list[str]
@@ -101,6 +105,7 @@ def to_json(
     refused: Mapping[str, Sequence[str]],
     comparison: Sequence[PairedDifference] | None,
     n_shown: int = 0,
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """Return what `rys probe --json` prints.
 
@@ -109,11 +114,13 @@ def to_json(
         refused: By probe, the reasons why it cannot measure.
         comparison: The differences between two paths; None for a single path.
         n_shown: Number of items of each result that are shown with their answers.
+        calibration: How the forms of the probes were chosen; None if they were given.
     """
     results = [result for by_probe in along for result in by_probe.values()]
     document: dict[str, Any] = {
         "results": [result.summary() for result in results],
         "preflight": dict(refused),
+        "calibration": None if calibration is None else calibration.to_json(),
         "comparison": None,
         "item_scores": list(map(_item_scores, results)),
     }
@@ -143,12 +150,23 @@ def preview(result: ProbeResult, n: int) -> dict[str, Any]:
         shown = {
             "id": item.id,
             "prompt": item.prompt,
+            "asked": _asked(item),
             "answer": result.answers[i] if error is None else f"failed: {error}",
             "target": str(item.scorer.target),
             "score": float(result.scores[i]),
         }
         items.append(shown)
     return {"probe": result.probe, "layer_path": result.layer_path, "items": items}
+
+
+def _asked(item: Item) -> str:
+    """Return what an item asks, for people: the last message, and how many examples precede it."""
+    if isinstance(item.prompt, str):
+        return item.scorer.preview(item.prompt)
+    asked = item.scorer.preview(str(item.prompt[-1].get("content")))
+    roles = [message.get("role") for message in item.prompt]
+    n_shown = roles.count("assistant")
+    return f"{asked} (after {n_shown} examples)" if n_shown else asked
 
 
 def is_probe_output(content: Any) -> bool:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from rys.probes.families.basics import (
     agreement,
     article,
-    first_or_last,
     kinds,
     look_up,
     order_of_two,
     pattern,
+    place_in_list,
     sentiment,
 )
 from rys.probes.families.dates import date_understanding
@@ -38,7 +38,7 @@ _STARTER: tuple[tuple[Family, int], ...] = (
 )
 _BASIC: tuple[tuple[Family, int], ...] = (
     (look_up, 4),
-    (first_or_last, 4),
+    (place_in_list, 4),
     (order_of_two, 2),
     (pattern, 4),
 )

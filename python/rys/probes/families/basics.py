@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from rys.probes.families.words import COLORS, NAMES, join_words, word_tuple
+from rys.probes.families.words import COLORS, NAMES, ORDINALS, join_words, word_tuple
 from rys.probes.questions import Question
 
 __all__ = [
@@ -18,11 +18,11 @@ __all__ = [
     "VERBS",
     "agreement",
     "article",
-    "first_or_last",
     "kinds",
     "look_up",
     "order_of_two",
     "pattern",
+    "place_in_list",
     "sentiment",
 ]
 
@@ -131,12 +131,14 @@ def pattern(rng: random.Random, n: int) -> Question:
     return Question(text, words[n_shown % n], tuple(words), by_word=True)
 
 
-def first_or_last(rng: random.Random, n: int) -> Question:
-    """Ask for the first or the last of n words."""
+def place_in_list(rng: random.Random, n: int) -> Question:
+    """Ask for the word at a place of a list of n words, at most 4."""
     words = rng.sample(_WORDS, n)
-    which, answer = rng.choice((("first", words[0]), ("last", words[-1])))
-    text = f"Which word is the {which} one? {', '.join(words)}"
-    return Question(text, answer, tuple(words), by_word=True)
+    place = rng.randrange(n)
+    ordinal = "last" if place == n - 1 else ORDINALS[place]
+    text = f"Which word is the {ordinal} one? {', '.join(words)}"
+    choices = rng.sample(words, n)
+    return Question(text, words[place], tuple(choices), by_word=True)
 
 
 def kinds(rng: random.Random, n: int) -> Question:

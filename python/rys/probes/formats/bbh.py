@@ -112,7 +112,8 @@ def _target(question: str, target: str) -> _Target:
 def _scorer(record: Record, target: _Target, settings: Settings) -> Scorer:
     labels = target.labels
     if labels and not settings.examples:
-        return Choice(labels, target.answer)
+        # by accuracy, as published figures are
+        return Choice(labels, target.answer, "accuracy")
     parse = _parser(target)
     # a label is its own answer; numbers and texts are compared in the form that is read
     right = target.answer if labels else parse(target.answer)
