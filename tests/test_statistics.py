@@ -555,6 +555,21 @@ def test_a_deviation_is_never_taken_for_none():
     assert np.isnan(deviations_of(np.ones((1, 1)), equal(1)[0])).all()
 
 
+def test_a_small_deviation_of_many_small_changes_is_taken_as_it_is():
+    weights = equal(64)[0]
+    drawn = 0.01 * np.random.default_rng(5).normal(size=(2, 64))
+    assert deviations_of(drawn, weights) == pytest.approx(drawn.std(axis=1, ddof=1))
+    # one changed item in n has the deviation that no changed item is given
+    one = np.zeros((1, 64))
+    one[0, 3] = 1.0
+    assert deviations_of(one, weights) == pytest.approx([1 / 8])
+
+
+@pytest.mark.parametrize(("score", "interval"), [(0.4, (0, 1)), (-0.4, (-1, 1))])
+def test_scores_without_spread_may_be_anywhere_on_their_scale(score, interval):
+    assert mean_interval(np.full(20, score)) == interval
+
+
 def test_a_deviation_exceeds_what_it_is_at_most_as_rarely_as_promised():
     rng = np.random.default_rng(4)
     bounds = [deviation_at_most(drawn.std(ddof=1), 16) for drawn in rng.normal(size=(4000, 16))]

@@ -251,8 +251,9 @@ def test_items_have_the_hashes_that_they_had(finished: Path) -> None:
     first = {
         "reference": "99c6b16e4f65ce59867ad29906fa48a6",
         "math": "f3587b70f74e0d1ea60fd5565f646ada",
-        "eq": "3ef18f0fe71171b502e1df899ec3aa95",
-        "reasoning": "41b5246ec7b9b455f939ec31f3327a9c",
+        "eq:rated": "3ef18f0fe71171b502e1df899ec3aa95",
+        "eq": "0fe224c563b73bde32928929293a894c",
+        "reasoning": "bff138313d74a2d82787889aaee19d8d",
     }
     assert {name: load(name).items(1)[0].content_hash for name in first} == first
     store = Store.open(finished, read_only=True)

@@ -142,7 +142,7 @@ def _paired_interval(
     is_flat = np.ptp(differences) == 0
     if _is_mean_over_items(base, aggregation):
         # If all differences are equal, it must be known how large a difference can be.
-        is_bounded = bool(scores.min() >= 0 and scores.max() <= 1)
+        is_bounded = bool(scores.min() >= -1 and scores.max() <= 1)
         if is_bounded or not is_flat:
             return paired_interval(differences, strata=strata)
     elif not is_flat:

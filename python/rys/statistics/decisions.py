@@ -63,9 +63,10 @@ def elimination_bounds(
 def deviations_of(differences: Floats, weights: Floats) -> Floats:
     """Return the standard deviations of an item's weighted difference.
 
-    An effect is the mean of the n values `n * weight * difference`, whose deviation this is. It is
-    never taken to be below that of one changed item in n: where no item changed, the deviation is
-    not known to be 0.
+    An effect is the mean of the n values `n * weight * difference`, whose deviation this is. Where
+    all items have the same difference, which is mostly 0, it is that of one changed item in n: the
+    deviation is not known to be 0. Where they differ, it is what was measured. Scores that are
+    probabilities change a little on every item, and deviate far less than one item in n.
 
     Args:
         differences: float64 [C, N].
@@ -79,7 +80,9 @@ def deviations_of(differences: Floats, weights: Floats) -> Floats:
         return np.full(len(differences), np.nan)
     # n * weight is 1 for equal weights.
     measured = (differences * (weights * n)).std(axis=1, ddof=1)
-    deviations: Floats = np.maximum(measured, 1 / math.sqrt(n))
+    is_flat = np.ptp(differences, axis=1) == 0
+    measured[is_flat] = np.maximum(measured[is_flat], 1 / math.sqrt(n))
+    deviations: Floats = measured
     return deviations
 
 

@@ -180,10 +180,11 @@ def mean_interval(scores: Floats) -> tuple[float, float]:
     percentiles of a bootstrap over items, both from scipy.
 
     Args:
-        scores: float64 [N], in [0, 1].
+        scores: float64 [N], in [-1, 1].
 
     Returns:
-        The lower and the upper end. They are 0 and 1 for graded scores without any spread.
+        The lower and the upper end. For graded scores without any spread they are the ends of the
+        scale: 0 and 1, or -1 and 1 if the scores are below 0.
     """
     from scipy import stats
 
@@ -192,7 +193,7 @@ def mean_interval(scores: Floats) -> tuple[float, float]:
         interval = stats.binomtest(int(scores.sum()), n).proportion_ci(method="wilson")
         return float(interval.low), float(interval.high)
     if np.ptp(scores) == 0 or n < 2:
-        return 0.0, 1.0  # nothing can be said about the spread
+        return (-1.0 if scores.min() < 0 else 0.0), 1.0  # nothing can be said about the spread
     found = stats.bootstrap(
         (scores,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
     )

@@ -136,7 +136,7 @@ TABLES = {
             "trial": ("INTEGER", "typeof(trial) = 'integer'"),
             "probe": _text("probe"),
             "position": _number("position", "1e9"),
-            "score": ("REAL", "typeof(score) = 'real' AND score BETWEEN 0 AND 1"),
+            "score": ("REAL", "typeof(score) = 'real' AND score BETWEEN -1 AND 1"),
             "parsed": _flag("parsed"),
             "truncated": _flag("truncated"),
             "answer": _text("answer"),
