@@ -23,6 +23,7 @@ from rys.probes.base import Probe
 from rys.probes.calibration import Calibration, ProbeCalibration, Rung
 from rys.probes.evaluation import Evaluation
 from rys.probes.preflight import preflight_of_scores
+from rys.probes.prompter import Prompter
 from rys.probes.registry import is_open, load
 from rys.probes.result import ProbeResult
 
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_CANDIDATES", "calibrate", "power_per_token"]
 
-# What the calibration of a probe may cost, in candidates of the search.
+# What the calibration of a probe may cost, in candidates of the search; and the part of it that may
+# be spent on the climb, so that something is left for the other forms of the best tier.
 MAX_CANDIDATES = 10
+_PART_OF_CLIMB = 0.5
 
 # Items of a try, as a part of those of the search, and at least.
 _PART_OF_ITEMS = 0.375
@@ -51,7 +54,7 @@ _LEAST_DEVIATION = 0.1
 
 def calibrate(
     model: Model,
-    probes: Sequence[str | Probe],
+    probes: str | Probe | Sequence[str | Probe],
     *,
     items: int = 64,
     seed: int = 0,
@@ -81,19 +84,21 @@ def calibrate(
         RequestError: A number is out of range.
     """
     items = checks.integer("items", items, 1)
+    probes = [probes] if isinstance(probes, (str, Probe)) else list(probes)
     loaded = [load(probe) if isinstance(probe, str) else probe for probe in probes]
     ids = [probe.id for probe in loaded]
     if not ids or len(set(ids)) < len(ids):
         raise ProbeError(f"the probes are {ids}; give at least one, and each once")
+    # Without a template everything is a plain text, and nobody thinks.
+    has_template = Prompter(model).has_template
     found = []
     for given, probe in zip(probes, loaded, strict=True):
         is_named = isinstance(given, str) and is_open(given)
-        rungs = probe.rungs(thinking) if is_named else (probe,)
+        rungs = probe.rungs(thinking and has_template) if is_named else (probe,)
         if len(rungs) < 2:
             found.append(ProbeCalibration(id=probe.id, chosen=probe))
             continue
-        # Without a template everything is a plain text, and two forms would be the same.
-        if not model.chat_template:
+        if not has_template:  # the same question in another style would be the same
             rungs = [rung for rung in rungs if getattr(rung, "style", "plain") == "plain"]
         climb = _Climb(model, items, seed, thinking, thinking_budget, progress)
         found.append(climb.run(probe.id, rungs))
@@ -159,7 +164,7 @@ class _Climb:
         n_worse = 0
         for _, forms in itertools.groupby(rungs, _tier):
             probe = next(iter(forms))
-            rung = self._try(probe)
+            rung = self._try(probe, part=_PART_OF_CLIMB)
             if rung is None:
                 break
             if not rung.reasons and (best is None or rung.power > self._tried[best.name].power):
@@ -185,8 +190,17 @@ class _Climb:
                 return by_name[rung.name]
         return None
 
-    def _try(self, probe: Probe, all_items: bool = False) -> Rung | None:
-        """Ask a form, and keep its figures. Return None if it would cost too much."""
+    def _try(self, probe: Probe, all_items: bool = False, part: float = 1.0) -> Rung | None:
+        """Ask a form, and keep its figures.
+
+        Args:
+            probe: The form.
+            all_items: Ask all items of the calibration.
+            part: Of what the calibration may cost.
+
+        Returns:
+            The figures; None if it would cost too much.
+        """
         evaluation = Evaluation(
             self._model,
             probe,
@@ -199,7 +213,7 @@ class _Climb:
         n = len(evaluation.items(probe.id))
         if not all_items:
             n = min(n, max(_LEAST_ITEMS, math.ceil(self._items * _PART_OF_ITEMS)))
-        if self._spent() + evaluation.n_prompt_tokens(n) > self._allowed():
+        if self._spent() + evaluation.n_prompt_tokens(n) > part * self._allowed():
             return None
         result = evaluation.run(self._model, 0, n, self._progress)[probe.id]
         tokens = self._tokens_per_item(evaluation, result)
@@ -218,8 +232,9 @@ class _Climb:
         measuring = [rung for rung in self._tried.values() if not rung.reasons]
         if not measuring:
             return math.inf  # there is nothing to compare with yet
-        best = max(measuring, key=lambda rung: rung.power)
-        return MAX_CANDIDATES * self._items * best.tokens_per_item
+        # Any of them may be chosen.
+        cheapest = min(rung.tokens_per_item for rung in measuring)
+        return MAX_CANDIDATES * self._items * cheapest
 
     def _rung(
         self, probe: Probe, evaluation: Evaluation, result: ProbeResult, tokens: float
