@@ -137,6 +137,23 @@ def test_a_file_of_the_user_and_a_model_of_the_user(tmp_path: Path):
     assert (result["probe"], result["n"], result["layer_path"]) == ("mine:2", 4, "0..3,2..5")
 
 
+def test_a_model_that_no_form_measures_is_told_why(tmp_path: Path):
+    model = str(write_tiny_model(tmp_path / "tiny.gguf"))  # has random weights
+    done = probe(model, "--probes", "math", "--items", "16", "--n-ctx", "1024", status=1)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("rys probe: no form of any probe measures this model: math: no form")
+    assert "Give a file with questions of your own (--probes mine.jsonl)" in line
+
+
+def test_a_form_that_is_given_is_not_calibrated():
+    form = "math:basic:shots=1:style=plain"
+    document = json.loads(probe("--probes", form, "--items", "4", "--json", "--show", "1").stdout)
+    assert document["calibration"] is None
+    (shown,) = document["items"][0]["items"]
+    assert shown["asked"].endswith("? (after 1 examples)")
+    assert len(shown["prompt"]) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

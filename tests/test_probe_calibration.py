@@ -82,10 +82,23 @@ def test_the_tier_that_measures_best_is_chosen(model, ladder):
     (one,) = found.found
     assert one.chosen is not None
     figures = {rung.name: rung for rung in one.rungs}
-    powers = {name: rung.power for name, rung in figures.items() if not rung.reasons}
+    powers = {n: r.power for n, r in figures.items() if not r.reasons and r.score <= 0.8}
     assert one.chosen.name == max(powers, key=powers.get)
     assert found.probes == [one.chosen]
     assert found.refused == {}
+
+
+def test_a_tier_without_room_is_climbed_over(model, ladder):
+    ladder(0.1, 0.4)
+    (one,) = calibrate(model, ["ladder"], items=64).found
+    assert one.rungs[0].score > 0.8
+    assert one.chosen is not None
+    assert one.chosen.name == "ladder:1:wrong=0.4"
+    # but it is better than nothing
+    ladder(0.1, 0.95)
+    (one,) = calibrate(model, ["ladder"], items=64).found
+    assert one.chosen is not None
+    assert one.chosen.name == "ladder:0:wrong=0.1"
 
 
 def test_the_climb_ends_above_the_best_tier(model, ladder):

@@ -116,7 +116,7 @@ def test_the_class_in_the_documentation_is_a_good_probe(tiny):
         number = int(re.findall(r"\d+", item.prompt)[0])
         assert item.scorer.target == ["even", "odd"][number % 2]
     result = evaluate(tiny, probe, n=8)["parity"]
-    assert (result.n, result.chance, result.parse_rate) == (8, 0.5, 1)
+    assert (result.n, result.chance, result.parse_rate) == (8, 0, 1)
 
 
 def test_the_first_example_in_the_documentation_runs(capsys):

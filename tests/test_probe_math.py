@@ -146,7 +146,7 @@ def test_a_small_family_ends_and_the_others_go_on():
 
 # Of 16 items; must be the same on every machine and for ever, or else `version` goes up.
 FIRST_ITEMS = {
-    "basic": "6adaf34adb6de0ea5bce31d3bd6285090ea8dc3e02e90ef3b2361dd967cedf3a",
+    "basic": "65a4afad01884578cf3adac6c8f8fb286c6d73c6e7c08ca6021b3d337e9ae6a2",
     "easy": "5da6b62c9f64e3c067488822efbc2e37498e3577d49473cc5bf638db16713e5a",
     "medium": "fe5bbf22cdc4cbbbd7c0040a87452bd7628fcffebd12f4c703371fd789b04d26",
     "hard": "9d6b4f613a23b2841f3655b85d25843283a41a54a6a3e3ba0f5ae82236d43b83",

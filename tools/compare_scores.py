@@ -7,10 +7,10 @@
 to 4 layers at five depths. Every item is asked once; all scores are computed from the same answer.
 Without a model it asks the reference model.
 
-`table` prints, for each model and probe, the tokens with which each score sees the median path with
+`table` prints, for each model and probe, the tokens with which each score sees a path's change with
 a power of 80%: (1.96 + 0.84)^2 (s / m)^2 items, with the mean m and the standard deviation s of the
-paired differences, times the tokens of an item. The square of m is corrected for its noise,
-m^2 - s^2 / n.
+paired differences, times the tokens of an item. Over the paths (m / s)^2 is averaged, corrected for
+its noise: (m^2 - s^2 / n) / s^2, and 0 where no item changes.
 """
 
 from __future__ import annotations
@@ -162,12 +162,10 @@ def rows_of(document: Mapping[str, Any]) -> Iterator[list[str]]:
                 difference = after - before[way]
                 variance = float(difference.var(ddof=1))
                 square = float(difference.mean()) ** 2 - variance / len(difference)
-                information[way].append(max(0.0, square) / max(variance, 1e-12))
+                information[way].append(square / variance if variance else 0.0)
         for way, values in information.items():
-            median = float(np.median(values))
-            needed = math.inf
-            if median:
-                needed = Z_SQUARED / median
+            mean = float(np.mean(values))
+            needed = Z_SQUARED / mean if mean > 0 else math.inf
             yield [
                 document["model"],
                 name,

@@ -44,8 +44,9 @@ _LEAST_ITEMS = 16
 # Tiers that may be worse than the best before the climb ends: one may be so by chance.
 _PATIENCE = 2
 
-# A tier that is too easy is no reason to end the climb.
-_TOO_EASY = 0.9
+# A form with a higher score has little room for a gain. It is chosen only if no other one measures,
+# and is no reason to end the climb.
+_TOO_EASY = 0.8
 
 # The deviation of an item's score is not taken to be less. Else a score that hardly moves, because
 # the model knows nothing, would seem to be precise.
@@ -167,7 +168,8 @@ class _Climb:
             rung = self._try(probe, part=_PART_OF_CLIMB)
             if rung is None:
                 break
-            if not rung.reasons and (best is None or rung.power > self._tried[best.name].power):
+            is_better = best is None or _rank(rung) > _rank(self._tried[best.name])
+            if not rung.reasons and is_better:
                 best, n_worse = probe, 0
                 continue
             if rung.score > _TOO_EASY:
@@ -182,7 +184,7 @@ class _Climb:
     def _checked(self, rungs: Sequence[Probe]) -> Probe | None:
         """Return the best form that also measures with all items of the calibration."""
         by_name = {probe.name: probe for probe in rungs}
-        for rung in sorted(self._tried.values(), key=lambda rung: -rung.power):
+        for rung in sorted(self._tried.values(), key=_rank, reverse=True):
             if rung.reasons:
                 continue
             again = self._try(by_name[rung.name], all_items=True)
@@ -276,6 +278,11 @@ class _Climb:
         least = evaluation.n_prompt_tokens(result.n) + result.n_generated_tokens
         factor = max(1.0, result.n_evaluated_tokens / least)
         return (own + shared / self._items + generated) * factor
+
+
+def _rank(rung: Rung) -> tuple[bool, float]:
+    """Return what makes a form better than another: room for a gain, then power."""
+    return rung.score <= _TOO_EASY, rung.power
 
 
 def _tier(probe: Probe) -> str:

@@ -33,8 +33,8 @@ def addition(rng: random.Random, digits: int) -> Question:
 
 
 def subtraction(rng: random.Random, digits: int) -> Question:
-    """Ask for the difference of two numbers of so many digits, the larger one first."""
-    a, b = sorted((_of_digits(rng, digits), _of_digits(rng, digits)), reverse=True)
+    """Ask for the difference of two different numbers of so many digits, the larger one first."""
+    b, a = sorted(rng.sample(range(10 ** (digits - 1), 10**digits), 2))
     return Question(f"What is {a} - {b}?", str(a - b))
 
 
@@ -91,6 +91,7 @@ def larger(rng: random.Random, digits: int) -> Question:
 def remainder(rng: random.Random, digits: int) -> Question:
     """Ask for the remainder of a number of so many digits, divided by one of two digits fewer."""
     a, b = _of_digits(rng, digits), _of_digits(rng, digits - 2)
+    a += a % b == 0  # Ng's partial credit knows no right answer of 0
     return Question(f"What is the remainder of {a} divided by {b}?", str(a % b))
 
 
