@@ -94,7 +94,7 @@ from stock_server import StockServer
 Kinds = list[tuple[Probe, int]]
 PUBLISHED: Kinds = [
     (Math("original", "partial"), 48),
-    (EQ("list"), 64),
+    (EQ("rated", "list"), 64),
     (Reasoning(format="written"), 16),
 ]
 REFERENCE: Kinds = [(Reference(), 16)]

@@ -150,7 +150,7 @@ def test_a_form_that_is_given_is_not_calibrated():
     document = json.loads(probe("--probes", form, "--items", "4", "--json", "--show", "1").stdout)
     assert document["calibration"] is None
     (shown,) = document["items"][0]["items"]
-    assert shown["asked"].endswith("? (after 1 examples)")
+    assert shown["asked"].endswith("? (after 1 example)")
     assert len(shown["prompt"]) == 3
 
 

@@ -166,7 +166,9 @@ def _asked(item: Item) -> str:
     asked = item.scorer.preview(str(item.prompt[-1].get("content")))
     roles = [message.get("role") for message in item.prompt]
     n_shown = roles.count("assistant")
-    return f"{asked} (after {n_shown} examples)" if n_shown else asked
+    if not n_shown:
+        return asked
+    return f"{asked} (after {n_shown} example{'s' * (n_shown > 1)})"
 
 
 def is_probe_output(content: Any) -> bool:
