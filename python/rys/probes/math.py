@@ -76,6 +76,12 @@ def cube_root(rng: random.Random, digits: int) -> Question:
     )
 
 
+def take_away(rng: random.Random, digits: int) -> Question:
+    """Ask for a sum of two numbers of so many digits less one of them."""
+    a, b = _of_digits(rng, digits), _of_digits(rng, digits)
+    return Question(f"What is {a + b} - {b}?", str(a))
+
+
 def successor(rng: random.Random, digits: int) -> Question:
     """Ask for the number after one of so many digits."""
     a = _of_digits(rng, digits)
@@ -97,7 +103,7 @@ def remainder(rng: random.Random, digits: int) -> Question:
 
 # Families and difficulties; a difficulty is a number of digits.
 TIERS: dict[str, tuple[tuple[Family, int], ...]] = {
-    "basic": ((addition, 1), (successor, 2), (subtraction, 1), (larger, 2)),
+    "basic": ((addition, 1), (successor, 3), (take_away, 1), (larger, 2)),
     "easy": ((addition, 2), (subtraction, 2), (product, 1)),
     "medium": ((addition, 4), (subtraction, 4), (product, 2), (product_and_sum, 2)),
     "hard": ((addition, 9), (product, 3), (square_root, 8), (cube_root, 9)),
