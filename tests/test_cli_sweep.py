@@ -94,7 +94,8 @@ def test_the_store_is_named_after_model_and_probes_and_output_is_plain(tmp_path)
     )
     assert "\x1b" not in result.stdout
     assert 'not confirmed: layer_path="0..7,4..11"' in result.stdout
-    assert "fresh items:\n    rys sweep --resume reference.reference.sweep.db" in result.stdout
+    command = "rys sweep --resume reference.reference.sweep.db --confirm"
+    assert f"fresh items:\n    {command}" in result.stdout
     assert result.stderr == ""
 
 
@@ -203,12 +204,26 @@ def test_start_and_stop_restrict_and_choose_nothing_themselves():
 
 
 def test_the_command_that_resumes_keeps_what_is_not_in_the_file(undisturbed, tmp_path):
-    arguments = ["--resume", undisturbed[0], "--quiet", "--no-confirm", "--budget", "9h"]
-    result = sweep(*arguments, cwd=tmp_path)
+    result = sweep("--resume", undisturbed[0], "--quiet", "--budget", "9h", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    resumed = f"rys sweep --resume {undisturbed[0]} --no-confirm --quiet --budget 9h"
-    flags = cli._flags(argparse.Namespace(no_confirm=True, json=False, quiet=True))
+    resumed = f"rys sweep --resume {undisturbed[0]} --quiet --budget 9h"
+    flags = cli._flags(argparse.Namespace(json=False, quiet=True))
     assert resume_command(str(undisturbed[0]), *flags, budget="9h") == resumed
+
+
+def test_a_sweep_begun_without_confirmation_is_resumed_without(tmp_path):
+    def stages():
+        return {stage for stage, *_ in scores(tmp_path / "s.db")}
+
+    begun = sweep(*SMALL, "--no-confirm", "--budget", "2k-tokens", "--store", "s.db", cwd=tmp_path)
+    assert begun.returncode == 0, begun.stderr
+    resumed = sweep("--resume", "s.db", "--quiet", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.startswith("No path confirmed: the best of the search so far")
+    assert stages() == {"search"}
+    after_all = sweep("--resume", "s.db", "--confirm", "--quiet", cwd=tmp_path)
+    assert after_all.stdout.startswith("Confirmed: 0..7,4..11")
+    assert stages() == {"search", "confirm"}
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def resume_command(store: str, *flags: str, budget: str | None = None) -> str:
 
     Args:
         store: The sweep's file.
-        flags: Names of flags that are not kept in the file, such as "no_confirm".
+        flags: Names of flags that are not kept in the file, such as "quiet".
         budget: For the next run; None for no limit.
     """
     words = ["rys", "sweep", "--resume", store]
@@ -88,7 +88,7 @@ def commands(report: SweepReport) -> list[tuple[str, str]]:
             export = ["rys", "export", file, output, "--layer-path", report.best.layer_path]
             found.append(("Write a file for programs without paths", shlex.join(export)))
     elif not report.top and report.provenance:
-        found.insert(0, ("Confirm the best on fresh items", resume_command(report.store)))
+        found.insert(0, ("Confirm the best on fresh items", resume_command(report.store, "confirm")))
     return found
 
 

@@ -41,7 +41,10 @@ _CANDIDATES = (
 )
 
 # Options of one run, which the file does not keep.
-_OF_A_RUN = ("resume", "store", "json", "quiet", "budget", "no_confirm")
+_OF_A_RUN = ("resume", "store", "json", "quiet", "budget")
+
+# Options that the file keeps, and that a resumed run may change.
+_CHANGEABLE = ("no_confirm", "force")
 
 # What the parser adds to the options.
 _OF_THE_PARSER = ("run", "defaults", "command")
@@ -83,6 +86,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--top", type=int, default=5, metavar="K", help="candidates to confirm (default: 5)"
     )
     parser.add_argument("--no-confirm", action="store_true", help="stop after the search")
+    parser.add_argument(
+        "--confirm",
+        action="store_false",
+        dest="no_confirm",
+        help="with --resume: confirm after all, where the file was begun with --no-confirm",
+    )
     parser.add_argument(
         "--min-effect",
         type=float,
@@ -282,8 +291,8 @@ class _Parser(argparse.ArgumentParser):
 def resumed(options: argparse.Namespace) -> argparse.Namespace:
     """Return the options that a file was made with, and those given now that may differ.
 
-    The options of a run, --force and the model's options may differ; model options that would
-    change results are refused later.
+    The options of a run, --force, --no-confirm and the model's options may differ; model options
+    that would change results are refused later.
 
     Raises:
         RequestError: Another option was given, or the file was not made by `rys sweep`.
@@ -301,7 +310,7 @@ def resumed(options: argparse.Namespace) -> argparse.Namespace:
     made_with = {**options.defaults, **_parsed(path, provenance)}
     # All but these are fixed, so a new option is refused unless it is named here.
     now = given(options)
-    may_differ = _model_options() | {*_OF_A_RUN, *_OF_THE_PARSER, "force"}
+    may_differ = _model_options() | {*_OF_A_RUN, *_OF_THE_PARSER, *_CHANGEABLE}
     refused = []
     for name, value in now.items():
         if name not in may_differ and value != made_with[name]:
@@ -340,7 +349,7 @@ def _model_options() -> set[str]:
 
 def _flags(options: argparse.Namespace) -> list[str]:
     """Return the flags that were given and that the file does not keep."""
-    return [name for name in ("no_confirm", "json", "quiet") if getattr(options, name)]
+    return [name for name in ("json", "quiet") if getattr(options, name)]
 
 
 def chosen_space(options: argparse.Namespace) -> Space | Plan | None:
