@@ -135,6 +135,9 @@ def test_an_interrupted_race_is_resumed_to_the_end_that_the_old_version_came_to(
     old["provenance"] = old.pop("arguments")
     for name in ("seconds", "store"):
         del document[name], old[name]
+    # that version knew neither calibration nor what rounding does, which the resumed run measured
+    assert document.pop("rounding")["ends"] == [16, 32, 48]
+    assert (document.pop("calibration"), document.pop("left_out")) == (None, {})
     # That version gave too narrow an interval where few items differ, all in one direction: here
     # three of the last control's 34.
     wider, narrow = document["controls"][-1], old["controls"][-1]

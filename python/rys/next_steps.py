@@ -88,7 +88,9 @@ def commands(report: SweepReport) -> list[tuple[str, str]]:
             export = ["rys", "export", file, output, "--layer-path", report.best.layer_path]
             found.append(("Write a file for programs without paths", shlex.join(export)))
     elif not report.top and report.provenance:
-        found.insert(0, ("Confirm the best on fresh items", resume_command(report.store, "confirm")))
+        found.insert(
+            0, ("Confirm the best on fresh items", resume_command(report.store, "confirm"))
+        )
     return found
 
 

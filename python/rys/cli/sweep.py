@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rys._util.json_values import json_value
+from rys._util.printable import printable
 from rys.cli.model_options import add_model_options, add_thinking_options, open_model
 from rys.engine.model import Model
 from rys.errors import RequestError
@@ -172,8 +173,7 @@ def run(options: argparse.Namespace) -> int:
     options = resumed(options) if options.resume is not None else with_defaults(options)
     with open_model(options) as model, make_sweep(model, options) as sweep:
         _print_start(sweep, model.source, options)
-        # A bar would spoil output that is read by a program.
-        progress = not options.quiet and not options.json and sys.stderr.isatty()
+        progress = _shows_progress(options)
         try:
             sweep.run(progress=progress, to_confirm=not options.no_confirm)
             if options.json:
@@ -194,12 +194,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _shows_progress(options: argparse.Namespace) -> bool:
+    # A bar would spoil output that is read by a program.
+    return not options.quiet and not options.json and sys.stderr.isatty()
+
+
 def make_sweep(model: Model, options: argparse.Namespace) -> Sweep:
     """Return the sweep that the options describe."""
     if options.probes is None:
         probes = list(DEFAULT_PROBES if options.model else REFERENCE_PROBES)
     else:
         probes = [name.strip() for name in options.probes.split(",")]
+    tells = options.json or not options.quiet
     return Sweep(
         model,
         probes,
@@ -214,7 +220,9 @@ def make_sweep(model: Model, options: argparse.Namespace) -> Sweep:
         force=options.force,
         thinking=options.thinking,
         thinking_budget=options.thinking_budget,
+        progress=_shows_progress(options),
         on_measured=print_line if options.json else None,
+        on_finding=partial(print_finding, options.json) if tells else None,
         provenance=provenance_of(options),
     )
 
@@ -244,6 +252,18 @@ def _print_start(sweep: Sweep, source: str, options: argparse.Namespace) -> None
 def print_line(measured: dict[str, Any]) -> None:
     """Print a measured part of a path as a line of JSON."""
     print(json.dumps({"event": "measured"} | measured), flush=True)
+
+
+def print_finding(
+    as_json: bool, what: str, lines: Sequence[str], document: Mapping[str, Any]
+) -> None:
+    """Print what was found out before the search: lines for people, or a line of JSON."""
+    if as_json:
+        print(json.dumps({"event": what, what: json_value(document)}), flush=True)
+        return
+    for line in lines:
+        # The reasons may quote a file, which is not to be trusted.
+        print(printable(line, limit=None), file=sys.stderr)
 
 
 def print_report(sweep: Sweep, options: argparse.Namespace) -> None:

@@ -229,8 +229,11 @@ def list_notes(report: SweepReport) -> list[str]:
     notes = list(report.notes)
     if report.forced:
         notes.append("Probes were used that cannot measure this model (--force).")
+    for probe, reasons in report.left_out.items():
+        notes.append(f"{probe} was left out: {' and '.join(reasons)}")
     for probe, reasons in report.preflight.items():
-        notes += [f"{probe}: {reason}" for reason in reasons]
+        if probe not in report.left_out:
+            notes += [f"{probe}: {reason}" for reason in reasons]
     stopped = report.stopped
     if not report.is_complete:
         why = f": {stopped}" if stopped else ""

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rys._util.durations import format_duration
+from rys.errors import ProbeError
+from rys.probes import Calibration
 from rys.sweep.report import SweepReport
+from rys.sweep.rounding import describe_rounding
 from rys.sweep.settings import SweepOptions, SweepSettings
 
-__all__ = ["format_duration", "list_settings"]
+__all__ = ["list_settings"]
 
 
 def list_settings(report: SweepReport) -> list[tuple[str, str]]:
@@ -20,6 +24,8 @@ def list_settings(report: SweepReport) -> list[tuple[str, str]]:
         *_of_the_results(report.settings),
         ("layers", report.n_layer),
         ("probes", ", ".join(report.probes)),
+        ("calibration", _format_calibration(report.calibration)),
+        ("rounding", describe_rounding(report.rounding) if report.rounding else ""),
         ("fresh items of the confirmation", report.confirm_items or None),
         ("candidates", _format_candidates(report.n_candidates, report.settings)),
         *_of_the_run(report.options),
@@ -59,6 +65,16 @@ def _of_the_run(options: SweepOptions | None) -> list[tuple[str, Any]]:
     return [("candidates to confirm", options.top), ("budget", options.budget)]
 
 
+def _format_calibration(calibration: Mapping[str, Any] | None) -> str:
+    """Return what calibration chose; "" if nothing was calibrated, or the file is damaged."""
+    if calibration is None:
+        return ""
+    try:
+        return "; ".join(Calibration.from_json(calibration).lines())
+    except ProbeError:
+        return ""
+
+
 def _format_options(variant: Mapping[str, Any] | None) -> str:
     """Return the options of the model that change results, as name=value."""
     given = [f"{name}={value}" for name, value in (variant or {}).items() if value is not None]
@@ -71,13 +87,3 @@ def _format_thinking(settings: SweepSettings) -> str:
 
 def _format_candidates(n_candidates: int, settings: SweepSettings | None) -> str:
     return f"{n_candidates:,}, {settings.space}" if settings else f"{n_candidates:,}"
-
-
-def format_duration(seconds: float) -> str:
-    """Return a time in its two largest units: "42.0 s", "7 min", "2 h 5 min"."""
-    minutes = round(seconds / 60)
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"

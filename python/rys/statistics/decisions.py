@@ -168,21 +168,31 @@ class Verdict:
     reason: str
 
 
-def is_confirmed(gain: float, interval: tuple[float, float], controls: Floats) -> Verdict:
+def is_confirmed(
+    gain: float, interval: tuple[float, float], controls: Floats, rounding: float = 0.0
+) -> Verdict:
     """Decide whether a path of the confirm stage is confirmed.
 
     It is if its whole interval lies above 0, and its gain above the threshold that the random paths
-    set; see `control_threshold`.
+    set (see `control_threshold`) and above what rounding alone does to a score.
 
     Args:
         gain: Its effect on fresh items.
         interval: Of the gain, corrected for the number of paths.
         controls: Effects of the random paths.
+        rounding: How far a score moves if the same model answers in other batches.
     """
     if interval[0] <= 0:
         return Verdict(
             False,
             f"the corrected interval [{interval[0]:+.3f}, {interval[1]:+.3f}] does not lie above 0",
+        )
+    # Batches differ between paths, so this much can be no more than another order of additions.
+    if gain <= rounding:
+        return Verdict(
+            False,
+            f"the gain {gain:+.4f} is not above what rounding alone moves a score by "
+            f"({rounding:.4f})",
         )
     threshold = control_threshold(controls)
     # Without controls a gain could be what any change of the path brings.

@@ -287,6 +287,7 @@ class Confirmation:
             fewer than two controls.
         power: The probability to confirm a gain of `min_effect` with this bar; 0 if it is NaN.
         min_effect: The smallest gain that was to be found.
+        rounding: How far rounding alone moves a score, which a gain must exceed; 0 if unknown.
     """
 
     top: tuple[TopTrial, ...]
@@ -295,6 +296,7 @@ class Confirmation:
     bar: float
     power: float
     min_effect: float
+    rounding: float = 0.0
 
     @property
     def confirmed(self) -> list[TopTrial]:
@@ -320,11 +322,13 @@ def confirmation(store: Store) -> Confirmation | None:
     controls = effect[np.array(is_control) & ~np.isnan(effect)]
     tops = [trial.layer_path for trial in scores.trials if trial.role == Role.TOP]
     rows = _confirmed_rows(scores, effect, interval, p_value, plain_effects(store, Stage.SEARCH))
+    noise = store.progress.rounding
+    rounding = 0.0 if noise is None else noise.change
     judged: list[TopTrial] = []
     random: list[ControlTrial] = []
     for trial, row in zip(scores.trials, rows, strict=True):
         if trial.role == Role.TOP:
-            judged.append(_judged(row, controls))
+            judged.append(_judged(row, controls, rounding))
         else:
             random.append(_compared(row, trial.layer_path, tops))
 
@@ -335,7 +339,8 @@ def confirmation(store: Store) -> Confirmation | None:
     deviation = max([deviation_of(scores, i) for i in measured], default=1 / math.sqrt(n_items))
     bar, power = statistics.control_threshold(controls), 0.0
     if not math.isnan(bar):
-        power = statistics.power(deviation, plan.min_effect, n_top, n_items, bar=bar)
+        harder = max(bar, rounding)
+        power = statistics.power(deviation, plan.min_effect, n_top, n_items, bar=harder)
     return Confirmation(
         # NaN compares with nothing, so paths that failed are put last by hand.
         top=tuple(sorted(judged, key=lambda row: -np.nan_to_num(row.effect, nan=-np.inf))),
@@ -344,6 +349,7 @@ def confirmation(store: Store) -> Confirmation | None:
         bar=bar,
         power=power,
         min_effect=plan.min_effect,
+        rounding=rounding,
     )
 
 
@@ -379,11 +385,12 @@ def _confirmed_rows(
     return rows
 
 
-def _judged(row: dict[str, Any], controls: Floats) -> TopTrial:
-    """Return one of the best with the verdict on it. controls: gains of the random paths."""
+def _judged(row: dict[str, Any], controls: Floats, rounding: float) -> TopTrial:
+    """Return one of the best with the verdict on it; see `statistics.is_confirmed`."""
     if row["status"] == Status.FAILED.value or math.isnan(row["effect"]):
         return TopTrial(**row, confirmed=False, why=row["reason"] or "not measured")
-    verdict = statistics.is_confirmed(row["effect"], (row["low"], row["high"]), controls)
+    interval = (row["low"], row["high"])
+    verdict = statistics.is_confirmed(row["effect"], interval, controls, rounding)
     return TopTrial(**row, confirmed=verdict.is_confirmed, why=verdict.reason)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tqdm import tqdm
 
 from rys import statistics
+from rys._util.durations import end_time
 from rys.errors import RequestError
 from rys.layer_path import LayerPath
 from rys.probes import Evaluation
@@ -20,7 +22,13 @@ from rys.sweep.store import Store
 from rys.sweep.sweep_file import SweepFile
 from rys.sweep.trial import Role, Stage, Status, bound_path
 
-__all__ = ["MAX_CONFIRM_ITEMS", "POWER", "measure_confirmation", "plan_confirmation"]
+__all__ = [
+    "MAX_CONFIRM_ITEMS",
+    "MIN_CONFIRM_ITEMS",
+    "POWER",
+    "measure_confirmation",
+    "plan_confirmation",
+]
 
 MAX_CONFIRM_ITEMS = 1024  # of each probe
 MIN_CONFIRM_ITEMS = 16  # of each probe; fewer tell little whatever the plan says
@@ -55,7 +63,7 @@ def plan_confirmation(sweep: SweepFile, store: Store) -> ConfirmationPlan | None
     if not len(done) or (earlier and earlier.n_searched == len(done)):
         return earlier
     chosen = done.head(options.top)
-    n_layer, n_probes = settings.n_layer, len(settings.probes)
+    n_layer, n_probes = settings.n_layer, len(store.item_hashes(Stage.SEARCH))
     tops = [bound_path(text, n_layer) for text in chosen["path"]]
     # Seeded by the sweep's seed, so that a resumed sweep draws the same paths.
     controls = control_paths(tops, n_layer, random.Random(f"controls {settings.seed}"))
@@ -107,12 +115,15 @@ def measure_confirmation(
         sizes.append(len(items))
     plan = replace(plan, n_items=max(sizes))  # a probe with a fixed list may have fewer
     work = _work(plan, store.settings.n_layer)
+    begun = time.monotonic()
     with tqdm(total=len(work), desc="confirming", unit="path", disable=not progress) as bar:
-        for role, path in work:
+        for done, (role, path) in enumerate(work):
             if measurer.budget.is_spent():
                 store.write(replace(store.progress, stopped=OUT_OF_BUDGET))
                 return
             measurer.measure_once(Task(Stage.CONFIRM, path), role)
+            pace = (time.monotonic() - begun) / (done + 1)
+            bar.set_postfix_str(f"ends about {end_time(pace * (len(work) - done - 1))}")
             bar.update()
     store.write(replace(plan, is_complete=True))
 

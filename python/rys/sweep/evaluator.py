@@ -44,7 +44,7 @@ class ItemScores:
     """Scores of the n items of one probe.
 
     Attributes:
-        scores: float64 [n], in [0, 1].
+        scores: float64 [n], in [-1, 1].
         parsed: bool [n], whether an answer could be read.
         truncated: bool [n], whether the model was cut off before an answer.
         answers: The n answers as the model gave them.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rys.sweep.budget import Budget
-from rys.sweep.evaluator import Evaluator, Measurement, Task
+from rys.sweep.evaluator import Evaluator, ItemScores, Measurement, Task
 from rys.sweep.store import Store
 from rys.sweep.trial import Role, Status
 
@@ -65,6 +65,22 @@ class Measurer:
         for part in found.scores.values():
             self.budget.tokens_spent += part.n_evaluated_tokens
         return found
+
+    def repeat(self, task: Task) -> Mapping[str, ItemScores]:
+        """Evaluate a task of the baseline once more, and save nothing.
+
+        Returns:
+            Its scores by probe.
+
+        Raises:
+            RysError: It cannot be evaluated.
+        """
+        found = self._evaluator.evaluate(task)
+        if found.error is not None:
+            raise found.error
+        for part in found.scores.values():
+            self.budget.tokens_spent += part.n_evaluated_tokens
+        return found.scores
 
     def measure_once(self, task: Task, role: Role) -> None:
         """Evaluate a task unless its path is done or has failed already."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rys.sweep.analysis import Confirmation, ControlTrial, Search, TopTrial
 from rys.sweep.candidates import Block
-from rys.sweep.settings import SweepOptions, SweepSettings
+from rys.sweep.settings import Rounding, SweepOptions, SweepSettings
 from rys.sweep.stage_scores import intervals_by_probe, load_scores
 from rys.sweep.store import Store
 from rys.sweep.trial import Stage, Status
@@ -81,6 +81,10 @@ class SweepReport:
         stopped: Why the latest run ended early, else "".
         forced: Whether probes were used that cannot measure this baseline.
         preflight: By probe, why it cannot.
+        left_out: By probe, why the sweep goes on without it.
+        calibration: What calibration chose, as `rys.probes.Calibration.to_json` returns it; None
+            if nothing was calibrated.
+        rounding: What rounding alone does to scores; None if it was not measured.
         seconds: Time of the model, in seconds; None if the file does not say.
         tokens: Tokens that the model evaluated; None if the file does not say.
         store: The sweep's file.
@@ -110,6 +114,9 @@ class SweepReport:
     stopped: str = ""
     forced: bool = False
     preflight: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    calibration: Mapping[str, Any] | None = None
+    rounding: Rounding | None = None
     seconds: float | None = None
     tokens: int | None = None
     store: str
@@ -157,7 +164,8 @@ def make_report(store: Store, search: Search, confirmation: Confirmation | None)
     """
     settings, options, progress = store.settings, store.options, store.progress
     preflight = progress.preflight or {}
-    forced = options.force and any(preflight.values())
+    # What was left out before --force came into play was not used.
+    forced = options.force and any(preflight.get(probe) for probe in search.baseline)
     statuses = search.frame["status"]
     trials = [*store.trials(Stage.SEARCH), *store.trials(Stage.CONFIRM)]
     seconds = sum(trial.seconds for trial in trials)
@@ -187,6 +195,9 @@ def make_report(store: Store, search: Search, confirmation: Confirmation | None)
         stopped=progress.stopped,
         forced=forced,
         preflight=preflight,
+        left_out=progress.left_out,
+        calibration=progress.calibration,
+        rounding=progress.rounding,
         seconds=seconds,
         tokens=tokens,
         store=str(store.path),
@@ -288,9 +299,12 @@ def _why_none(found: Confirmation) -> str:
         return ", with too few random paths to compare with"
     if better:
         best = better[0]
+        what = f"random paths ({found.bar:+.3f})"
+        if best.effect <= found.rounding:
+            what = f"what rounding alone moves a score by ({found.rounding:.4f})"
         return (
             f"; {best.path} gains {best.effect:+.3f} [{best.low:+.3f}, {best.high:+.3f}] but is "
-            f"not above random paths ({found.bar:+.3f})"
+            f"not above {what}"
         )
     if found.bar >= found.min_effect:
         return f", where a path has to gain more than {found.bar:+.3f} to be above random ones"

@@ -9,18 +9,26 @@ import numpy as np
 from tqdm import tqdm
 
 from rys.layer_path import LayerPath
-from rys.statistics import Floats
 from rys.sweep.evaluator import Measurement, Task
+from rys.sweep.forecast import Clock, round_costs
 from rys.sweep.measurer import Measurer
 from rys.sweep.plan import Plan
 from rys.sweep.settings import Decision
-from rys.sweep.stage_scores import load_scores, plain_effects, weights_among
+from rys.sweep.stage_scores import (
+    baseline_scores,
+    load_scores,
+    plain_effects,
+    weights_among,
+)
 from rys.sweep.store import Store
 from rys.sweep.strategies import STRATEGIES, Look
 from rys.sweep.sweep_file import SweepFile
 from rys.sweep.trial import Role, Stage, Status
 
-__all__ = ["CandidateSearch", "baseline_scores"]
+__all__ = ["CandidateSearch"]
+
+# tqdm's own bar with the end of the search in place of the time that is left of the round.
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"
 
 
 class CandidateSearch:
@@ -54,8 +62,10 @@ class CandidateSearch:
         self._n_layer = settings.n_layer
         self._top = store.options.top
         self._strategy = STRATEGIES[settings.strategy]
-        self._looks = self._strategy.looks(settings.items)
         self._baseline = baseline_scores(store, "score")
+        # A probe that was left out may have had more items than the others have.
+        self._looks = self._strategy.looks(max(map(len, self._baseline.values())))
+        self._clock = Clock(round_costs(store))
         self._seen: dict[str, LayerPath] = {}
 
     def run(self) -> bool:
@@ -125,7 +135,10 @@ class CandidateSearch:
             desc=title,
             unit="path",
             disable=not self._shows_progress,
+            bar_format=_BAR,
         ) as bar:
+            waiting = {path: n_done[str(path)] for path in running}
+            self._clock.start_round(waiting, least=min(1.0, self._top / max(1, len(running))))
             for path in todo:
                 if self._measurer.budget.is_spent(self._share):
                     return False
@@ -138,10 +151,18 @@ class CandidateSearch:
                 if not found.failure:
                     gain = self._gain(found, start)
                     effects[name] = (before.get(name, 0.0) * start + gain * (look - start)) / look
-                    best = max(effects, key=effects.__getitem__)
-                    bar.set_postfix_str(f"best so far {effects[best]:+.3f} {best}")
+                self._clock.measured(path, start, look)
+                bar.set_postfix_str(self._status(effects))
                 bar.update()
         return True
+
+    def _status(self, effects: Mapping[str, float]) -> str:
+        """Return what the progress bar says at its end."""
+        text = f"ends about {self._clock.end}"
+        if effects:
+            best = max(effects, key=effects.__getitem__)
+            text += f", best so far {effects[best]:+.3f} {best}"
+        return text
 
     def _gain(self, found: Measurement, start: int) -> float:
         """Return the mean difference of the items of a measurement to the baseline."""
@@ -186,12 +207,3 @@ class CandidateSearch:
         # In one transaction with the statuses: a kill in between would decide twice.
         decided = replace(progress, decisions=(*progress.decisions, decision))
         self._store.set_status(Stage.SEARCH, reasons, Status.ELIMINATED, decided)
-
-
-def baseline_scores(store: Store, what: str) -> dict[str, Floats]:
-    """Return "score", "parsed" or "truncated" of the baseline's items in the search, by probe."""
-    trials = store.trials(Stage.SEARCH)
-    base = next(trial for trial in trials if trial.role == Role.BASELINE)
-    values = store.scores(Stage.SEARCH, what)[base.id]
-    names = np.array([probe for probe, _, _, _ in store.items(Stage.SEARCH)])
-    return {probe: values[names == probe] for probe in dict.fromkeys(names.tolist())}

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from rys.layer_path import MAX_SLOTS
 
-__all__ = ["ConfirmationPlan", "Decision", "Progress", "SweepOptions", "SweepSettings"]
+__all__ = [
+    "ConfirmationPlan",
+    "Decision",
+    "Progress",
+    "Rounding",
+    "SweepOptions",
+    "SweepSettings",
+]
 
 # What an option of a model can be.
 Scalar = str | bool | int | float | None
@@ -21,7 +28,7 @@ class SweepSettings:
         fingerprint: The model file's, as in `Model.fingerprint`.
         variant: Options that change what the model computes, as in `Model.variant`.
         n_layer: Layers of the model.
-        probes: Ids and versions of the probes, such as "math:1".
+        probes: Ids and versions of the probes that were asked for, such as "math:1".
         space: The name of the space or plan.
         strategy: The name of the strategy.
         items: Items of each probe in the search.
@@ -30,6 +37,8 @@ class SweepSettings:
         thinking_budget: Tokens for it.
         rys: The version of rys.
         llama_cpp: The commit of llama.cpp.
+        forms: By probe, the full name of the form that is used, such as "math:easy:shots=6". Empty
+            in a file that was made before probes had forms.
     """
 
     fingerprint: str
@@ -44,6 +53,7 @@ class SweepSettings:
     thinking_budget: int
     rys: str
     llama_cpp: str
+    forms: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,20 +95,49 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """What rounding alone does to the baseline's answers to the items of the search.
+
+    The baseline answers the items once more, in parts. Other batches add numbers in another order,
+    so that scores differ in their last digits, and an answer may tip over.
+
+    Attributes:
+        change: How far a score moves: the mean absolute difference over items, then over probes.
+        by_probe: The mean absolute difference in each probe.
+        flips: The share of choices that became another one; None if no item is a choice.
+        ends: The parts: items of each probe after which each ends.
+        seconds: Time of the model for each part, in seconds.
+    """
+
+    change: float
+    by_probe: dict[str, float]
+    flips: float | None
+    ends: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Progress:
-    """How far a sweep has come.
+    """How far a sweep has come, and what it found out on the way.
 
     Attributes:
         is_complete: Whether every candidate was measured or eliminated.
         stopped: Why the latest run ended early, else "".
         preflight: By probe, why it cannot measure this baseline; None before the preflight.
         decisions: The looks that were taken.
+        calibration: What calibration chose, as `rys.probes.Calibration.to_json` returns it; None
+            if nothing was calibrated.
+        left_out: By probe, why the sweep goes on without it.
+        rounding: What rounding alone does; None before it was measured.
     """
 
     is_complete: bool = False
     stopped: str = ""
     preflight: dict[str, tuple[str, ...]] | None = None
     decisions: tuple[Decision, ...] = ()
+    calibration: dict[str, Any] | None = None
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rounding: Rounding | None = None
 
 
 @dataclass(frozen=True)

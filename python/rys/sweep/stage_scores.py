@@ -19,6 +19,7 @@ from rys.sweep.trial import Role, Stage, Status, Trial
 
 __all__ = [
     "StageScores",
+    "baseline_scores",
     "check_probe",
     "deviation_of",
     "effects_of",
@@ -190,3 +191,12 @@ def mean_of(values: Floats | None) -> float:
     if values is None or np.isnan(values).all():
         return float("nan")
     return float(np.nanmean(values))
+
+
+def baseline_scores(store: Store, what: str) -> dict[str, Floats]:
+    """Return "score", "parsed" or "truncated" of the baseline's items in the search, by probe."""
+    trials = store.trials(Stage.SEARCH)
+    base = next(trial for trial in trials if trial.role == Role.BASELINE)
+    values = store.scores(Stage.SEARCH, what)[base.id]
+    names = np.array([probe for probe, _, _, _ in store.items(Stage.SEARCH)])
+    return {probe: values[names == probe] for probe in dict.fromkeys(names.tolist())}

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,39 +25,11 @@ from rys.sweep.lock import Lock
 from rys.sweep.opening import SQLITE_MAGIC
 from rys.sweep.record import RecordError, from_json, to_json
 from rys.sweep.settings import ConfirmationPlan, Progress, SweepOptions, SweepSettings
-from rys.sweep.trial import Role, Stage, Status, Trial
+from rys.sweep.trial import MeasuredItems, Role, Stage, Status, Trial
 
-__all__ = ["SQLITE_MAGIC", "MeasuredItems", "Store", "StoreError"]
+__all__ = ["SQLITE_MAGIC", "Store", "StoreError"]
 
 Record = TypeVar("Record")
-
-
-class MeasuredItems(Protocol):
-    """Scores of n items of one probe along one path, as the store keeps them."""
-
-    @property
-    def scores(self) -> npt.NDArray[np.float64]:
-        """Scores in [0, 1], float64 [n]."""
-
-    @property
-    def parsed(self) -> npt.NDArray[np.bool_]:
-        """Whether an answer could be read, bool [n]."""
-
-    @property
-    def truncated(self) -> npt.NDArray[np.bool_]:
-        """Whether the model was cut off before an answer, bool [n]."""
-
-    @property
-    def answers(self) -> Sequence[str]:
-        """The n answers as the model gave them."""
-
-    @property
-    def n_evaluated_tokens(self) -> int:
-        """Tokens that the model evaluated."""
-
-    @property
-    def seconds(self) -> float:
-        """Time of the model, in seconds."""
 
 
 class Store:
@@ -78,15 +50,27 @@ class Store:
             connection.execute("PRAGMA synchronous = NORMAL")
 
     @classmethod
-    def create(cls, path: Path, settings: SweepSettings, options: SweepOptions) -> Store:
+    def create(
+        cls,
+        path: Path,
+        settings: SweepSettings,
+        options: SweepOptions,
+        progress: Progress | None = None,
+    ) -> Store:
         """Make a new file.
+
+        Args:
+            path: The file.
+            settings: What must agree when it is resumed.
+            options: What this run was told.
+            progress: What was found out already; None for nothing.
 
         Raises:
             StoreError: The file exists, cannot be written, or could not be read again.
         """
         if path.exists():
             raise StoreError(f"{path} exists already; resume it, or give another file name")
-        documents = (settings, options, Progress())
+        documents = (settings, options, progress or Progress())
         for record in documents:
             try:
                 from_json(type(record), to_json(record))
@@ -215,6 +199,24 @@ class Store:
             schema.write_documents(connection, records)
 
     # Items and trials
+
+    def leave_out(self, stage: Stage, probes: Iterable[str], *records: Any) -> None:
+        """Forget the items and scores of probes, and write documents in the same transaction.
+
+        Args:
+            stage: The stage.
+            probes: Ids of the probes.
+            records: As for `write`.
+        """
+        with self._transaction() as connection:
+            for probe in probes:
+                connection.execute(
+                    "DELETE FROM score WHERE probe = ?"
+                    " AND trial IN (SELECT id FROM trial WHERE stage = ?)",
+                    (probe, stage),
+                )
+                connection.execute("DELETE FROM item WHERE probe = ? AND stage = ?", (probe, stage))
+            schema.write_documents(connection, records)
 
     def add_items(self, stage: Stage, probe: str, items: Sequence[Item]) -> None:
         """Write the items of a probe, if they are not there yet."""
@@ -369,6 +371,14 @@ class Store:
                 found[trial] = np.full(len(place), np.nan)
             if (probe, position) in place:
                 found[trial][place[probe, position]] = value
+        return found
+
+    def answers(self, trial: int) -> dict[str, list[str]]:
+        """Return the answers of a trial by probe, in the order of `items`."""
+        found: dict[str, list[str]] = {}
+        query = "SELECT probe, answer FROM score WHERE trial = ? ORDER BY probe, position"
+        for probe, answer in self._rows(query, (trial,)):
+            found.setdefault(probe, []).append(answer)
         return found
 
     def item_rows(self) -> list[dict[str, Any]]:

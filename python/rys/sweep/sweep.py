@@ -9,22 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from rys._util import checks
-from rys.build_info import build_info
 from rys.engine.model import Model
 from rys.errors import ProbeError, SpaceError
 from rys.layer_path import LayerPath
-from rys.probes import DEFAULT_PROBES, Evaluation, Probe, load
+from rys.probes import DEFAULT_PROBES, Evaluation, Probe
+from rys.probes.base import SearchSplit
 from rys.probes.preflight import preflight_of_scores
 from rys.sweep.analysis import columns_of
 from rys.sweep.budget import Budget
 from rys.sweep.candidates import Space, blocks
 from rys.sweep.confirm import measure_confirmation, plan_confirmation
 from rys.sweep.evaluator import LocalEvaluator, Task
+from rys.sweep.forecast import make_forecast
 from rys.sweep.measurer import Measurer
 from rys.sweep.plan import Plan, as_plan
-from rys.sweep.resume import default_path, open_or_create
-from rys.sweep.search import CandidateSearch, baseline_scores
-from rys.sweep.settings import SweepOptions, SweepSettings
+from rys.sweep.probe_choice import load_probes, none_measures
+from rys.sweep.record import to_json
+from rys.sweep.resume import begin, default_path
+from rys.sweep.rounding import describe_rounding, measure_rounding
+from rys.sweep.search import CandidateSearch
+from rys.sweep.settings import Progress, SweepOptions
+from rys.sweep.stage_scores import baseline_scores
 from rys.sweep.strategies import STRATEGIES, check_strategy, chosen_strategy
 from rys.sweep.sweep_file import SweepFile
 from rys.sweep.trial import Role, Stage
@@ -43,7 +48,8 @@ class Sweep(SweepFile):
 
     Args:
         model: The model, with any path. The baseline is the file's own order.
-        probes: Probes or their names, see `rys.probes.load`.
+        probes: Probes or their names, see `rys.probes.load`. A probe that cannot measure the model
+            is left out, unless it is the last one.
         space: The candidates, from `rys.space`; None for every block of up to 8 layers.
         store: The file for results, made or resumed; None for one in the current folder, named
             after the model and the probes.
@@ -59,14 +65,19 @@ class Sweep(SweepFile):
         force: Whether to use probes that the preflight refuses. The result says so.
         thinking: Whether a model that can think does so.
         thinking_budget: Tokens for it.
+        calibrate: Whether to choose tier, examples and format of probes that are given by a bare
+            name, such as "math"; see `rys.probes.calibrate`. A file that exists decides itself.
+        progress: Whether to show progress bars of the calibration.
         on_measured: Called after each measured part of a path with a dict: stage, role,
             layer_path, status, reason, n_items, score, seconds.
+        on_finding: Called before the search with what was found out: its name ("calibration",
+            "left_out", "rounding" or "forecast"), lines for people, and a dict that JSON can hold.
         provenance: How the sweep was asked for, as JSON holds it. It is kept in the file and never
             read here; None for a sweep made in Python.
 
     Raises:
         StoreError: The file is of another sweep (the message says what differs), or is unusable.
-        ProbeError: A probe cannot be used.
+        ProbeError: A probe cannot be used, or none can measure the model.
         SpaceError: The space has no path for this model.
         RequestError: An argument is out of range.
     """
@@ -87,7 +98,10 @@ class Sweep(SweepFile):
         force: bool = False,
         thinking: bool = False,
         thinking_budget: int = 1024,
+        calibrate: bool = True,
+        progress: bool = False,
         on_measured: Callable[[dict[str, Any]], None] | None = None,
+        on_finding: Callable[[str, list[str], dict[str, Any]], None] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         check_strategy(strategy)
@@ -95,36 +109,36 @@ class Sweep(SweepFile):
         min_effect = checks.number("min_effect", min_effect, 0.001, 1.0)
         self._model = model
         self._plan = as_plan(space or blocks(sizes=range(1, min(8, model.n_layer) + 1)))
+        self._is_open = isinstance(space, Plan)
         limit = Budget.parse(budget)
-        loaded = _load_probes(probes)
+        asked = load_probes(probes)
+        _check_ids(asked)
         n_first = _count_first(self._plan, model.n_layer)
-        strategy = chosen_strategy(strategy, n_first, isinstance(space, Plan))
+        strategy = chosen_strategy(strategy, n_first, self._is_open)
         wanted = STRATEGIES[strategy].default_items if items is None else items
         wanted = checks.integer("items", wanted, 2, MAX_ITEMS)
         thinks: dict[str, Any] = {"thinking": thinking, "thinking_budget": thinking_budget}
-        search = Evaluation(model, loaded, n=wanted, seed=seed, **thinks)
-        found = {probe.id: len(search.items(probe.id)) for probe in loaded}
-        columns_of(found)  # a name that clashes is refused before anything is measured
-        settings = _settings_of(
-            model,
-            loaded,
-            space=self._plan.name,
-            strategy=strategy,
-            items=max(found.values()),  # probes with a fixed list may have fewer than wanted
-            seed=seed,
-            **thinks,
-        )
+        self._on_finding = on_finding
         options = SweepOptions(
             top=checks.integer("top", top, 1, 100),
             min_effect=min_effect,
             force=bool(force),
             budget=budget,
             model=model.source,
-            notes=_notes(found, wanted),
             provenance=None if provenance is None else dict(provenance),
         )
-        path = default_path(model.source, loaded) if store is None else Path(store)
-        super().__init__(open_or_create(path, settings, options, search))
+        fixed = {"space": self._plan.name, "strategy": strategy, "seed": seed, **thinks}
+        opened, search, self._calibration = begin(
+            default_path(model.source, asked) if store is None else Path(store),
+            model,
+            probes,
+            options,
+            fixed,
+            items=wanted,
+            calibrate=calibrate,
+            progress=progress,
+        )
+        super().__init__(opened)
         self._evaluations = {Stage.SEARCH: search}
         evaluator = LocalEvaluator(model, self._evaluations)
         self._measurer = Measurer(self._store, evaluator, limit, on_measured)
@@ -142,35 +156,105 @@ class Sweep(SweepFile):
         """
         # Until the end of this run: it may go on after one that was complete for another budget.
         self._store.write(replace(self._store.progress, is_complete=False))
+        self._tell_calibration()
         identity = LayerPath(None, self._model.n_layer)
         self._measurer.measure_once(Task(Stage.SEARCH, identity), Role.BASELINE)
         self._preflight()
+        self._measure_rounding()
+        self._tell_forecast(to_confirm)
         share = SEARCH_SHARE if to_confirm else 1.0
         search = CandidateSearch(self, self._store, self._measurer, self._plan, share, progress)
         is_complete = search.run()
         stopped = "" if is_complete else "the budget was spent"
         self._store.write(replace(self._store.progress, is_complete=is_complete, stopped=stopped))
 
+    def _tell(self, what: str, lines: list[str], document: dict[str, Any]) -> None:
+        if self._on_finding is not None:
+            self._on_finding(what, lines, document)
+
+    def _tell_calibration(self) -> None:
+        """Tell what was found before this run: by calibration, and by earlier runs."""
+        if self._calibration is not None:
+            self._tell("calibration", self._calibration.lines(), self._calibration.to_json())
+            self._calibration = None  # a second run has nothing new to tell
+        elif self._store.progress.left_out:
+            self._tell_left_out(self._store.progress.left_out)
+
+    def _tell_left_out(self, left_out: Mapping[str, Sequence[str]]) -> None:
+        lines = [f"{probe} is left out: {' and '.join(why)}" for probe, why in left_out.items()]
+        self._tell("left_out", lines, {probe: list(why) for probe, why in left_out.items()})
+
     def _preflight(self) -> None:
-        """Refuse probes that cannot measure.
+        """Leave out probes that cannot measure.
 
         Raises:
-            ProbeError: A probe cannot, and it is not forced.
+            ProbeError: No probe can, and they are not forced.
         """
         progress, is_forced = self._store.progress, self._store.options.force
-        passed = progress.preflight is not None and not any(progress.preflight.values())
-        if passed or (progress.preflight is not None and is_forced):
-            return
-        refused = self._refused()
-        self._store.write(
-            replace(progress, preflight={probe: tuple(why) for probe, why in refused.items()})
+        known = progress.preflight
+        if known is not None:
+            # A sweep that stopped, because no probe measured, goes on once it is forced.
+            stopped = not is_forced and all(known.get(name) for name in self._probe_ids)
+            if not stopped:
+                return
+        refused = {probe: tuple(why) for probe, why in self._refused().items()}
+        failing = {probe: why for probe, why in refused.items() if why}
+        progress = replace(progress, preflight=(known or {}) | refused)
+        if is_forced or not failing:
+            self._store.write(progress)
+        elif len(failing) == len(refused):
+            self._store.write(progress)
+            raise none_measures(failing | progress.left_out)
+        else:
+            self._leave_out(failing, progress)
+
+    def _leave_out(self, failing: dict[str, tuple[str, ...]], progress: Progress) -> None:
+        """Go on without some probes. What the baseline answered to them is forgotten."""
+        left_out = {**progress.left_out, **failing}
+        self._store.leave_out(Stage.SEARCH, failing, replace(progress, left_out=left_out))
+        search = self._evaluations[Stage.SEARCH]
+        kept = [probe for probe in search.probes if probe.id not in failing]
+        self._evaluations[Stage.SEARCH] = self._evaluation(kept, self._store.settings.items)
+        self._tell_left_out(failing)
+
+    @property
+    def _probe_ids(self) -> list[str]:
+        return [probe.id for probe in self._evaluations[Stage.SEARCH].probes]
+
+    def _evaluation(
+        self, probes: Sequence[Probe], n: int, split: SearchSplit = "search"
+    ) -> Evaluation:
+        settings = self._store.settings
+        return Evaluation(
+            self._model,
+            probes,
+            n=n,
+            split=split,
+            seed=settings.seed,
+            thinking=settings.thinking,
+            thinking_budget=settings.thinking_budget,
         )
-        if any(refused.values()) and not is_forced:
-            reasons = [f"{probe}: {' and '.join(why)}" for probe, why in refused.items() if why]
-            raise ProbeError(
-                f"the baseline cannot be measured with {'; '.join(reasons)}. "
-                f"--force (force=True) sweeps anyway"
-            )
+
+    def _measure_rounding(self) -> None:
+        """Find out what rounding alone does, once for a file."""
+        search = self._evaluations[Stage.SEARCH]
+        if self._store.progress.rounding is None:
+            items = {name: search.items(name) for name in self._probe_ids}
+            found = measure_rounding(self._store, self._measurer, items)
+            self._store.write(replace(self._store.progress, rounding=found))
+            self._tell("rounding", [describe_rounding(found)], to_json(found))
+
+    def _tell_forecast(self, to_confirm: bool) -> None:
+        # An empty ranking: the first phase depends on nothing.
+        first = next(self._plan.phases(self._model.n_layer, list))
+        forecast = make_forecast(
+            self._store,
+            first.candidates(self._model.n_layer),
+            more_follow=self._is_open,
+            to_confirm=to_confirm,
+        )
+        if forecast.n_candidates:
+            self._tell("forecast", forecast.lines(), forecast.to_json())
 
     def _refused(self) -> dict[str, list[str]]:
         """Return by probe why it cannot measure the baseline."""
@@ -206,23 +290,18 @@ class Sweep(SweepFile):
         plan = plan_confirmation(self, self._store)
         if plan is None:  # the budget was spent too early; a resumed run may bring something
             return
-        settings = self._store.settings
-        fresh = Evaluation(
-            self._model,
-            self._evaluations[Stage.SEARCH].probes,
-            n=plan.n_items,
-            split="confirm",
-            seed=settings.seed,
-            thinking=settings.thinking,
-            thinking_budget=settings.thinking_budget,
-        )
+        probes = self._evaluations[Stage.SEARCH].probes
+        fresh = self._evaluation(probes, plan.n_items, split="confirm")
         self._evaluations[Stage.CONFIRM] = fresh
         measure_confirmation(self._store, self._measurer, plan, fresh, progress)
 
 
-def _load_probes(probes: Probe | str | Sequence[Probe | str]) -> list[Probe]:
-    chosen = [probes] if isinstance(probes, (Probe, str)) else list(probes)
-    return [load(probe) if isinstance(probe, str) else probe for probe in chosen]
+def _check_ids(probes: Sequence[Probe]) -> None:
+    """Refuse names that clash before anything is measured."""
+    ids = [probe.id for probe in probes]
+    if not ids or len(set(ids)) < len(ids):
+        raise ProbeError(f"the probes are {ids}; give at least one, and each once")
+    columns_of(ids)
 
 
 def _count_first(plan: Plan, n_layer: int) -> int:
@@ -236,25 +315,3 @@ def _count_first(plan: Plan, n_layer: int) -> int:
             f"order, which is the baseline of every sweep"
         )
     return n
-
-
-def _settings_of(model: Model, probes: Sequence[Probe], **chosen: Any) -> SweepSettings:
-    info = build_info()
-    return SweepSettings(
-        fingerprint=model.fingerprint,
-        variant=model.variant,
-        n_layer=model.n_layer,
-        probes=tuple(f"{probe.id}:{probe.version}" for probe in probes),
-        rys=info["rys_version"],
-        llama_cpp=info["llama_cpp_commit"],
-        **chosen,
-    )
-
-
-def _notes(found: Mapping[str, int], wanted: int) -> tuple[str, ...]:
-    """Return which probes have fewer items than wanted, as those with a fixed list may."""
-    notes = []
-    for probe, n in found.items():
-        if n < wanted:
-            notes.append(f"{probe} has only {n} of {wanted} items for the search")
-    return tuple(notes)

@@ -13,6 +13,7 @@ from rys._util.tables import table
 from rys.next_steps import commands
 from rys.sweep.block_map import block_matrix, colour_limit
 from rys.sweep.report import SweepReport
+from rys.sweep.rounding import describe_rounding
 from rys.sweep.trial import Status
 
 if TYPE_CHECKING:
@@ -115,9 +116,14 @@ def summary(
         parts += _search_parts(report, frame, n_rows)
     if report.top:
         parts.append(_confirmation_part(report))
+    if report.rounding is not None:
+        sentence = describe_rounding(report.rounding)
+        parts.append(f"{sentence[0].upper()}{sentence[1:]}: a smaller gain is none.")
     drawn = heatmap(frame, report.n_layer, colour, width) if len(frame) else ""
     if drawn:
         parts.append(f"Blocks (i, j), layers i..j-1 run twice:\n{drawn}")
+    for probe, why in report.left_out.items():
+        parts.append(printable(f"Left out: {probe}, {' and '.join(why)}", limit=None))
     if report.forced:
         parts.append("Careful: --force used probes that cannot measure this model.")
     parts.append(next_steps(report))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from rys.layer_path import LayerPath
 from rys.sweep.candidates import Block, repeated_block
 
-__all__ = ["Role", "Stage", "Status", "Trial", "bound_path"]
+__all__ = ["MeasuredItems", "Role", "Stage", "Status", "Trial", "bound_path"]
 
 
 class _Word(str, Enum):
@@ -98,6 +103,34 @@ class Trial:
     def block(self) -> Block | None:
         """The block (i, j) that runs twice in a row, None for a path of another form."""
         return repeated_block(self.layer_path)
+
+
+class MeasuredItems(Protocol):
+    """Scores of n items of one probe along one path, as the store keeps them."""
+
+    @property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Scores in [-1, 1], float64 [n]."""
+
+    @property
+    def parsed(self) -> npt.NDArray[np.bool_]:
+        """Whether an answer could be read, bool [n]."""
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """Whether the model was cut off before an answer, bool [n]."""
+
+    @property
+    def answers(self) -> Sequence[str]:
+        """The n answers as the model gave them."""
+
+    @property
+    def n_evaluated_tokens(self) -> int:
+        """Tokens that the model evaluated."""
+
+    @property
+    def seconds(self) -> float:
+        """Time of the model, in seconds."""
 
 
 # A sweep reads the same few thousand strings again and again.
