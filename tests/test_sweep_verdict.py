@@ -274,7 +274,13 @@ def test_what_rounding_does_is_the_mean_difference_of_the_scores(
     assert rounding.by_probe == {"reference": pytest.approx(2 * 0.5 / 32)}
     assert rounding.flips == 2 / 32
     assert (rounding.ends, len(rounding.seconds)) == ((16, 32), 2)
-    sentence = "rounding alone moves a score by 0.0312 and flips 6.2% of the choices"
+    # two differences of -0.5 among 32, and the standard error of their mean
+    deviation = np.std([-0.5] * 2 + [0.0] * 30, ddof=1)
+    assert rounding.shift == pytest.approx(2 * 0.5 / 32 + 2 * deviation / np.sqrt(32))
+    sentence = (
+        "rounding alone moves a score by 0.0312, flips 6.2% of the choices and moves the mean "
+        "score by at most 0.0747"
+    )
     assert describe_rounding(rounding) == sentence
     assert told.lines["rounding"] == [sentence]
 
@@ -291,9 +297,7 @@ def test_a_gain_that_does_not_exceed_rounding_is_not_confirmed() -> None:
     assert statistics.is_confirmed(0.02, (0.01, 0.03), controls, rounding=0.019).is_confirmed
     verdict = statistics.is_confirmed(0.02, (0.01, 0.03), controls, rounding=0.02)
     assert not verdict.is_confirmed
-    assert verdict.reason == (
-        "the gain +0.0200 is not above what rounding alone moves a score by (0.0200)"
-    )
+    assert verdict.reason == ("the gain +0.0200 is not above what rounding alone does (0.0200)")
 
 
 def test_the_report_of_a_sweep_takes_rounding_into_account(tmp_path: Path) -> None:
@@ -301,12 +305,12 @@ def test_the_report_of_a_sweep_takes_rounding_into_account(tmp_path: Path) -> No
     with SweepFile.open(path) as file:
         before = file.report()
     assert before.confirmed
-    rounding = {"change": 0.9, "by_probe": {}, "flips": None, "ends": [16], "seconds": [1.0]}
-    with_field(path, "progress", "rounding", rounding)
+    rounding = {"change": 0.9, "by_probe": {}, "shift": 0.8, "flips": None}
+    with_field(path, "progress", "rounding", {**rounding, "ends": [16], "seconds": [1.0]})
     with SweepFile.open(path) as file:
         after = file.report()
     assert not after.confirmed
-    assert "not above what rounding alone moves a score by (0.9000)" in after.sentence
+    assert "not above what rounding alone does (0.8000)" in after.sentence
     assert all("rounding alone" in top.why for top in after.top if top.low > 0)
     assert after.power == 0.0 or after.power < 1e-6
 
@@ -405,5 +409,8 @@ def test_a_forecast_is_close_to_what_the_search_takes(model: rys.Model, store: P
 
 
 def test_probes_that_are_no_choices_have_no_flips() -> None:
-    found = Rounding(change=0.1, by_probe={"a": 0.1}, flips=None, ends=(1, 2), seconds=(0.5, 0.5))
-    assert describe_rounding(found) == "rounding alone moves a score by 0.1000"
+    found = Rounding(
+        change=0.1, by_probe={}, shift=0.02, flips=None, ends=(1, 2), seconds=(0.5, 0.5)
+    )
+    sentence = "rounding alone moves a score by 0.1000 and moves the mean score by at most 0.0200"
+    assert describe_rounding(found) == sentence

@@ -174,13 +174,13 @@ def is_confirmed(
     """Decide whether a path of the confirm stage is confirmed.
 
     It is if its whole interval lies above 0, and its gain above the threshold that the random paths
-    set (see `control_threshold`) and above what rounding alone does to a score.
+    set (see `control_threshold`) and above what rounding alone does.
 
     Args:
         gain: Its effect on fresh items.
         interval: Of the gain, corrected for the number of paths.
         controls: Effects of the random paths.
-        rounding: How far a score moves if the same model answers in other batches.
+        rounding: How far the mean score moves if the same model answers in other batches.
     """
     if interval[0] <= 0:
         return Verdict(
@@ -191,8 +191,7 @@ def is_confirmed(
     if gain <= rounding:
         return Verdict(
             False,
-            f"the gain {gain:+.4f} is not above what rounding alone moves a score by "
-            f"({rounding:.4f})",
+            f"the gain {gain:+.4f} is not above what rounding alone does ({rounding:.4f})",
         )
     threshold = control_threshold(controls)
     # Without controls a gain could be what any change of the path brings.

@@ -287,7 +287,7 @@ class Confirmation:
             fewer than two controls.
         power: The probability to confirm a gain of `min_effect` with this bar; 0 if it is NaN.
         min_effect: The smallest gain that was to be found.
-        rounding: How far rounding alone moves a score, which a gain must exceed; 0 if unknown.
+        rounding: How far rounding alone moves the mean score; 0 if unknown.
     """
 
     top: tuple[TopTrial, ...]
@@ -323,7 +323,7 @@ def confirmation(store: Store) -> Confirmation | None:
     tops = [trial.layer_path for trial in scores.trials if trial.role == Role.TOP]
     rows = _confirmed_rows(scores, effect, interval, p_value, plain_effects(store, Stage.SEARCH))
     noise = store.progress.rounding
-    rounding = 0.0 if noise is None else noise.change
+    rounding = 0.0 if noise is None else noise.shift
     judged: list[TopTrial] = []
     random: list[ControlTrial] = []
     for trial, row in zip(scores.trials, rows, strict=True):

@@ -301,7 +301,7 @@ def _why_none(found: Confirmation) -> str:
         best = better[0]
         what = f"random paths ({found.bar:+.3f})"
         if best.effect <= found.rounding:
-            what = f"what rounding alone moves a score by ({found.rounding:.4f})"
+            what = f"what rounding alone does ({found.rounding:.4f})"
         return (
             f"; {best.path} gains {best.effect:+.3f} [{best.low:+.3f}, {best.high:+.3f}] but is "
             f"not above {what}"

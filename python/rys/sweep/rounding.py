@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -51,18 +52,33 @@ def measure_rounding(
         found = measurer.repeat(Task(Stage.SEARCH, baseline.layer_path, start, stop))
         for probe, part in found.items():
             here = slice(start, start + len(part.scores))
-            changes[probe] += np.abs(part.scores - scores[probe][here]).tolist()
+            changes[probe] += (part.scores - scores[probe][here]).tolist()
             flips += _flips(items[probe][here], answers[probe][here], part.answers)
         seconds.append(sum([part.seconds for part in found.values()], 0.0))
         start = stop
-    by_probe = {probe: float(np.mean(values)) for probe, values in changes.items()}
+    by_probe = {probe: float(np.mean(np.abs(values))) for probe, values in changes.items()}
     return Rounding(
         change=float(np.mean(list(by_probe.values()))),
         by_probe=by_probe,
+        shift=_largest_shift(changes),
         flips=float(np.mean(flips)) if flips else None,
         ends=ends,
         seconds=tuple(seconds),
     )
+
+
+def _largest_shift(changes: Mapping[str, Sequence[float]]) -> float:
+    """Return how far the mean over items, then over probes, moves at most.
+
+    That is the upper end of a 95% interval, without its sign. No allowance is made for changes that
+    were not seen, as gains have one: where nothing moves, rounding is not what moves it.
+    """
+    mean, variance = 0.0, 0.0
+    for values in changes.values():
+        mean += float(np.mean(values)) / len(changes)
+        if len(values) > 1:
+            variance += float(np.var(values, ddof=1)) / len(values) / len(changes) ** 2
+    return abs(mean) + 2 * math.sqrt(variance)
 
 
 def _flips(items: Sequence[Item], before: Sequence[str], after: Sequence[str]) -> list[bool]:
@@ -77,7 +93,10 @@ def _flips(items: Sequence[Item], before: Sequence[str], after: Sequence[str]) -
 
 def describe_rounding(rounding: Rounding) -> str:
     """Return in a sentence what rounding alone does."""
-    text = f"rounding alone moves a score by {rounding.change:.4f}"
+    parts = [
+        f"moves a score by {rounding.change:.4f}",
+        f"moves the mean score by at most {rounding.shift:.4f}",
+    ]
     if rounding.flips is not None:
-        text += f" and flips {rounding.flips:.1%} of the choices"
-    return text
+        parts.insert(1, f"flips {rounding.flips:.1%} of the choices")
+    return f"rounding alone {', '.join(parts[:-1])} and {parts[-1]}"

@@ -102,8 +102,10 @@ class Rounding:
     so that scores differ in their last digits, and an answer may tip over.
 
     Attributes:
-        change: How far a score moves: the mean absolute difference over items, then over probes.
+        change: How far an item's score moves: the mean absolute difference, then over probes.
         by_probe: The mean absolute difference in each probe.
+        shift: How far the mean score moves at most: the difference of the means, without its sign,
+            and two of its standard errors. A gain must exceed it.
         flips: The share of choices that became another one; None if no item is a choice.
         ends: The parts: items of each probe after which each ends.
         seconds: Time of the model for each part, in seconds.
@@ -111,6 +113,7 @@ class Rounding:
 
     change: float
     by_probe: dict[str, float]
+    shift: float
     flips: float | None
     ends: tuple[int, ...]
     seconds: tuple[float, ...]

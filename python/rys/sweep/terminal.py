@@ -118,7 +118,7 @@ def summary(
         parts.append(_confirmation_part(report))
     if report.rounding is not None:
         sentence = describe_rounding(report.rounding)
-        parts.append(f"{sentence[0].upper()}{sentence[1:]}: a smaller gain is none.")
+        parts.append(f"{sentence[0].upper()}{sentence[1:]}. A smaller gain is none.")
     drawn = heatmap(frame, report.n_layer, colour, width) if len(frame) else ""
     if drawn:
         parts.append(f"Blocks (i, j), layers i..j-1 run twice:\n{drawn}")
