@@ -67,6 +67,9 @@ def test_json_ends_with_one_object_that_holds_the_verdict(undisturbed):
     lines = [json.loads(line) for line in output.splitlines()]
     assert lines[0]["event"] == "start"
     measured = [line for line in lines if line.get("event") == "measured"]
+    found = {line["event"]: line for line in lines if line.get("event") in ("rounding", "forecast")}
+    assert found["rounding"]["rounding"]["ends"] == [8, 16]
+    assert found["forecast"]["forecast"]["n_candidates"] == 3
     assert {line["layer_path"] for line in measured} >= {
         "0..11",
         "0..6,3..11",
@@ -96,7 +99,10 @@ def test_the_store_is_named_after_model_and_probes_and_output_is_plain(tmp_path)
     assert 'not confirmed: layer_path="0..7,4..11"' in result.stdout
     command = "rys sweep --resume reference.reference.sweep.db --confirm"
     assert f"fresh items:\n    {command}" in result.stdout
-    assert result.stderr == ""
+    rounding, forecast = result.stderr.splitlines()
+    assert rounding.startswith("rounding alone moves a score by 0.0")
+    assert forecast.startswith("3 candidates: at most ")
+    assert sweep(*SMALL, "--no-confirm", "--quiet", "--store", "s.db", cwd=tmp_path).stderr == ""
 
 
 def test_resuming_a_finished_sweep_prints_its_verdict(undisturbed, tmp_path):
@@ -158,7 +164,8 @@ def test_a_probe_with_fewer_items_than_wanted_is_told_once(tmp_path):
     ]
     result = sweep(*few, "--store", "s.db", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stderr.splitlines() == ["note: few has only 20 of 64 items for the search"]
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert notes == ["note: few has only 20 of 64 items for the search"]
     start, *_, last = map(
         json.loads, sweep(*few, "--store", "s.db", "--json", cwd=tmp_path).stdout.splitlines()
     )
@@ -306,8 +313,9 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(undisturbed, tmp_path)
         text=True,
         preexec_fn=heeding(signal.SIGINT),
     )
-    lines = [program.stdout.readline() for _ in range(3)]  # started, baseline, one candidate
-    assert json.loads(lines[2])["role"] == "candidate"
+    # started, the baseline, rounding, the forecast, one candidate
+    lines = [json.loads(program.stdout.readline()) for _ in range(5)]
+    assert lines[4]["role"] == "candidate"
     program.send_signal(signal.SIGINT)
     _, said = program.communicate(timeout=60)
     assert program.returncode == 130, said

@@ -18,10 +18,11 @@ def model():
         yield model
 
 
-def swept(model, tier, seed, folder, **options):
+def swept(model, tier, seed, folder, is_calibrated=False, **options):
     store = folder / f"{tier}-{seed}.db"
     blocks = rys.space.blocks(sizes=SIZES)
-    sweep = rys.Sweep(model, Reference(tier), blocks, store=store, seed=seed, force=True, **options)
+    probe = "reference" if is_calibrated else Reference(tier)
+    sweep = rys.Sweep(model, probe, blocks, store=store, seed=seed, force=True, **options)
     with sweep:
         sweep.run()
         sweep.confirm()
@@ -36,11 +37,34 @@ def overlap(layer_path):
     return len(layers & planted) / len(layers | planted)
 
 
+@pytest.fixture(params=[False, True], ids=["as given", "calibrated"])
+def is_calibrated(request):
+    return request.param
+
+
+def give_forms(monkeypatch, tier):
+    """Let a calibration choose how the answers of a tier are scored."""
+    forms = (Reference(tier, "probability"), Reference(tier, "accuracy"))
+    genuine = Reference.items
+
+    def items(probe, n, seed=0, split="search"):
+        if split == "calibrate":  # the training left no questions for it
+            return genuine(probe, n, seed + 1000, "search")
+        return genuine(probe, n, seed, split)
+
+    monkeypatch.setattr(Reference, "items", items)
+    monkeypatch.setattr(Reference, "rungs", lambda probe: forms)
+
+
 @pytest.mark.slow
-def test_the_planted_block_is_found_and_confirmed_with_nine_of_ten_item_seeds(model, tmp_path):
+def test_the_planted_block_is_found_and_confirmed_with_nine_of_ten_item_seeds(
+    model, tmp_path, is_calibrated, monkeypatch
+):
     n_good = 0
+    give_forms(monkeypatch, "hard")
     for seed in SEEDS:
-        report, frame = swept(model, "hard", seed, tmp_path)
+        report, frame = swept(model, "hard", seed, tmp_path, is_calibrated)
+        assert (report.calibration is not None) == is_calibrated
         first = frame.iloc[0]
         planted = frame[frame["path"] == str(rys.LayerPath.block(*PLANTED, n_layer=12))].iloc[0]
         is_confirmed = first["path"] in [gain.layer_path for gain in report.confirmed]
@@ -53,8 +77,14 @@ def test_the_planted_block_is_found_and_confirmed_with_nine_of_ten_item_seeds(mo
 
 
 @pytest.mark.slow
-def test_nothing_is_confirmed_on_easy_questions_with_nine_of_ten_item_seeds(model, tmp_path):
-    n_quiet = sum(swept(model, "easy", seed, tmp_path)[0].verdict == "none" for seed in SEEDS)
+def test_nothing_is_confirmed_on_easy_questions_with_nine_of_ten_item_seeds(
+    model, tmp_path, is_calibrated, monkeypatch
+):
+    give_forms(monkeypatch, "easy")
+    n_quiet = 0
+    for seed in SEEDS:
+        report, _ = swept(model, "easy", seed, tmp_path, is_calibrated)
+        n_quiet += report.verdict == "none"
     assert n_quiet >= 9
 
 
