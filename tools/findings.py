@@ -30,10 +30,12 @@ from rys import statistics
 from rys._util.durations import format_duration
 from rys._util.json_values import json_value
 from rys._util.output_file import whole_file
+from rys.errors import ProbeError
 from rys.probes import Calibration, Probe, evaluate
 from rys.probes.files import load as load_file
 from rys.sweep.report import SweepReport
 from rys.sweep.rounding import describe_rounding
+from rys.sweep.sweep_file import SweepFile
 
 PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
 N_GSM8K = 100
@@ -97,26 +99,33 @@ def main() -> None:
 
 def measure(file: Path, options: argparse.Namespace) -> str:
     """Sweep a model, run the benchmarks, and return its section of the page."""
-    store = options.work / f"{file.stem}.sweep.db"
     with rys.Model(file) as model:
-        space = rys.space.blocks([size for size in options.sizes if size <= model.n_layer])
-        with rys.Sweep(
-            model,
-            space=space,
-            store=store,
-            items=options.items,
-            budget=options.budget,
-            progress=True,
-            on_finding=tell,
-        ) as sweep:
-            sweep.run(progress=True)
-            sweep.confirm(progress=True)
-            report = sweep.report()
-            draw(sweep, options.output.parent / "images", file.stem)
+        try:
+            report = sweep_model(model, file, options)
+        except ProbeError as error:  # no probe measures it, which is a finding too
+            return f"## {file.stem}\n\n**{str(error)[:1].upper()}{str(error)[1:]}**\n"
         best = None if report.best is None else report.best.layer_path
         paths = [None] if best is None else [None, best]
         found = [benchmark(model, path, options) for path in paths]
     return section(file, report, found)
+
+
+def sweep_model(model: rys.Model, file: Path, options: argparse.Namespace) -> SweepReport:
+    """Sweep a model to its verdict, or go on with that, and draw what was found."""
+    space = rys.space.blocks([size for size in options.sizes if size <= model.n_layer])
+    with rys.Sweep(
+        model,
+        space=space,
+        store=options.work / f"{file.stem}.sweep.db",
+        items=options.items,
+        budget=options.budget,
+        progress=True,
+        on_finding=tell,
+    ) as sweep:
+        sweep.run(progress=True)
+        sweep.confirm(progress=True)
+        draw(sweep, options.output.parent / "images", file.stem)
+        return sweep.report()
 
 
 def tell(what: str, lines: Sequence[str], document: Mapping[str, Any]) -> None:
@@ -124,7 +133,7 @@ def tell(what: str, lines: Sequence[str], document: Mapping[str, Any]) -> None:
         print(f"{what}: {line}", file=sys.stderr)
 
 
-def draw(sweep: rys.Sweep, folder: Path, name: str) -> None:
+def draw(sweep: SweepFile, folder: Path, name: str) -> None:
     """Write the map of blocks, and what the confirmation left of the gains if it was run."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {"map": rys.plot.heatmap(sweep)}
