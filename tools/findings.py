@@ -134,10 +134,13 @@ def tell(what: str, lines: Sequence[str], document: Mapping[str, Any]) -> None:
 
 
 def draw(sweep: SweepFile, folder: Path, name: str) -> None:
-    """Write the map of blocks, and what the confirmation left of the gains if it was run."""
+    """Write the map of blocks, and what the confirmation left of the gains, as far as measured."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {"map": rys.plot.heatmap(sweep)}
-    if sweep.report().top:
+    report = sweep.report()
+    pictures = {}
+    if report.best is not None:
+        pictures["map"] = rys.plot.heatmap(sweep)
+    if report.top:
         pictures["shrinkage"] = rys.plot.shrinkage(sweep)
     for kind, axes in pictures.items():
         figure: Any = axes.figure
@@ -182,7 +185,8 @@ def section(file: Path, report: SweepReport, found: Sequence[Scores]) -> str:
     """Return what the page says of a model."""
     name = file.stem
     parts = [f"## {name}\n", f"**{report.sentence}**\n", *list_findings(report)]
-    parts.append(f"\n![gain of every block](images/findings_{name}_map.png)\n")
+    if report.best is not None:
+        parts.append(f"\n![gain of every block](images/findings_{name}_map.png)\n")
     if report.top:
         parts += [confirmation_table(report)]
         parts.append(f"\n![search and confirmation](images/findings_{name}_shrinkage.png)\n")

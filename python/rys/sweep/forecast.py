@@ -22,8 +22,8 @@ from rys.sweep.trial import Role, Stage, Status
 
 __all__ = ["Clock", "Forecast", "RoundCosts", "Shorter", "make_forecast", "round_costs"]
 
-# Of the candidates of a round, how many go on to the next. Races of real models eliminated
-# between a third and two thirds at each look.
+# The share of a round's candidates that go on to the next. With a half, a race of 57 candidates
+# asks 20% of the items that it could; races with a planted block asked 22% to 27%.
 SURVIVAL = 0.5
 LONG = 3600.0  # seconds after which a sweep without a budget says so first
 _WORTH_SHORTENING = 60.0  # seconds

@@ -138,6 +138,8 @@ class Sweep(SweepFile):
             calibrate=calibrate,
             progress=progress,
         )
+        if self._calibration is not None:
+            limit.tokens_spent += self._calibration.n_evaluated_tokens
         super().__init__(opened)
         self._evaluations = {Stage.SEARCH: search}
         evaluator = LocalEvaluator(model, self._evaluations)
