@@ -250,7 +250,7 @@ def test_a_damaged_old_file_is_refused_and_not_touched(
 
 
 def test_items_have_the_hashes_that_they_had(finished: Path) -> None:
-    # A resumed sweep is refused if they differ. Probes whose version was raised since are not here.
+    # A resumed sweep is refused if they differ. They change with the version of a probe alone.
     first = {
         "reference": "99c6b16e4f65ce59867ad29906fa48a6",
         "math": "f3587b70f74e0d1ea60fd5565f646ada",

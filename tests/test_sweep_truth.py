@@ -53,7 +53,7 @@ def give_forms(monkeypatch, tier):
         return genuine(probe, n, seed, split)
 
     monkeypatch.setattr(Reference, "items", items)
-    monkeypatch.setattr(Reference, "rungs", lambda probe: forms)
+    monkeypatch.setattr(Reference, "rungs", lambda probe, thinking=False: forms)
 
 
 @pytest.mark.slow

@@ -151,7 +151,7 @@ def rungs(monkeypatch: pytest.MonkeyPatch) -> None:
         return genuine(probe, n, seed, split)
 
     monkeypatch.setattr(Reference, "items", items)
-    monkeypatch.setattr(Reference, "rungs", lambda self: tiers)
+    monkeypatch.setattr(Reference, "rungs", lambda self, thinking=False: tiers)
 
 
 @pytest.mark.usefixtures("rungs")
