@@ -22,8 +22,8 @@ pytestmark = pytest.mark.real
 
 
 def swept(model: Path, folder: Path, *options: str) -> list[dict[str, Any]]:
-    """Return the lines of JSON that `rys sweep` prints."""
-    words = [str(model), "--items", "32", "--no-confirm", "--json", "--store", "s.db", *options]
+    """Return the lines of JSON that `rys sweep` prints for blocks of two layers."""
+    words = [str(model), "--blocks", "2", "--no-confirm", "--json", "--store", "s.db", *options]
     result = subprocess.run(
         [sys.executable, "-m", "rys", "sweep", *words],
         cwd=folder,
@@ -49,13 +49,14 @@ def check_lines(lines: list[dict[str, Any]], store: Path) -> None:
         assert frame["effect"].notna().all()
 
 
-def test_a_default_sweep_of_a_small_chat_model_measures_with_two_probes(tmp_path: Path) -> None:
-    lines = swept(real_model("smollm2"), tmp_path, "--blocks", "2", "--stride", "14")
+def test_a_sweep_of_a_small_chat_model_measures_with_both_probes(tmp_path: Path) -> None:
+    few = ["--probes", "math,reasoning", "--items", "24", "--stride", "14"]
+    lines = swept(real_model("smollm2"), tmp_path, *few)
     check_lines(lines, tmp_path / "s.db")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["smollm2", "gemma-3", "qwen2.5"])
 def test_a_default_sweep_of_any_model_measures_with_two_probes(name: str, tmp_path: Path) -> None:
-    lines = swept(real_model(name), tmp_path, "--blocks", "2", "--stride", "4")
+    lines = swept(real_model(name), tmp_path, "--items", "32", "--stride", "4")
     check_lines(lines, tmp_path / "s.db")
