@@ -63,7 +63,7 @@ def choose_probes(
     """Return the probes of a sweep, each in the form that measures the model.
 
     Args:
-        model: The model, along the path that is the baseline.
+        model: The model, with any path.
         probes: Probes or their names. Names without a tier are calibrated.
         store: The file of the sweep, which decides if it exists; None for a new sweep.
         calibrate: Whether to calibrate; else all probes are used in their default forms.
@@ -78,7 +78,8 @@ def choose_probes(
         return _choice_of_file(given, store)
     if not calibrate:
         return ProbeChoice({probe.id: probe for probe in load_probes(given)})
-    found = probes_calibrate(model, given, **asking)
+    with model.with_path(None) as baseline:
+        found = probes_calibrate(baseline, given, **asking)
     if not any(one.is_calibrated for one in found.found):
         return ProbeChoice({probe.id: probe for probe in found.probes})
     forms: dict[str, Probe] = {}

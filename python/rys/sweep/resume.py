@@ -64,17 +64,10 @@ def begin(
     asking = {name: fixed[name] for name in ("seed", "thinking", "thinking_budget")}
     store = Store.open(path) if path.exists() else None
     try:
-        with model.with_path(None) as baseline:
-            choice = choose_probes(
-                baseline,
-                probes,
-                store,
-                calibrate=calibrate,
-                force=options.force,
-                items=items,
-                progress=progress,
-                **asking,
-            )
+        asked = {**asking, "items": items, "progress": progress}
+        choice = choose_probes(
+            model, probes, store, calibrate=calibrate, force=options.force, **asked
+        )
         found = {name: len(form.items(items, fixed["seed"])) for name, form in choice.forms.items()}
         settings = _settings_of(model, probes, choice, found, items, fixed)
         options = replace(options, notes=_notes(found, items))
@@ -109,11 +102,12 @@ def _settings_of(
 ) -> SweepSettings:
     """Return the settings of a sweep. found: how many items of each probe there are."""
     info = build_info()
+    versions = [f"{probe.id}:{probe.version}" for probe in load_probes(probes)]
     return SweepSettings(
         fingerprint=model.fingerprint,
         variant=model.variant,
         n_layer=model.n_layer,
-        probes=tuple(f"{probe.id}:{probe.version}" for probe in load_probes(probes)),
+        probes=tuple(versions),
         forms={name: form.name for name, form in choice.forms.items()},
         items=max(found.values(), default=wanted),  # those with a fixed list may have fewer
         rys=info["rys_version"],

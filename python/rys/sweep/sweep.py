@@ -117,7 +117,6 @@ class Sweep(SweepFile):
         strategy = chosen_strategy(strategy, n_first, self._is_open)
         wanted = STRATEGIES[strategy].default_items if items is None else items
         wanted = checks.integer("items", wanted, 2, MAX_ITEMS)
-        thinks: dict[str, Any] = {"thinking": thinking, "thinking_budget": thinking_budget}
         self._on_finding = on_finding
         options = SweepOptions(
             top=checks.integer("top", top, 1, 100),
@@ -127,17 +126,11 @@ class Sweep(SweepFile):
             model=model.source,
             provenance=None if provenance is None else dict(provenance),
         )
-        fixed = {"space": self._plan.name, "strategy": strategy, "seed": seed, **thinks}
-        opened, search, self._calibration = begin(
-            default_path(model.source, asked) if store is None else Path(store),
-            model,
-            probes,
-            options,
-            fixed,
-            items=wanted,
-            calibrate=calibrate,
-            progress=progress,
-        )
+        fixed = {"space": self._plan.name, "strategy": strategy, "seed": seed}
+        fixed |= {"thinking": thinking, "thinking_budget": thinking_budget}
+        path = default_path(model.source, asked) if store is None else Path(store)
+        beginning: dict[str, Any] = {"items": wanted, "calibrate": calibrate, "progress": progress}
+        opened, search, self._calibration = begin(path, model, probes, options, fixed, **beginning)
         if self._calibration is not None:
             limit.tokens_spent += self._calibration.n_evaluated_tokens
         super().__init__(opened)
