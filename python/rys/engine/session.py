@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from rys import _core, _log
+from rys.engine.forked import check_not_forked, note_threads
 from rys.errors import EngineError, ModelClosedError, UnsupportedArchitectureError
 
 __all__ = ["Session"]
@@ -63,6 +64,7 @@ class Session:
       later calls (see Model.run): also its data if the model is recurrent, if a NaN was there, or
       if a request was cancelled before it had generated anything.
     - `close` waits for the calls of other threads. A suspended stream ends.
+    - In a forked child whose parent has computed with several threads, calls raise EngineError.
 
     Attributes:
         params: The parameters of the context. They belong to this session alone.
@@ -295,6 +297,9 @@ class Session:
     @contextmanager
     def _call(self, name: str) -> Iterator[None]:
         """Count a call in, so that close() waits for it."""
+        # before the lock, which a thread of the parent may have held when it forked
+        check_not_forked()
+        note_threads(max(self.params.n_threads, self.params.n_threads_batch))
         self._check_not_inside(name)
         thread = threading.get_ident()
         try:
