@@ -17,6 +17,7 @@ import rys
 from rys import statistics
 from rys.errors import ProbeError, StoreError
 from rys.layer_path import LayerPath
+from rys.next_steps import commands
 from rys.probes import Calibration, Item
 from rys.probes.reference import Reference
 from rys.sweep import probe_choice, space
@@ -134,6 +135,8 @@ def test_a_sweep_without_a_probe_that_measures_says_what_would_help(
     with make(model, store, Trivial(), force=True) as sweep:
         sweep.run()
         assert sweep.report().forced
+    with make(model, store, Trivial()) as sweep:
+        assert sweep.report().forced  # whatever is said later
 
 
 # Calibration
@@ -170,6 +173,14 @@ def test_a_bare_name_is_calibrated_and_the_file_keeps_the_choice(
     assert document == told.documents["calibration"]
     assert document is not None
     assert Calibration.from_json(document).probes[0].name == form
+
+    # what is typed next measures with the same form
+    asked = {"probes": "reference, other.jsonl"}
+    left_out = {"other.jsonl": ("it cannot",)}
+    with SweepFile.open(store) as file:
+        options = replace(file.options, provenance=asked)
+        report = replace(file.report(), options=options, left_out=left_out)
+    assert any(f"--probes {form} --split" in command for _, command in commands(report))
 
     def calibrated_again(*_: Any, **__: Any) -> None:
         pytest.fail("a resumed sweep was calibrated again")

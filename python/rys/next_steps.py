@@ -107,8 +107,9 @@ def _looks(report: SweepReport, best: PathGain, file: str | None) -> list[tuple[
     along = ["--layer-path", best.layer_path]
     run = ["rys", "run", *model, *along, "--compare", ".."]
     probe = ["rys", "probe", *model, "--layer-path", "..", *along]
-    if report.provenance.get("probes"):
-        probe += ["--probes", str(report.provenance["probes"])]
+    names = _probe_names(report)
+    if names:
+        probe += ["--probes", ",".join(names)]
     # Another seed takes items that neither the search nor the confirmation had.
     seed = report.settings.seed if report.settings else 0
     probe += ["--split", "confirm", "--seed", str(seed + 1)]
@@ -116,6 +117,17 @@ def _looks(report: SweepReport, best: PathGain, file: str | None) -> list[tuple[
         ("See what it answers, beside the unchanged model", shlex.join(run)),
         ("Measure it on items that were not used", shlex.join(probe)),
     ]
+
+
+def _probe_names(report: SweepReport) -> list[str]:
+    """Return the probes that measured, in the forms that did; none for the default ones."""
+    forms = report.settings.forms if report.settings else {}
+    asked = report.provenance.get("probes")
+    if not asked and report.calibration is None:
+        return []
+    names = str(asked).split(",") if asked else list(forms)
+    stripped = [name.strip() for name in names]
+    return [forms.get(name, name) for name in stripped if name not in report.left_out]
 
 
 def _loading_line(best: PathGain, file: str | None) -> str:

@@ -164,9 +164,11 @@ def make_report(store: Store, search: Search, confirmation: Confirmation | None)
     """
     settings, options, progress = store.settings, store.options, store.progress
     preflight = progress.preflight or {}
-    # What was left out before --force came into play was not used.
-    forced = options.force and any(preflight.get(probe) for probe in search.baseline)
     statuses = search.frame["status"]
+    # A probe that was left out has no baseline. One that was not, and cannot measure, was forced as
+    # soon as a candidate met it.
+    is_doubtful = any(preflight.get(probe) for probe in search.baseline)
+    forced = is_doubtful and (options.force or len(statuses) > 0)
     trials = [*store.trials(Stage.SEARCH), *store.trials(Stage.CONFIRM)]
     seconds = sum(trial.seconds for trial in trials)
     tokens = sum(trial.tokens for trial in trials)
