@@ -8,7 +8,8 @@ namespace rys {
 // take turns.
 static constexpr size_t n_entries_max = 4;
 
-// A shorter match in the middle of an entry is nearly always by chance, such as a BOS token and the words of a template.
+// A shorter match in the middle of an entry is nearly always by chance, such as a BOS token and the words of a
+// template.
 static constexpr uint32_t n_match_min = 32;
 
 prompt_cache::match prompt_cache::find(const std::vector<llama_token> & tokens, uint32_t n_max) const {

@@ -29,12 +29,14 @@ namespace rys {
 //
 // Requests that are inserted with `cache_prompt` leave their sequences behind, for others like them that begin with the
 // same tokens, see prompt_cache: those that were inserted alone, and of the others those that end last, so that none
-// takes other cells than without it. Whenever nothing is left to do, and nothing left behind, the memory of the context
-// is cleared; also before requests without `cache_prompt`, or several which begin with nothing of what was left. So
-// measurements do not depend on what came before, not even in their rounding. What a mask only hides would otherwise outlive
-// its request: a recurrent state, or a NaN, which stays one when it is multiplied by 0. For the same reason a request
-// whose logits are not finite is evaluated again, alone in a cleared memory, unless it was alone from the start; what
-// was evaluated beside it begins again as well. Generations keep the tokens that they have chosen.
+// takes other cells than without it.
+//
+// The memory of the context is cleared whenever nothing is left to do and nothing was left behind, and before requests
+// without `cache_prompt`, or several that begin with nothing of what was left behind. So measurements do not depend on
+// what came before, not even in their rounding. What a mask only hides would otherwise outlive its request: a recurrent
+// state, or a NaN, which stays one when it is multiplied by 0. For the same reason a request whose logits are not
+// finite is evaluated again, alone in a cleared memory, unless it was alone from the start; what was evaluated beside
+// it begins again as well. Generations keep the tokens that they have chosen.
 //
 // If llama.cpp finds no room for a batch, against all that was set aside, its requests are evaluated again one by one,
 // each in a cleared memory. One that finds no room there fails, and no other one does.

@@ -9,8 +9,8 @@
 
 namespace rys {
 
-// Whether a byte can go on with an unfinished character. llama.cpp's grammars also allow characters that are longer than
-// they need to be, which are not UTF-8.
+// Whether a byte can go on with an unfinished character. llama.cpp's grammars also allow characters in more bytes than
+// they need, which are not UTF-8.
 bool continues_character(const llama_partial_utf8 & partial, uint8_t byte);
 
 class token_texts {
