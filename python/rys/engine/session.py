@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from rys import _core, _log
-from rys.engine.forked import check_not_forked, note_threads
+from rys.engine import process
 from rys.errors import EngineError, ModelClosedError, UnsupportedArchitectureError
 
 __all__ = ["Session"]
@@ -115,6 +115,7 @@ class Session:
         self._tickets: dict[int, _Ticket] = {}  # by request
         self._streamed: dict[int, _Ticket] = {}  # those of them whose text is wanted
         self._cancelled: deque[int] = deque()  # requests that the scheduler has yet to drop
+        process.stop_at_exit(self)
 
     # Calls
 
@@ -240,6 +241,17 @@ class Session:
             self._tickets.clear()
             self._streamed.clear()
 
+    def stop(self, seconds: float) -> None:
+        """Let nobody compute any more, because the process ends.
+
+        Args:
+            seconds: How long to wait for the thread that computes.
+        """
+        with self._changed:
+            if self._driver is not None and self._scheduler is not None:
+                self._scheduler.hurry()
+            self._changed.wait_for(lambda: self._driver is None, seconds)
+
     def context(self, n_seq_max: int | None = None) -> _core.Context:
         """Return the context. It is made when it is first needed and kept while it is sound.
 
@@ -298,8 +310,8 @@ class Session:
     def _call(self, name: str) -> Iterator[None]:
         """Count a call in, so that close() waits for it."""
         # before the lock, which a thread of the parent may have held when it forked
-        check_not_forked()
-        note_threads(max(self.params.n_threads, self.params.n_threads_batch))
+        process.check_not_forked()
+        process.note_threads(max(self.params.n_threads, self.params.n_threads_batch))
         self._check_not_inside(name)
         thread = threading.get_ident()
         try:
@@ -364,7 +376,8 @@ class Session:
         with self._changed:
             if ticket.is_done:
                 return
-            if self._driver is not None or self._n_entering:
+            # A daemon thread waits here until the interpreter ends it.
+            if self._driver is not None or self._n_entering or process.is_ending():
                 self._changed.wait(_PATIENCE)
                 return
             scheduler = self._scheduler

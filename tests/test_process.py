@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-
 from tests.support import models
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork() here")
