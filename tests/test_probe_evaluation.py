@@ -85,9 +85,12 @@ def test_all_probes_run_at_once(request, which, monkeypatch):
     model = request.getfixturevalue(which)
     runs = []
     run = rys.Model.run
-    monkeypatch.setattr(
-        rys.Model, "run", lambda self, *args: runs.append(len(args[0])) or run(self, *args)
-    )
+
+    def counted(self, requests, *args, **options):
+        runs.append(len(requests))
+        return run(self, requests, *args, **options)
+
+    monkeypatch.setattr(rys.Model, "run", counted)
     results = evaluate(model, ALL, n=4)
     assert list(results) == list(ALL)
     assert len(runs) == 1
@@ -114,7 +117,8 @@ def assert_same(a: ProbeResult, b: ProbeResult) -> None:
         if abs(details.get("margin", 1.0)) > 0.1:
             is_number = "logprob" in details or "difference" in details or "," in a.answers[k]
             assert a.answers[k] == b.answers[k] or is_number
-            assert a.scores[k] == pytest.approx(b.scores[k], rel=0.1, abs=0.02)
+            # scores by probability lie in -1..1 and show the rounding of 8-bit products
+            assert a.scores[k] == pytest.approx(b.scores[k], rel=0.1, abs=0.05)
 
 
 def test_results_do_not_depend_on_the_company(reference):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,13 +12,13 @@ import pytest
 import rys
 from rys.errors import EngineError, RequestError
 from rys.layer_path import LayerPath
-from rys.sweep import analysis, strategies
+from rys.sweep import analysis
 from rys.sweep.budget import Budget
 from rys.sweep.evaluator import ItemScores, Measurement, Task
 from rys.sweep.measurer import Measurer
 from rys.sweep.settings import SweepOptions
 from rys.sweep.store import Store
-from rys.sweep.strategies import Look, Race, Scan, Strategy, chosen_strategy
+from rys.sweep.strategies import STRATEGIES, Look, Race, Scan, Strategy, chosen_strategy
 from rys.sweep.strategies.race import LOOKS
 from rys.sweep.sweep import Sweep
 from rys.sweep.trial import Role, Stage, Status
@@ -47,10 +47,7 @@ def model() -> Iterator[rys.Model]:
 def test_a_new_strategy_needs_its_class_and_one_registration(
     model: rys.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registered = {**strategies.STRATEGIES, "halving": Halving()}
-    monkeypatch.setattr(strategies, "STRATEGIES", registered)
-    for module in ("rys.sweep.sweep", "rys.sweep.search"):
-        monkeypatch.setattr(f"{module}.STRATEGIES", registered)
+    monkeypatch.setitem(cast("dict[str, Strategy]", STRATEGIES), "halving", Halving())
     blocks = rys.space.blocks([4], stride=4)
     store = tmp_path / "s.db"
     with Sweep(model, "reference", blocks, store=store, strategy="halving") as sweep:
