@@ -68,8 +68,9 @@ def calibrate(
     A probe that is given by its bare name ("math") is calibrated. One with a tier ("math:hard"), an
     object or a file is taken as it is.
 
-    The same arguments give the same choice, but for the rounding of another machine. No probe costs
-    more evaluated tokens than ten candidates of the search.
+    The same arguments give the same choice, but for the rounding of another machine. The search for
+    a form ends before a probe has cost the evaluated tokens of ten candidates, counted in the
+    cheapest form so far that measures.
 
     Args:
         model: The model, along the path that others will be compared with.
