@@ -59,7 +59,7 @@ from rys.probes.reasoning import Reasoning
 
 KINDS: dict[str, list[Probe]] = {
     "log-likelihood": [Math()],
-    "next token": [EQ(), Reasoning()],
+    "next token": [EQ("rated"), Reasoning()],
     "generation": [Math(score="exact")],
 }
 

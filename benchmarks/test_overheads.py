@@ -91,7 +91,8 @@ def test_reading_and_marking_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers = reference.run(evaluation._requests)
-    monkeypatch.setattr(reference, "run", lambda *_: answers)  # the model's work is done already
+    # the model's work is done already
+    monkeypatch.setattr(reference, "run", lambda *_, **__: answers)
     marked = overhead(lambda: evaluation.run(reference))
     assert marked["reference"].scores.tolist() == results["reference"].scores.tolist()
 
